@@ -1,0 +1,89 @@
+"""The Starlette application: one mounted dispatcher for every entity, and the few routes beside it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from engine.dispatch import Dispatcher, reply
+from engine.encode import Answer, success_of
+
+from engine.request import Receive, Request, Scope, Send
+from engine.store import ready
+
+
+Endpoint = Callable[[Request], Awaitable[Answer]]
+
+
+class Plain:
+    """ASGI application of one endpoint that answers with the engine's envelope and errors."""
+
+    def __init__(self, dispatcher: Dispatcher, endpoint: Endpoint) -> None:
+        self.dispatcher, self.endpoint = dispatcher, endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            answer = await self.endpoint(request)
+        except Exception as error:
+            answer = self.dispatcher.refuse(request, None, error)
+        await reply(send, request, answer)
+
+
+class Health:
+    """Liveness, readiness and metrics."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+
+    async def live(self, _request: Request) -> Answer:
+        """The process answers."""
+        return success_of({"status": "live"})
+
+    async def ready(self, _request: Request) -> Answer:
+        """Every database answers within a second; else 503."""
+        databases = self.dispatcher.shop.databases
+        state = {name: await ready(database, 1.0) for name, database in databases.items()}
+        answer = success_of({"status": "ready" if all(state.values()) else "not ready", "databases": state})
+        return answer if all(state.values()) else answer._replace(status=503, headers=(*answer.headers, (b"retry-after", b"1")))
+
+    async def metrics(self, _request: HttpRequest) -> Response:
+        """Prometheus text."""
+        return Response(self.dispatcher.observer.metrics(), media_type="text/plain; version=0.0.4")
+
+
+def plain(dispatcher: Dispatcher, path: str, endpoint: Endpoint, *methods: str) -> Route:
+    """A route beside the dispatcher."""
+    return Route(path, Plain(dispatcher, endpoint), methods=list(methods or ("GET",)))
+
+
+def build_app(dispatcher: Dispatcher, routes: Sequence[BaseRoute], *, start: Sequence[Any] = (), stop: Sequence[Any] = ()) -> Starlette:
+    """The application. `start` and `stop` are coroutine functions run around its life."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        for step in start:
+            await step()
+        yield
+        for step in stop:
+            await step()
+
+    health = Health(dispatcher)
+    beside: list[BaseRoute] = [
+        plain(dispatcher, "/health/live", health.live),
+        plain(dispatcher, "/health/ready", health.ready),
+        Route("/metrics", health.metrics),
+        *routes,
+    ]
+    entities = [Mount(f"/{name}", dispatcher) for name in dispatcher.shop.catalog.scopes]
+    app = Starlette(routes=[*entities, *beside, Mount("/", dispatcher)], lifespan=lifespan)
+    app.state.dispatcher = dispatcher
+    return app
+
+

@@ -1,0 +1,70 @@
+"""Headers -> Principal. A verified caller is remembered for a few seconds, so that most requests ask neither key nor database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+from uuid import UUID
+
+from engine.auth.tokens import Claims, Tokens
+from engine.clock import CLOCK
+from engine.errors import generic
+from engine.types import Principal
+
+MAX_REMEMBERED = 20_000
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+LoadPrincipal = Callable[[Claims], Awaitable[Principal]]
+LoadKeyHolder = Callable[[str, str | None], Awaitable[Principal]]
+
+
+class Remembered(NamedTuple):
+    """A caller, and until when (monotonic seconds) he is believed unread."""
+
+    principal: Principal
+    until: float
+    session_id: UUID | None
+
+
+class Authenticator:
+    """Knows the callers. `load` reads a session's principal, `load_key` an API key's."""
+
+    def __init__(self, tokens: Tokens, load: LoadPrincipal, load_key: LoadKeyHolder, believed: float) -> None:
+        self.tokens, self.load, self.load_key, self.believed = tokens, load, load_key, believed
+        self.remembered: dict[bytes, Remembered] = {}
+
+    async def principal(self, authorization: bytes | None, ip: str | None) -> Principal:
+        """The caller behind an Authorization header. 401 without one."""
+        if authorization is None:
+            raise generic("not_authenticated", headers=CHALLENGE)
+        known = self.remembered.get(authorization)
+        if known is not None and known.until > time.monotonic():
+            return known.principal
+        self.remembered.pop(authorization, None)
+        scheme, _, credential = authorization.partition(b" ")
+        method = METHODS.get(scheme.lower())
+        if method is None or not credential:
+            raise generic("not_authenticated", headers=CHALLENGE)
+        found = await method(self, credential.strip().decode("latin-1"), ip)
+        if len(self.remembered) >= MAX_REMEMBERED:
+            self.remembered.pop(next(iter(self.remembered)))
+        self.remembered[authorization] = found
+        return found.principal
+
+    async def _bearer(self, token: str, ip: str | None) -> Remembered:
+        if token.startswith("cxg_"):
+            return Remembered(await self.load_key(token, ip), time.monotonic(), None)
+        claims = self.tokens.verify(token)
+        principal = await self.load(claims)
+        left = claims.expires - CLOCK.now().timestamp()
+        return Remembered(principal, time.monotonic() + min(self.believed, left), claims.session_id)
+
+    def forget(self, session_id: UUID | None = None) -> None:
+        """Read callers anew: those of one session, or all."""
+        gone = [key for key, known in self.remembered.items() if session_id is None or known.session_id == session_id]
+        for key in gone:
+            del self.remembered[key]
+
+
+METHODS: dict[bytes, Callable[[Authenticator, str, str | None], Awaitable[Remembered]]] = {b"bearer": Authenticator._bearer}

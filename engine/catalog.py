@@ -1,0 +1,347 @@
+"""Table + Entity -> frozen Resource: what start-up knows of an entity, so that no request has to look it up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Table
+
+from engine.entity import LETTERS, Entity, Machine, Virtual
+from engine.errors import StartupFault
+from engine.filters import operators_of
+from engine.hooks import Identity, Point, Rule, Rules
+from engine.registration import bounds_of
+from engine.scalars import Finish, Scalar, scalar_of
+from engine.types import RIGHTS, Bounds, Op, Scope
+
+ENGINE_SET = frozenset({"created_at", "updated_at", "created_by", "updated_by", "is_active", "version", "status", "tenant_id"})
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of an entity: its column (None = virtual), how it is read, and who may set and see it."""
+
+    name: str
+    column: Column[Any] | None
+    type: Any
+    scalar: Scalar
+    bounds: Bounds
+    annotation: Any
+    finish: Finish | None
+    nullable: bool
+    default: Callable[[], Any] | None
+    required: bool
+    creatable: bool
+    updatable: bool
+    once: bool = False
+    hidden: bool = False
+    masked: bool = False
+    encrypted: bool = False
+    virtual: Virtual | None = None
+    references: str | None = None
+    generated: bool = False
+
+    @property
+    def shown(self) -> bool:
+        """Whether reads show it."""
+        return not self.hidden and not (self.virtual and not self.virtual.compute)
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Filter operators the field takes."""
+        if self.column is None or self.hidden or self.masked or self.encrypted:
+            return ()
+        return operators_of(self.scalar.families, tree=bool(self.column.table.info.get("tree")) and self.name == "id")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A foreign key from a child's column to this resource's rows, and what soft delete does to it."""
+
+    child: str
+    column: str
+    on_delete: str
+
+
+@dataclass(frozen=True, eq=False)
+class Resource:
+    """One entity, compiled. Identity is the path `scope/domain/entity`."""
+
+    path: str
+    scope: Scope
+    entity: Entity
+    table: Table
+    fields: Mapping[str, Field]
+    keys: tuple[str, ...]
+    ops: frozenset[Op]
+    machine: Machine
+    hooks: Mapping[Point, tuple[Rule, ...]]
+    constraints: Mapping[str, tuple[str, tuple[str, ...]]]
+    reference_columns: tuple[str, ...] = ()
+    header: Resource | None = None
+
+    @property
+    def key(self) -> str:
+        """`domain.entity`."""
+        return self.entity.key
+
+    @cached_property
+    def permissions(self) -> dict[Op, str]:
+        """The permission that each operation needs."""
+        return {op: f"{self.key}.{RIGHTS[op]}" for op in Op}
+
+    @cached_property
+    def sensitive(self) -> str:
+        """The permission that lifts the mask of masked columns."""
+        return f"{self.entity.domain}.sensitive.read"
+
+    @cached_property
+    def shown(self) -> tuple[Field, ...]:
+        """Fields of a read, in order."""
+        return tuple(field for field in self.fields.values() if field.shown)
+
+    @cached_property
+    def columns(self) -> tuple[Field, ...]:
+        """Fields that are stored."""
+        return tuple(field for field in self.fields.values() if field.column is not None)
+
+    @cached_property
+    def stateful(self) -> bool:
+        """Whether there is a status column (else is_active plays that part)."""
+        return self.entity.machine is not None
+
+    @cached_property
+    def defaults(self) -> tuple[tuple[str, Callable[[], Any]], ...]:
+        """Values of columns that a body may leave out."""
+        return tuple((field.name, field.default) for field in self.columns if field.default is not None)
+
+    @cached_property
+    def nested(self) -> dict[str, Any]:
+        """Child sets accepted inside the body, by key."""
+        return {nested.key: nested for nested in self.entity.nested}
+
+    @cached_property
+    def json_columns(self) -> tuple[str, ...]:
+        """Columns that the wire brings as JSON text."""
+        return tuple(field.name for field in self.columns if field.scalar.name == "jsonb")
+
+    def hooked(self, *points: Point) -> bool:
+        """Whether any hook runs at one of the points."""
+        return any(self.hooks.get(point) for point in points)
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """All resources. `incoming` maps a path to the foreign keys that point at it."""
+
+    scopes: Mapping[str, Scope]
+    resources: Mapping[str, Resource]
+    incoming: Mapping[str, tuple[Reference, ...]]
+    identity: Identity | None = None
+
+    def find(self, scope: str, key: str) -> Resource:
+        """The resource `domain.entity` of a scope. KeyError when there is none."""
+        return self.resources[f"{scope}/{key.replace('.', '/', 1)}"]
+
+    @cached_property
+    def roles(self) -> dict[tuple[str, str], Resource]:
+        """(scope, role) -> the entity that plays it, such as the change log. Scopes of one database share theirs."""
+        played = [r for r in self.resources.values() if r.entity.role]
+        shared = {
+            (scope.name, str(r.entity.role)): r
+            for scope in self.scopes.values()
+            for r in played
+            if (r.scope.stored_in, r.scope.tenant_bound) == (scope.stored_in, scope.tenant_bound)
+        }
+        return shared | {(r.scope.name, str(r.entity.role)): r for r in played}
+
+    @cached_property
+    def permissions(self) -> dict[str, frozenset[str]]:
+        """All permission codes of each scope."""
+        return {
+            name: frozenset(
+                code
+                for resource in self.resources.values()
+                if resource.scope.name == name
+                for code in (*(resource.permissions[op] for op in resource.ops), *resource.entity.permissions)
+            )
+            for name in self.scopes
+        }
+
+
+def compile_catalog(scopes: Iterable[Scope], entities: Iterable[Entity], rules: Iterable[Rules], identity: Identity | None = None) -> Catalog:
+    """Compile every declaration. Raises StartupFault with all faults at once."""
+    by_metadata = {id(scope.metadata): scope for scope in scopes}
+    by_entity = _hooks_by_entity(rules)
+    resources: dict[str, Resource] = {}
+    for entity in entities:
+        scope = by_metadata.get(id(entity.table.metadata))
+        if scope is None:
+            raise StartupFault(f"{entity.key}: its MetaData belongs to no Scope; list it in `scopes = [Scope(...)]` of the package")
+        resource = _resource(scope, entity, by_entity.pop(f"{scope.name}/{entity.domain}/{entity.name}", ()))
+        resources[resource.path] = resource
+    if by_entity:
+        raise StartupFault(f"hooks for entities that are not registered: {sorted(by_entity)}")
+    _connect(resources)
+    return Catalog({scope.name: scope for scope in by_metadata.values()}, resources, _incoming(resources), identity)
+
+
+def _connect(resources: Mapping[str, Resource]) -> None:
+    """Say of each resource which of its references name registered entities, and which document it is a line of."""
+    tables = {(r.scope.name, r.table.fullname) for r in resources.values()}
+    for resource in resources.values():
+        known = tuple(f.name for f in resource.columns if f.references and (resource.scope.name, f.references) in tables)
+        object.__setattr__(resource, "reference_columns", known)
+        if resource.entity.parent:
+            header = resources.get(f"{resource.scope.name}/{resource.entity.parent[0].replace('.', '/', 1)}")
+            document = header is not None and header.entity.kind == "document" and header.stateful
+            object.__setattr__(resource, "header", header if document else None)
+
+
+def _hooks_by_entity(rules: Iterable[Rules]) -> dict[str, tuple[Rule, ...]]:
+    found: dict[str, tuple[Rule, ...]] = {}
+    for domain in rules:
+        for rule in domain.rules:
+            found[rule.entity] = (*found.get(rule.entity, ()), rule)
+    return found
+
+
+def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource:
+    table = entity.table
+    ordered = sorted(table.c, key=lambda c: (c.name != "id", engine_set(entity, c)))
+    names = [c.name for c in ordered]
+    fields = {name: _field(entity, table.c[name]) for name in names}
+    fields |= {virtual.name: _virtual(virtual) for virtual in entity.virtual}
+    keys = tuple(c.name for c in table.primary_key.columns if not c.info.get("tenant"))
+    return Resource(
+        path=f"{scope.name}/{entity.domain}/{entity.name}",
+        scope=scope,
+        entity=entity,
+        table=table,
+        fields=fields,
+        keys=keys,
+        ops=_operations(entity),
+        machine=entity.life,
+        hooks={point: tuple(rule for rule in rules if point in rule.points) for point in Point},
+        constraints=_constraints(table, entity),
+    )
+
+
+def engine_set(entity: Entity, column: Column[Any]) -> bool:
+    """Whether the engine alone gives the column its values."""
+    if column.name == "tenant_id":
+        return bool(column.info.get("tenant"))
+    if column.name == "status":
+        return entity.machine is not None
+    return column.name in ENGINE_SET
+
+
+def _operations(entity: Entity) -> frozenset[Op]:
+    ops = {Op(LETTERS[letter]) for letter in entity.operations}
+    if Op.UPDATE in ops:
+        ops.add(Op.REPLACE)
+    if Op.STATUS in ops:
+        ops.add(Op.TRANSITIONS)
+    if Op.GET in ops:
+        ops.add(Op.HISTORY)
+    return frozenset(ops)
+
+
+def _field(entity: Entity, column: Column[Any]) -> Field:
+    name, scalar, bounds = column.name, scalar_of(column.type), bounds_of(column)
+    own = engine_set(entity, column) or (name == "id" and bool(column.primary_key))
+    read_only = own or name in entity.read_only
+    once = name in entity.once or (bool(column.primary_key) and not own)
+    generated = bool(column.primary_key and isinstance(column.type, sa.Integer) and column.table.autoincrement_column is column)
+    default = _default(column)
+    annotation = scalar.annotate(column.type, bounds)
+    return Field(
+        name=name,
+        column=column,
+        type=column.type,
+        scalar=scalar,
+        bounds=bounds,
+        annotation=annotation | None if column.nullable else annotation,
+        finish=scalar.finish(column.type, bounds),
+        nullable=bool(column.nullable),
+        default=None if own else default,
+        required=not (column.nullable or default or column.server_default or read_only or name in entity.auto or generated),
+        creatable=not read_only and not generated,
+        updatable=not read_only and not once and not generated,
+        once=once,
+        hidden=name in entity.hidden,
+        masked=name in entity.masked,
+        encrypted=name in entity.encrypted,
+        references=next((key.column.table.fullname for key in column.foreign_keys), None),
+        generated=generated,
+    )
+
+
+def _default(column: Column[Any]) -> Callable[[], Any] | None:
+    default: Any = column.default
+    if default is None or not (default.is_scalar or default.is_callable):
+        return None
+    if default.is_callable:
+        return lambda: default.arg(None)
+    value = default.arg
+    if isinstance(value, (dict, list)):
+        return lambda: type(value)(value)
+    return lambda: value
+
+
+def _virtual(virtual: Virtual) -> Field:
+    scalar, bounds = scalar_of(virtual.type), Bounds()
+    annotation = scalar.annotate(virtual.type, bounds)
+    return Field(
+        name=virtual.name,
+        column=None,
+        type=virtual.type,
+        scalar=scalar,
+        bounds=bounds,
+        annotation=annotation | None,
+        finish=scalar.finish(virtual.type, bounds),
+        nullable=True,
+        default=None,
+        required=False,
+        creatable=virtual.input,
+        updatable=virtual.input,
+        virtual=virtual,
+    )
+
+
+def _constraints(table: Table, entity: Entity) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Constraint name -> (error code, fields that a violation names)."""
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    hidden = {*entity.hidden, "is_active", *(c.name for c in table.c if c.info.get("tenant"))}
+    for index in table.indexes:
+        if index.unique:
+            found[str(index.name)] = ("duplicate", tuple(str(c.name) for c in index.columns if c.name not in hidden))
+    for rule in table.constraints:
+        if isinstance(rule, sa.PrimaryKeyConstraint):
+            found[str(rule.name or f"{table.name}_pkey")] = ("duplicate", tuple(c.name for c in rule.columns if c.name not in hidden))
+        elif isinstance(rule, sa.CheckConstraint):
+            found[str(rule.name)] = ("check_failed", tuple(w for w in rule.info.get("words", ()) if w in table.c and w not in entity.hidden))
+        elif isinstance(rule, sa.UniqueConstraint):
+            found[str(rule.name)] = ("duplicate", tuple(c.name for c in rule.columns if c.name not in hidden))
+        elif isinstance(rule, sa.ForeignKeyConstraint):
+            found[str(rule.name)] = ("invalid_reference", tuple(c for c in rule.column_keys if c not in hidden))
+        elif rule.__visit_name__ == "exclude_constraint":
+            found[str(rule.name)] = ("overlapping_period", tuple(c.name for c in rule.columns if c.name not in hidden))  # type: ignore[attr-defined]
+    return found
+
+
+def _incoming(resources: Mapping[str, Resource]) -> dict[str, tuple[Reference, ...]]:
+    paths = {(r.scope.name, r.table.fullname): path for path, r in resources.items()}
+    found: dict[str, tuple[Reference, ...]] = {}
+    for path, resource in resources.items():
+        for rule in resource.table.foreign_key_constraints:
+            target = paths.get((resource.scope.name, rule.referred_table.fullname))
+            columns = [c.name for c in rule.columns if not c.info.get("tenant")]
+            if target and len(columns) == 1:
+                kind = (rule.ondelete or "RESTRICT").split("(")[0].strip().upper()
+                found[target] = (*found.get(target, ()), Reference(path, columns[0], kind))
+    return found

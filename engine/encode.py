@@ -1,0 +1,88 @@
+"""Rows and errors -> bytes. PostgreSQL has rendered the rows; here they are only put into the envelope. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from engine.errors import ApiError
+from engine.paging import total_pages
+from engine.shapes import Listing
+
+JSON = (b"content-type", b"application/json")
+ENCODER = msgspec.json.Encoder()
+
+Header = tuple[bytes, bytes]
+
+
+class Answer(NamedTuple):
+    """What goes over the wire."""
+
+    status: int
+    headers: tuple[Header, ...]
+    body: bytes
+
+
+def success(data: str | bytes, status: int = 200, headers: tuple[Header, ...] = ()) -> Answer:
+    """`data` is JSON text."""
+    raw = data.encode() if isinstance(data, str) else data
+    return Answer(status, (JSON, *headers), b'{"success":true,"data":%b,"error":null}' % raw)
+
+
+def success_of(data: Any, status: int = 200, headers: tuple[Header, ...] = ()) -> Answer:
+    """The envelope around a Python value."""
+    return success(ENCODER.encode(data), status, headers)
+
+
+def etag(version: int) -> Header:
+    """The strong form of a row's version."""
+    return b"etag", b'"%d"' % version
+
+
+def row_text(text: str, output: Mapping[str, Any]) -> str:
+    """The row, with what is shown this once."""
+    if not output:
+        return text
+    return ENCODER.encode({**msgspec.json.decode(text), **output}).decode()
+
+
+def rows_text(texts: Iterable[str]) -> str:
+    """A JSON array of rendered rows."""
+    return f"[{','.join(texts)}]"
+
+
+def page(items: str | None, listing: Listing, total: int | None, *, estimated: bool = False) -> Answer:
+    """A page of a list. `items`: rendered rows with commas between."""
+    pages = "null" if total is None else total_pages(total, listing.page_size)
+    shown = "null" if total is None else total
+    mark = ',"total_is_estimate":true' if estimated else ""
+    tail = f'"page":{listing.page},"page_size":{listing.page_size},"total":{shown},"total_pages":{pages},"next_cursor":null{mark}'
+    return success(f'{{"items":[{items or ""}],{tail}}}')
+
+
+def failure(error: ApiError, request_id: str) -> Answer:
+    """The one shape of every error."""
+    details = [
+        {"field": fault.field, "code": fault.code, "message": fault.message, "params": dict(fault.params)} for fault in error.details
+    ]
+    body = ENCODER.encode(
+        {
+            "success": False,
+            "data": None,
+            "error": {"code": error.code, "message": error.message, "details": details, "request_id": request_id},
+        }
+    )
+    headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    if error.status == 401 and not any(name == b"www-authenticate" for name, _ in headers):
+        headers.append((b"www-authenticate", b"Bearer"))
+    return Answer(error.status, (JSON, *headers), body)
+
+
+def bare(value: Any, status: int = 200, headers: Sequence[Header] = ()) -> Answer:
+    """JSON without the envelope, as OAuth 2 and OpenAPI want it."""
+    return Answer(status, (JSON, *headers), ENCODER.encode(value))
+
+
+NOT_MODIFIED = 304

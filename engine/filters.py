@@ -1,0 +1,92 @@
+"""Filter operators, one row each. README, OpenAPI and `_meta` print this table; a new operator is a new row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.sql import ColumnElement
+
+Column = ColumnElement[Any]
+Takes = Literal["one", "many", "two", "bool", "text", "item", "items", "node"]
+
+
+def escape_like(text: str) -> str:
+    """The text with LIKE's metacharacters made literal (escape character: backslash)."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """`takes`: one value of the column's type, many (comma-separated), two, true/false, plain text, or array items.
+    `family`: the columns it accepts, by `Scalar.families`. `build(column, value)` makes the predicate; `prepare` the value."""
+
+    name: str
+    meaning: str
+    takes: Takes
+    family: str
+    build: Callable[[Column, Any], Column]
+    prepare: Callable[[str], str] = str
+
+
+def _any(column: Column, values: Any) -> Column:
+    return column == sa.any_(values)
+
+
+def _under(column: Column, node: Any) -> Column:
+    """Ids of the tree below `node`; the table says in `info["tree"]` which column names the parent."""
+    table: Any = column.table  # type: ignore[attr-defined]
+    part = table.original if hasattr(table, "original") else table
+    child, top = part.alias(), part.alias()
+    below = sa.select(top.c.id).where(top.c.id == node).cte(recursive=True)
+    below = below.union(sa.select(child.c.id).join(below, child.c[part.info["tree"]] == below.c.id))
+    return column.in_(sa.select(below.c.id))
+
+
+def _ends(text: str) -> str:
+    return "%" + escape_like(text)
+
+
+def _within(text: str) -> str:
+    return _ends(text) + "%"
+
+
+def _starts(text: str) -> str:
+    return escape_like(text) + "%"
+
+
+OPERATORS: dict[str, Operator] = {
+    row.name: row
+    for row in (
+        Operator("eq", "equal", "one", "equal", lambda col, v: col == v),
+        Operator("ne", "not equal, or empty", "one", "equal", lambda col, v: col.is_distinct_from(v)),
+        Operator("gt", "greater", "one", "order", lambda col, v: col > v),
+        Operator("gte", "at least", "one", "order", lambda col, v: col >= v),
+        Operator("lt", "less", "one", "order", lambda col, v: col < v),
+        Operator("lte", "at most", "one", "order", lambda col, v: col <= v),
+        Operator("in", "one of", "many", "equal", _any),
+        Operator("nin", "none of, or empty", "many", "equal", lambda col, v: sa.func.coalesce(sa.not_(_any(col, v)), sa.true())),
+        Operator("between", "from the first to the second, both included", "two", "order", lambda col, v: sa.and_(col >= v[0], col <= v[1])),
+        Operator("isnull", "empty (true) or not (false)", "bool", "null", lambda col, v: col.is_(None) == v),
+        Operator("contains", "holds the text", "text", "text", lambda col, v: col.like(v, escape="\\"), _within),
+        Operator("icontains", "holds the text, any case", "text", "text", lambda col, v: col.ilike(v, escape="\\"), _within),
+        Operator("startswith", "begins with the text", "text", "text", lambda col, v: col.op("^@", is_comparison=True)(v)),
+        Operator("istartswith", "begins with the text, any case", "text", "text", lambda col, v: col.ilike(v, escape="\\"), _starts),
+        Operator("endswith", "ends with the text", "text", "text", lambda col, v: col.like(v, escape="\\"), _ends),
+        Operator("has", "the list holds the item", "item", "items", lambda col, v: col.op("?", is_comparison=True)(v)),
+        Operator("hasany", "the list holds one of the items", "items", "items", lambda col, v: col.op("?|", is_comparison=True)(v)),
+        Operator("hasall", "the list holds all of the items", "items", "items", lambda col, v: col.op("?&", is_comparison=True)(v)),
+        Operator("under", "the node itself and all below it", "node", "tree", _under),
+    )
+}
+
+TEXTS = pg.ARRAY(sa.Text)
+
+
+def operators_of(families: frozenset[str], *, tree: bool = False) -> tuple[str, ...]:
+    """Names of the operators that a column of these families takes; every column takes `isnull`."""
+    wanted = families | {"null"} | ({"tree"} if tree else frozenset())
+    return tuple(name for name, row in OPERATORS.items() if row.family in wanted)

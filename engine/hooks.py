@@ -1,0 +1,236 @@
+"""Behaviour of an entity that metadata cannot say: a closed list of points, one signature, rows as a set.
+
+    rules = Rules("manager/idam")
+
+    @rules.on("IDAM-U2", "users", Point.BEFORE_DELETE, raises="409:self_action_forbidden")
+    async def nobody_goes_alone(moment: Moment, changes: list[Change]) -> None: ...
+
+A hook runs inside the request's transaction, whatever kind of write led there. It raises one of the families of
+`engine.errors` to refuse; everything is then rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+from sqlalchemy.sql import ColumnElement, Executable
+
+from engine.errors import ApiError, Fault, ValidationError
+from engine.types import Principal
+
+
+class Point(StrEnum):
+    """When a hook runs. BEFORE may replace values; AFTER sees the stored rows; DONE runs after commit and cannot fail."""
+
+    BEFORE_CREATE = "before_create"
+    AFTER_CREATE = "after_create"
+    BEFORE_UPDATE = "before_update"
+    AFTER_UPDATE = "after_update"
+    BEFORE_DELETE = "before_delete"
+    AFTER_DELETE = "after_delete"
+    BEFORE_STATUS = "before_status"
+    AFTER_STATUS = "after_status"
+    DONE = "done"
+
+
+Row = Mapping[str, Any]
+Rows = list[Row]
+
+
+class Change:
+    """One row on its way. `old` is the stored row before the write (None at create), `values` what will be written (BEFORE)
+    or the stored row (AFTER), `given` the fields that the caller sent, `output` what the answer shows once and no column
+    keeps. `change["x"]` is the value of x as it will stand."""
+
+    __slots__ = ("given", "index", "inputs", "old", "output", "values")
+
+    def __init__(self, index: int, old: Row | None, values: dict[str, Any], inputs: Mapping[str, Any] | None = None) -> None:
+        self.index = index
+        self.old = old
+        self.values = values
+        self.given = frozenset(values)
+        self.inputs: Mapping[str, Any] = inputs or {}
+        self.output: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.values:
+            return self.values[name]
+        return self.old.get(name) if self.old is not None else None
+
+    @property
+    def key(self) -> Any:
+        """The id of the row."""
+        return self["id"]
+
+    def changes(self, name: str) -> bool:
+        """Whether the write gives `name` another value than it had."""
+        return name in self.values and (self.old is None or self.old.get(name) != self.values[name])
+
+    def edge(self) -> tuple[str | None, str | None]:
+        """(state before, state after)."""
+        return (self.old.get("status") if self.old is not None else None, self["status"])
+
+
+class Moment(Protocol):
+    """What a hook may do and know: other entities through the engine, in the same transaction, tenant and clock."""
+
+    principal: Principal
+    request_id: str
+
+    @property
+    def now(self) -> datetime: ...
+    @property
+    def today(self) -> date: ...
+
+    async def get(self, entity: str, key: UUID) -> Row | None:
+        """The active row of `domain.entity`, hidden columns included, or None."""
+
+    async def list(self, entity: str, *conditions: ColumnElement[bool], limit: int = 1000) -> Rows:
+        """Active rows of `domain.entity` that meet SQLAlchemy conditions over its table, by id."""
+
+    async def create(self, entity: str, rows: Sequence[Mapping[str, Any]]) -> Rows:
+        """Insert rows, hooks and audit included; columns set by the engine may be given."""
+
+    async def update(self, entity: str, rows: Sequence[Mapping[str, Any]]) -> Rows:
+        """Change rows, each a mapping with `id` and the columns to change."""
+
+    async def delete(self, entity: str, keys: Sequence[UUID]) -> Rows:
+        """Soft-delete rows."""
+
+    async def status(self, entity: str, keys: Sequence[UUID], status: str, reason: str | None = None) -> Rows:
+        """Move rows along an edge of their machine, reserved edges included; rows already there stay."""
+
+    async def fetch(self, statement: Executable) -> Rows:
+        """Rows of a SQLAlchemy Core SELECT on the bound transaction. It reads; to write, use the verbs above."""
+
+    async def number(self, prefix: str, on: date) -> str:
+        """The next document number of `prefix` in the year of `on`, under a row lock."""
+
+    def require(self, permission: str) -> None:
+        """403 unless the caller holds it."""
+
+    def setting(self, key: str) -> Any:
+        """The value of a setting key."""
+
+    async def hash_password(self, password: str) -> str:
+        """A bcrypt hash, made in the bounded pool."""
+
+    async def check_password(self, password: str, hashed: str | None) -> bool:
+        """Whether they fit; takes as long for None, so that an absent user looks like a wrong password."""
+
+    def encrypt(self, text: str) -> str:
+        """Authenticated encryption under the server's key."""
+
+    def decrypt(self, text: str) -> str:
+        """The clear text of `encrypt`."""
+
+    def permissions(self, scope: str) -> frozenset[str]:
+        """All permission codes of a scope."""
+
+    async def in_scope(self, scope: str) -> Moment:
+        """A moment on another scope's database (a transaction of its own, ended with this one)."""
+
+
+Hook = Callable[[Moment, list[Change]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A hook bound to its points. `edges` limits status points to transitions such as `draft>open`."""
+
+    id: str
+    entity: str
+    points: tuple[Point, ...]
+    run: Hook
+    edges: frozenset[str] = frozenset()
+    raises: tuple[tuple[int, str], ...] = ()
+
+    def concerns(self, change: Change) -> bool:
+        """Whether a status change is one of the edges the rule names; edges say nothing of other writes."""
+        return not self.edges or "status" not in change.values or "{}>{}".format(*change.edge()) in self.edges
+
+
+def _raises(text: str) -> tuple[tuple[int, str], ...]:
+    return tuple((int(part.split(":")[0]), part.split(":")[1]) for part in text.split())
+
+
+@dataclass
+class Rules:
+    """The rules of one domain, in the order in which they run."""
+
+    domain: str
+    rules: list[Rule] = field(default_factory=list)
+
+    def on(self, id: str, entity: str, *points: Point, edges: str = "", raises: str = "") -> Callable[[Hook], Hook]:
+        """Bind a hook to points of an entity of this domain; `raises` lists its codes as `409:in_use 422:too_early`."""
+
+        def bind(run: Hook) -> Hook:
+            self.rules.append(Rule(id, f"{self.domain}/{entity}", points, run, frozenset(edges.split()), _raises(raises)))
+            return run
+
+        return bind
+
+
+def refuse(change: Change, name: str, code: str, message: str, **params: Any) -> ApiError:
+    """A 422 whose one fault lies in a field of the row."""
+    return ValidationError(code, message, details=[Fault(name, code, message, params)])
+
+
+class SignIn(msgspec.Struct, frozen=True):
+    """What somebody brings to sign in."""
+
+    username: str
+    password: str
+    tenant: str | None = None
+    code: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A session that was opened or renewed; `refresh_token` is shown once."""
+
+    id: UUID
+    user_id: UUID
+    tenant_id: UUID | None
+    refresh_token: str
+    expires_at: datetime
+
+
+class Identity(Protocol):
+    """The questions that authentication asks of a registry. A refusal is returned, not raised, so that what it wrote (failed
+    attempts, a revoked family) is committed."""
+
+    scope: str
+
+    async def sign_in(self, moment: Moment, attempt: SignIn) -> Session | ApiError: ...
+
+    async def refresh(self, moment: Moment, token: str, attempt: SignIn) -> Session | ApiError: ...
+
+    async def revoke(self, moment: Moment, session_id: UUID | None, token: str | None) -> None: ...
+
+    async def principal(self, moment: Moment, user_id: UUID, tenant_id: UUID | None, session_id: UUID) -> Principal | ApiError:
+        """The caller as he stands now: roles, permissions, tenant; an error when session, user or tenant ended."""
+
+    async def api_key(self, moment: Moment, key: str, ip: str | None) -> Principal | ApiError: ...
+
+    async def profile(self, moment: Moment) -> Mapping[str, Any]:
+        """What /auth/me shows beside roles and permissions."""
+
+    async def second_factor(self, moment: Moment, step: str, given: Mapping[str, str]) -> Mapping[str, Any]:
+        """`begin` shows a secret once, `confirm` takes a code, `end` takes the password."""
+
+    async def seed(self, moment: Moment) -> None:
+        """Bring the rows that the registry itself needs (roles, the permission catalogue); called at every start."""
+
+    async def create_user(self, moment: Moment, email: str, password: str, *, administrator: bool) -> Row:
+        """A person who may sign in at once; an administrator holds every Manager permission. An existing one is returned."""
+
+    async def create_tenant(self, moment: Moment, values: Mapping[str, Any]) -> Row:
+        """A pooled tenant with its first owner; `values`: slug, name, owner_email, owner_password."""

@@ -1,0 +1,64 @@
+"""What a fresh installation gets: the registry's own rows, a first administrator, and in development a demo tenant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from engine.auth.keys import secret_file
+from engine.clock import random_token
+from engine.errors import StartupFault
+from engine.hooks import Identity, Row
+from engine.main import System
+
+DEMO = {"slug": "demo", "name": "Demo Company", "owner_email": "owner@demo.example"}
+
+
+def identity_of(system: System) -> Identity:
+    """The registry's identity. StartupFault without one."""
+    if system.catalog.identity is None:
+        raise StartupFault("the registry has no identity, so there are no users and tenants")
+    return system.catalog.identity
+
+
+def first_password(system: System, name: str = "admin-password.txt") -> tuple[str, bool]:
+    """The password of a first user, and whether it was made up just now. Made-up ones are kept in a 0600 file."""
+    given = system.settings.admin_password
+    if given is not None:
+        return given.get_secret_value(), False
+    path = system.settings.data / name
+    fresh = not path.exists()
+    return secret_file(path, lambda: f"Aa1-{random_token(20)}".encode()).decode().strip(), fresh
+
+
+async def seed(system: System) -> None:
+    """Rows that the registry itself needs."""
+    identity = identity_of(system)
+    async with system.unit(identity.scope) as unit:
+        await identity.seed(unit)
+
+
+async def create_user(system: System, email: str, password: str, *, administrator: bool) -> Row:
+    """A person who may sign in at once."""
+    identity = identity_of(system)
+    async with system.unit(identity.scope) as unit:
+        return await identity.create_user(unit, email, password, administrator=administrator)
+
+
+async def create_tenant(system: System, values: dict[str, Any]) -> Row:
+    """A pooled tenant with its first owner."""
+    identity = identity_of(system)
+    async with system.unit(identity.scope) as unit:
+        return await identity.create_tenant(unit, values)
+
+
+async def install(system: System) -> list[str]:
+    """Bring everything that a fresh installation needs; returns what a person should be told, a line each."""
+    await seed(system)
+    password, fresh = first_password(system)
+    await create_user(system, system.settings.admin_email, password, administrator=True)
+    told = []
+    if fresh:
+        where = Path(system.settings.data) / "admin-password.txt"
+        told.append(f"first administrator: {system.settings.admin_email}  password: {password}  (kept in {where})")
+    return told

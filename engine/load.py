@@ -1,0 +1,60 @@
+"""Find what registry packages declare: scopes, entities, rules, an identity, setting defaults."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from engine.entity import Entity
+from engine.errors import StartupFault
+from engine.hooks import Identity, Rules
+from engine.types import Scope
+
+
+@dataclass
+class Registry:
+    """Everything that the packages declare, in the order of their modules."""
+
+    scopes: list[Scope] = field(default_factory=list)
+    entities: list[Entity] = field(default_factory=list)
+    rules: list[Rules] = field(default_factory=list)
+    identity: Identity | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, module: ModuleType) -> None:
+        """Take the declarations of one module. What it only imported from another is met there."""
+        for value in vars(module).values():
+            for wanted, into in ((Scope, self.scopes), (Entity, self.entities), (Rules, self.rules)):
+                for item in value if isinstance(value, list) else (value,):
+                    if isinstance(item, wanted) and not any(item is known for known in into):
+                        into.append(item)
+        self.identity = self.identity or getattr(module, "identity_provider", None)
+        self.settings |= getattr(module, "SETTINGS", {})
+
+
+def load_registries(packages: Sequence[str]) -> Registry:
+    """Import each package with all its modules. StartupFault names a package that cannot be found."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    registry = Registry()
+    for package in packages:
+        try:
+            root = importlib.import_module(package)
+        except ModuleNotFoundError as missing:
+            raise StartupFault(f"registry {package!r} cannot be imported ({missing}); is it installed, or in this folder?") from missing
+        for module in (root, *_modules(root)):
+            registry.add(module)
+    if not registry.scopes:
+        raise StartupFault(f"no Scope in {', '.join(packages)}; a package says `scopes = [Scope(name, Base.metadata)]`")
+    return registry
+
+
+def _modules(root: ModuleType) -> Iterator[ModuleType]:
+    for found in pkgutil.walk_packages(getattr(root, "__path__", ()), f"{root.__name__}."):
+        yield importlib.import_module(found.name)

@@ -1,0 +1,208 @@
+"""The door: loads registries, binds them to their databases, and builds the application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from starlette.applications import Starlette
+
+import tenancy
+from engine import registration
+from engine.app import build_app, plain
+from engine.auth.authenticator import Authenticator
+from engine.auth.keys import SigningKeys, secret_file
+from engine.auth.tokens import Tokens
+from engine.auth.vault import PasswordVault
+from engine.catalog import Catalog, compile_catalog
+from engine.checks import check_declarations
+from engine.clock import random_token
+from engine.dispatch import Dispatcher
+from engine.errors import StartupFault
+from engine.load import Registry, load_registries
+from engine.moment import UnitOfWork, Vault, Workshop
+from engine.observe import Observer
+from engine.operations import Operations
+from engine.settings import Settings
+from engine.signin import PrincipalLoader, SignInEndpoints, routes_of
+from engine.types import ENGINE, Scope
+from tenancy.embedded import EmbeddedServer, start_embedded
+from tenancy.migrate import MigrationOptions, pending, synchronise, upgrade
+from tenancy.pool import Pool, PoolOptions
+from tenancy.shape import bind_to_tenant, index_foreign_keys
+
+Say = Callable[[str], None]
+
+
+def silent(_message: str) -> None:
+    """Where nobody listens."""
+
+
+def load(packages: list[str]) -> tuple[Registry, Catalog]:
+    """Registries and their compiled catalogue. StartupFault lists every fault at once."""
+    registry = load_registries(packages)
+    check_declarations(registry.scopes, registry.entities, registry.rules)
+    registration.complete(registry.entities)
+    for scope in registry.scopes:
+        if scope.tenant_bound:
+            bind_to_tenant(scope.metadata)
+        index_foreign_keys(scope.metadata)
+    return registry, compile_catalog(registry.scopes, registry.entities, registry.rules, registry.identity)
+
+
+@dataclass
+class Place:
+    """Where a database is: the URL its owner uses, and the one that requests use (with a role to take on)."""
+
+    owner: str
+    runtime: str
+    role: str | None
+
+
+class System:
+    """Everything of one process: settings, catalogue, databases, application."""
+
+    def __init__(self, settings: Settings, say: Say = silent) -> None:
+        self.settings, self.say = settings, say
+        self.registry, self.catalog = load(settings.registries)
+        self.server: EmbeddedServer | None = None
+        self.places: dict[str, Place] = {}
+
+    @property
+    def databases(self) -> list[str]:
+        """Names of the databases that the scopes live in."""
+        return list(dict.fromkeys(scope.stored_in for scope in self.catalog.scopes.values()))
+
+    def locate(self) -> None:
+        """Find each database: an explicit URL, else the embedded server (started here when it does not run)."""
+        urls = {"manager": self.settings.manager_url, "tenants": self.settings.tenants_url}
+        for name in self.databases:
+            url = urls.get(name)
+            if url is not None:
+                self.places[name] = Place(url.get_secret_value(), url.get_secret_value(), self.settings.runtime_role)
+                continue
+            if self.server is None:
+                folder = self.settings.data / "postgres"
+                self.server = start_embedded(folder, binaries=self.settings.pg_bin, say=self.say)
+            self.places[name] = Place(self.server.url(name, "cxg_owner"), self.server.url(name, "cxg_runtime"), None)
+
+    def migration(self, scope: Scope) -> MigrationOptions:
+        """How a scope's database is migrated."""
+        folder = Path(tenancy.__file__).parent / "migrations" / scope.name / "versions"
+        return MigrationOptions(
+            scope=scope.name,
+            tenant_bound=scope.tenant_bound,
+            runtime_role=self.settings.runtime_role,
+            folder=folder,
+            triggers=not scope.tenant_bound,
+            say=self.say,
+        )
+
+    async def prepare_databases(self) -> None:
+        """Databases, roles, tables: automatic in development, by reviewed revisions in production."""
+        for name, place in self.places.items():
+            if self.server is not None and place.role is None:
+                await self.server.ensure_database(name)
+            else:
+                await ensure_role(place.owner, self.settings.runtime_role)
+        for scope in self.catalog.scopes.values():
+            await self._migrate(scope)
+
+    async def _migrate(self, scope: Scope) -> None:
+        owner, options = self.places[scope.stored_in].owner, self.migration(scope)
+        if self.settings.environment == "production":
+            if waiting := await pending(owner, options):
+                raise StartupFault(f"{scope.name}: migrations are pending ({', '.join(waiting)}); run `cxg migrate` first")
+        elif await synchronise(owner, scope.metadata, options):
+            self.say(f"{scope.name}: tables are up to date with the models")
+
+    async def upgrade(self) -> dict[str, list[str]]:
+        """Run the pending revisions of every scope."""
+        return {s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s)) for s in self.catalog.scopes.values()}
+
+    def _pool(self, scope: Scope) -> Pool:
+        place, settings = self.places[scope.stored_in], self.settings
+        return Pool(
+            PoolOptions(
+                place.runtime,
+                role=place.role,
+                size=settings.pool_size,
+                acquire_timeout=settings.acquire_timeout,
+                command_timeout=settings.command_timeout,
+                connect_timeout=settings.connect_timeout,
+                pooler=settings.pooler,
+                tenant_bound=scope.tenant_bound,
+            )
+        )
+
+    @cached_property
+    def pools(self) -> dict[str, Pool]:
+        """Connections of each scope."""
+        return {scope.name: self._pool(scope) for scope in self.catalog.scopes.values()}
+
+    @cached_property
+    def vault(self) -> PasswordVault:
+        """Passwords and secrets of this installation."""
+        key = self.settings.secret_key
+        secret = key.get_secret_value().encode() if key else secret_file(self.settings.data / "secret.key", lambda: random_token(48).encode())
+        return PasswordVault(self.settings.bcrypt_rounds, secret)
+
+    @cached_property
+    def operations(self) -> Operations:
+        """The operations over this catalogue and these databases."""
+        defaults = {**self.registry.settings, "auth.session_days": self.settings.session_days}
+        vault: Any = self.vault
+        assert isinstance(vault, Vault) or hasattr(vault, "hash_password")
+        return Operations(Workshop(self.catalog, self.pools, vault, defaults, hook_timeout=self.settings.hook_timeout))
+
+    def unit(self, scope: str) -> UnitOfWork:
+        """A unit of work as the engine itself."""
+        return UnitOfWork(self.operations, scope, ENGINE)
+
+    def app(self) -> Starlette:
+        """The application."""
+        identity = self.catalog.identity
+        if identity is None:
+            raise StartupFault("no registry says who may enter; one module needs `identity_provider = ...` (engine.hooks.Identity)")
+        tokens = Tokens(SigningKeys(self.settings.data / "keys"), self.settings.token_minutes)
+        loader = PrincipalLoader(self.operations, identity)
+        authenticator = Authenticator(tokens, loader.by_session, loader.by_key, self.settings.principal_seconds)
+        dispatcher = Dispatcher(self.operations, authenticator, Observer(), self.settings.max_body_bytes)
+        endpoints = SignInEndpoints(loader, authenticator, tokens)
+        routes = [plain(dispatcher, path, endpoint, method) for path, endpoint, method in routes_of(endpoints)]
+        return build_app(dispatcher, routes, stop=[self.close])
+
+    async def close(self) -> None:
+        """Close pools and threads; the embedded server goes on until its owner stops it."""
+        for pool in self.pools.values():
+            await pool.close()
+        self.vault.close()
+
+
+async def ensure_role(owner_url: str, role: str) -> None:
+    """Make the role that requests run as, and let the owner take it on."""
+    connection = await asyncpg.connect(owner_url, timeout=10)
+    try:
+        if not await connection.fetchval("select 1 from pg_roles where rolname = $1", role):
+            quoted = role.replace('"', '""')
+            await connection.execute(f'create role "{quoted}" nologin nosuperuser nobypassrls')
+            await connection.execute(f'grant "{quoted}" to current_user')
+    finally:
+        await connection.close()
+
+
+def create_app() -> Starlette:
+    """Application factory of a worker: settings from the environment, databases that are already prepared."""
+    system = System(Settings())
+    system.locate()
+    return system.app()
+
+
+def run(work: Any) -> Any:
+    """Run a coroutine to its end."""
+    return asyncio.run(work)

@@ -1,0 +1,263 @@
+"""A unit of work: who, when, which tenant, and the connection. Hooks are given one as their only way to the data."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.sql import ColumnElement, Executable
+
+from engine.catalog import Catalog, Resource
+from engine.clock import CLOCK
+from engine.errors import ForbiddenError, UnavailableError, generic
+from engine.hooks import Row, Rows, Rule
+from engine.shapes import ChangeShape, GetShape, InsertShape, ListShape, Statement
+from engine.sql import Reads, Writes
+from engine.sql.numbers import next_number
+from engine.sql.parts import DIALECT
+from engine.store import Connection, Database
+from engine.types import Principal
+
+if TYPE_CHECKING:
+    from engine.operations import Operations
+
+ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+class Vault:
+    """Passwords and secrets, as the authentication part provides them."""
+
+    async def hash_password(self, password: str) -> str:
+        raise AssertionError("this engine was built without authentication")
+
+    async def check_password(self, password: str, hashed: str | None) -> bool:
+        raise AssertionError("this engine was built without authentication")
+
+    def encrypt(self, text: str) -> str:
+        raise AssertionError("this engine was built without authentication")
+
+    def decrypt(self, text: str) -> str:
+        raise AssertionError("this engine was built without authentication")
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every unit of work shares: the catalogue, the statement builders, the databases."""
+
+    catalog: Catalog
+    databases: Mapping[str, Database]
+    vault: Vault
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    walled: bool = True
+    hook_timeout: float = 2.0
+
+    def __post_init__(self) -> None:
+        reads = Reads(self.catalog, walled=self.walled)
+        writes = Writes(self.catalog, reads, walled=self.walled)
+        builders: dict[type, Any] = {GetShape: reads.get, ListShape: reads.list, InsertShape: writes.insert, ChangeShape: writes.change}
+
+        @lru_cache(maxsize=4096)
+        def statement(resource: Resource, shape: Any) -> Statement:
+            return builders[type(shape)](resource, shape)  # type: ignore[no-any-return]
+
+        @lru_cache(maxsize=4096)
+        def question(name: str, *given: Any) -> Statement:
+            return getattr(reads, name)(*given)  # type: ignore[no-any-return]
+
+        object.__setattr__(self, "statement", statement)
+        object.__setattr__(self, "question", question)
+        object.__setattr__(self, "writes", writes)
+
+    if TYPE_CHECKING:
+        writes: Writes
+
+        def statement(self, resource: Resource, shape: Any) -> Statement: ...
+        def question(self, name: str, *given: Any, **options: Any) -> Statement: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Where a request comes from, for the audit record."""
+
+    request_id: str = ""
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+NOBODY = Caller()
+
+
+class UnitOfWork:
+    """Implements `engine.hooks.Moment` for one scope's database."""
+
+    __slots__ = ("_elsewhere", "_now", "_stack", "caller", "connection", "database", "done", "operations", "principal", "scope", "shop", "tenant")
+
+    def __init__(self, operations: Operations, scope: str, principal: Principal, caller: Caller = NOBODY) -> None:
+        self.operations, self.shop = operations, operations.shop
+        self.scope, self.principal, self.caller = scope, principal, caller
+        self.database = self.shop.databases[scope]
+        self.connection: Connection | None = None
+        bound = self.shop.catalog.scopes[scope].tenant_bound
+        self.tenant: UUID | None = principal.tenant.id if bound and principal.tenant else None
+        self.done: list[tuple[Resource, Sequence[Any]]] = []
+        self._now: datetime | None = None
+        self._stack: AsyncExitStack | None = None
+        self._elsewhere: dict[str, UnitOfWork] = {}
+
+    @property
+    def request_id(self) -> str:
+        return self.caller.request_id
+
+    @property
+    def now(self) -> datetime:
+        if self._now is None:
+            self._now = CLOCK.now()
+        return self._now
+
+    @property
+    def today(self) -> date:
+        zone = self.principal.tenant.timezone if self.principal.tenant else "UTC"
+        return self.now.astimezone(ZoneInfo(zone)).date()
+
+    async def __aenter__(self) -> UnitOfWork:
+        """Begin a transaction."""
+        self._stack, self.done = AsyncExitStack(), []
+        self.connection = await self._stack.enter_async_context(self.database.transaction(self.tenant))
+        return self
+
+    async def __aexit__(self, *failure: Any) -> None:
+        """Commit, or roll back when the block raised; the same for transactions opened in other scopes."""
+        assert self._stack is not None
+        stack, self._stack, self.connection = self._stack, None, None
+        await stack.__aexit__(*failure)
+
+    def base(self, resource: Resource) -> dict[str, Any]:
+        """Parameters that any statement over the resource may name."""
+        who = self.principal
+        return {
+            "unmasked": who.may(resource.sensitive),
+            "now": self.now,
+            "actor": who.user_id,
+            "actor_email": who.email,
+            "tenant": self.tenant,
+            "ip": self.caller.ip,
+            "user_agent": self.caller.user_agent,
+            "request_id": self.caller.request_id,
+        }
+
+    async def run(self, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
+        """Rows of a compiled statement: inside the transaction when there is one, else in autocommit."""
+        arguments = statement.arguments(values)
+        if self.connection is not None:
+            return await self.connection.fetch(statement.text, arguments)
+        return await self.database.run(self.tenant, statement.text, arguments)
+
+    def find(self, entity: str) -> Resource:
+        """The resource `domain.entity` of this scope."""
+        return self.shop.catalog.find(self.scope, entity)
+
+    async def get(self, entity: str, key: UUID) -> Row | None:
+        rows = await self.operations.rows(self, self.find(entity), [key], lock=False)
+        return rows[0] if rows and rows[0]["is_active"] else None
+
+    async def list(self, entity: str, *conditions: ColumnElement[bool], limit: int = 1000) -> Rows:
+        resource = self.find(entity)
+        table = resource.table
+        statement = sa.select(*(table.c[f.name] for f in resource.columns)).where(table.c.is_active, *conditions)
+        if resource.scope.tenant_bound:
+            statement = statement.where(table.c.tenant_id == self.tenant)
+        return await self.fetch(statement.order_by(*(table.c[key] for key in resource.keys)).limit(limit))
+
+    async def create(self, entity: str, rows: Sequence[Mapping[str, Any]]) -> Rows:
+        return await self.operations.create_internal(self, self.find(entity), rows)
+
+    async def update(self, entity: str, rows: Sequence[Mapping[str, Any]]) -> Rows:
+        return await self.operations.change_internal(self, self.find(entity), "update", rows)
+
+    async def delete(self, entity: str, keys: Sequence[UUID]) -> Rows:
+        return await self.operations.change_internal(self, self.find(entity), "delete", [{"id": key} for key in keys])
+
+    async def status(self, entity: str, keys: Sequence[UUID], status: str, reason: str | None = None) -> Rows:
+        return await self.operations.status_internal(self, self.find(entity), keys, status)
+
+    async def fetch(self, statement: Executable) -> Rows:
+        compiled: Any = statement.compile(dialect=DIALECT)  # type: ignore[attr-defined]
+        state = compiled.construct_expanded_state()
+        arguments = [_argument(compiled, name, state.parameters[name]) for name in state.positiontup or ()]
+        assert self.connection is not None, "hooks run inside a transaction"
+        found = await self.connection.fetch(state.statement, arguments)
+        columns = list(getattr(statement, "selected_columns", ()))
+        json_columns = [c.key for c in columns if isinstance(c.type, sa.JSON)]
+        return [plain(record, json_columns) for record in found]
+
+    async def number(self, prefix: str, on: date) -> str:
+        log = self.shop.catalog.roles.get((self.scope, "number_sequences"))
+        if log is None:
+            raise generic("internal_error", "no entity with role number_sequences is registered in this scope")
+        values = {**self.base(log), "sequence_id": CLOCK.new_id(), "code": prefix, "year": on.year}
+        row = (await self.run(next_number(log), values))[0]
+        return f"{row[0]}-{on.year}-{row[2]:0{row[1]}d}"
+
+    def require(self, permission: str) -> None:
+        if not self.principal.may(permission):
+            raise ForbiddenError("permission_denied", f"This needs the permission {permission}")
+
+    def setting(self, key: str) -> Any:
+        return self.shop.defaults[key]
+
+    async def hash_password(self, password: str) -> str:
+        return await self.shop.vault.hash_password(password)
+
+    async def check_password(self, password: str, hashed: str | None) -> bool:
+        return await self.shop.vault.check_password(password, hashed)
+
+    def encrypt(self, text: str) -> str:
+        return self.shop.vault.encrypt(text)
+
+    def decrypt(self, text: str) -> str:
+        return self.shop.vault.decrypt(text)
+
+    def permissions(self, scope: str) -> frozenset[str]:
+        return self.shop.catalog.permissions.get(scope, frozenset())
+
+    async def in_scope(self, scope: str) -> UnitOfWork:
+        if scope == self.scope:
+            return self
+        if scope not in self._elsewhere:
+            assert self._stack is not None, "hooks run inside a transaction"
+            other = UnitOfWork(self.operations, scope, self.principal, self.caller)
+            self._elsewhere[scope] = await self._stack.enter_async_context(other)
+        return self._elsewhere[scope]
+
+    async def within(self, rule: Rule, work: Awaitable[None]) -> None:
+        """Await a hook under the time limit of hooks. One that hangs ends the request, named in the log."""
+        try:
+            async with asyncio.timeout(self.shop.hook_timeout):
+                await work
+        except TimeoutError as error:
+            raise UnavailableError("hook_timeout", f"The rule {rule.id} took too long", status=504) from error
+
+
+def _argument(compiled: Any, name: str, value: Any) -> Any:
+    parameter = compiled.binds.get(name)
+    if parameter is not None and isinstance(parameter.type, sa.JSON) and not isinstance(value, str):
+        return ENCODER.encode(value).decode()
+    return value
+
+
+def plain(record: Any, json_columns: Sequence[str]) -> dict[str, Any]:
+    """A database record as a mapping; jsonb columns (text on the wire) decoded."""
+    row = dict(record.items())
+    for name in json_columns:
+        if isinstance(row.get(name), str):
+            row[name] = msgspec.json.decode(row[name])
+    return row

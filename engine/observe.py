@@ -1,0 +1,54 @@
+"""Logs and metrics. One line a failure of ours, with the request id; never a value of a row."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+
+from engine.errors import ApiError
+
+LOG = structlog.get_logger("cxg")
+
+
+class Identified(Protocol):
+    """A request, as far as a log line needs it."""
+
+    id: str
+    method: str
+    path: bytes
+
+
+class Observer:
+    """Counts answers and writes log lines."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.answers = Counter("cxg_requests", "Answers by entity, operation and HTTP status", ("entity", "op", "status"), registry=self.registry)
+        self.children: dict[tuple[Any, Any, int], Any] = {}
+
+    def count(self, target: Any, status: int) -> None:
+        """One answer. The label objects are kept, since finding them costs more than counting."""
+        key = (target.resource, target.op, status) if target is not None else (None, None, status)
+        child = self.children.get(key)
+        if child is None:
+            names = (target.resource.path, target.op.value) if target is not None else ("-", "-")
+            child = self.children[key] = self.answers.labels(*names, str(status))
+        child.inc()
+
+    def refused(self, request: Identified, error: ApiError, cause: BaseException) -> None:
+        """What is our own fault is logged with its cause."""
+        if error.status >= 500:
+            known = {"code": error.code, "request_id": request.id, "method": request.method, "path": request.path.decode("latin-1")[:200]}
+            LOG.error("request failed", **known, cause=repr(cause)[:500], exc_info=cause if error.code == "internal_error" else None)
+        elif getattr(cause, "sqlstate", None) == "42501":
+            LOG.critical("row security refused a statement of the engine", request_id=request.id, cause=repr(cause)[:500])
+
+    def hook_failed(self, rule: str, request_id: str, error: BaseException) -> None:
+        """A hook after commit failed; the change stands."""
+        LOG.error("hook failed after commit", rule=rule, request_id=request_id, cause=repr(error)[:500])
+
+    def metrics(self) -> bytes:
+        """Prometheus text."""
+        return generate_latest(self.registry)

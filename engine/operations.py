@@ -1,0 +1,284 @@
+"""What each operation does once it is allowed and parsed. Requests and hooks walk the same road.
+
+Without hooks an operation is one statement in autocommit. With hooks, several rows, nested rows or cascades it is one
+transaction: lock, BEFORE hooks, the statement, nested rows, AFTER hooks, answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from engine.catalog import Resource
+from engine.clock import CLOCK
+from engine.errors import ApiError
+from engine.hooks import Change, Point, Row
+from engine.moment import ENCODER, UnitOfWork, Workshop, plain
+from engine.refusals import Refusals
+from engine.shapes import ChangeShape, Incoming, InsertShape
+from engine.store import retriable, translate
+
+Action = Literal["update", "delete", "status"]
+
+
+class Written(NamedTuple):
+    """A row as it stands: its version, its JSON text, and what is shown this once."""
+
+    version: int
+    text: str
+    output: Mapping[str, Any]
+
+
+class Operations:
+    """The operations over one catalogue."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self.shop = shop
+        self.refusals = Refusals(shop)
+
+    # -- reading for hooks
+
+    async def rows(self, unit: UnitOfWork, resource: Resource, keys: Sequence[UUID], *, lock: bool) -> list[dict[str, Any]]:
+        """All columns of rows by id, deleted ones included; `lock` until the end of the transaction."""
+        statement = self.shop.question("locked_rows" if lock else "plain_rows", resource)
+        records = await unit.run(statement, {"keys": keys, "tenant": unit.tenant})
+        return [plain(record, resource.json_columns) for record in records]
+
+    # -- create
+
+    def needs_transaction(self, resource: Resource, rows: Sequence[Incoming]) -> bool:
+        """Whether a create is more than one statement."""
+        entity = resource.entity
+        numbered = entity.number is not None and entity.number.at == "create"
+        return len(rows) > 1 or numbered or resource.hooked(Point.BEFORE_CREATE, Point.AFTER_CREATE) or any(row.nested for row in rows)
+
+    async def create(self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming]) -> list[Written]:
+        """Insert rows as a caller may."""
+        if not self.needs_transaction(resource, rows):
+            changes = [Change(0, None, rows[0].values, rows[0].inputs)]
+            return [Written(record[0], record[1], {}) for record in await self._insert(unit, resource, changes, internal=False)]
+        changes = await self._create_all(unit, resource, rows)
+        return await self._answer(unit, resource, changes)
+
+    async def create_internal(self, unit: UnitOfWork, resource: Resource, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Insert rows as the engine may: any column can be given."""
+        incoming = [_split(resource, row) for row in rows]
+        changes = await self._create_all(unit, resource, incoming)
+        return [change.values for change in changes]
+
+    async def _create_all(self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming]) -> list[Change]:
+        changes = [Change(index, None, dict(row.values), row.inputs) for index, row in enumerate(rows)]
+        if not changes:
+            return []
+        for change in changes:
+            self._fill(resource, change)
+        await self._hooks(unit, resource, Point.BEFORE_CREATE, changes)
+        await self._number(unit, resource, changes, "create")
+        records = await self._insert(unit, resource, changes, internal=True)
+        for change, record in zip(changes, records, strict=True):
+            change.values = plain(record, resource.json_columns)
+        await self._nest(unit, resource, changes, rows)
+        await self._hooks(unit, resource, Point.AFTER_CREATE, changes)
+        self._remember(unit, resource, changes)
+        return changes
+
+    def _fill(self, resource: Resource, change: Change) -> None:
+        for name, default in resource.defaults:
+            if name not in change.values:
+                change.values[name] = default()
+        if "id" in resource.keys and "id" not in change.values:
+            change.values["id"] = CLOCK.new_id()
+
+    async def _insert(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], *, internal: bool) -> list[Any]:
+        records = []
+        columns: set[str] = set()
+        for order, change in enumerate(changes):
+            self._fill(resource, change)
+            columns.update(change.values)
+            records.append({**change.values, "ord": order, "log_id": CLOCK.new_id()})
+        names = tuple(name for name in resource.fields if name in columns and name not in resource.keys)
+        checked = tuple(name for name in resource.reference_columns if name in columns)
+        statement = self.shop.statement(resource, InsertShape(names, checked, internal))
+        values = unit.base(resource)
+        values["rows"] = ENCODER.encode(records).decode()
+        found = await self._run(unit, resource, statement, values)
+        if len(found) != len(changes):
+            raise await self.refusals.references(unit, resource, changes, checked)
+        return found
+
+    async def _run(self, unit: UnitOfWork, resource: Resource, statement: Any, values: Mapping[str, Any]) -> list[Any]:
+        try:
+            return await unit.run(statement, values)
+        except Exception as error:
+            if retriable(error):
+                raise
+            raise translate(error, resource, writing=True) from error
+
+    async def _number(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], moment: str) -> None:
+        number = resource.entity.number
+        if number is None or number.at != moment:
+            return
+        for change in changes:
+            if change[number.column] is None:
+                change.values[number.column] = await unit.number(number.prefix, unit.today)
+
+    async def _nest(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], rows: Sequence[Incoming]) -> None:
+        for change, row in zip(changes, rows, strict=True):
+            for key, children in row.nested.items():
+                await self._nest_one(unit, resource, (change.key, key), children)
+
+    async def _nest_one(self, unit: UnitOfWork, resource: Resource, place: tuple[UUID, str], children: Sequence[Incoming]) -> None:
+        header, key = place
+        child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
+        assert child.entity.parent is not None
+        for position, row in enumerate(children, start=1):
+            row.values[child.entity.parent[1]] = header
+            if "position" in child.fields:
+                row.values["position"] = position
+        try:
+            await self._create_all(unit, child, children)
+        except ApiError as error:
+            raise _below(error, key, many=len(children) > 1) from error
+
+    # -- change
+
+    async def change_internal(self, unit: UnitOfWork, resource: Resource, action: Action, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Update or delete rows as the engine may: any column, whatever the document's state."""
+        given = [(row["id"], _split(resource, {k: v for k, v in row.items() if k != "id"})) for row in rows]
+        changes = await self._load(unit, resource, [(key, split.values, split.inputs) for key, split in given])
+        alive = [change for change in changes if change.old is not None and change.old["is_active"]]
+        await self._change_all(unit, resource, action, alive, ())
+        return [change.values for change in alive]
+
+    async def status_internal(self, unit: UnitOfWork, resource: Resource, keys: Sequence[UUID], status: str) -> list[Row]:
+        """Move rows to a state, reserved edges included; rows already there stay as they are."""
+        changes = await self._load(unit, resource, [(key, {"status": status}, {}) for key in keys])
+        moving = [change for change in changes if change.old is not None and change.old["status"] != status]
+        for change in moving:
+            if change.old["status"] not in resource.machine.sources(status, engine=True):  # type: ignore[index]
+                raise self.refusals.transition(resource, str(change.old["status"]), status)  # type: ignore[index]
+        await self._change_all(unit, resource, "status", moving, ())
+        return [change.values for change in moving]
+
+    async def _load(self, unit: UnitOfWork, resource: Resource, wanted: Sequence[tuple[UUID, dict[str, Any], Mapping[str, Any]]]) -> list[Change]:
+        old = {row["id"]: row for row in await self.rows(unit, resource, [key for key, _, _ in wanted], lock=True)}
+        return [Change(index, old.get(key), dict(values), inputs) for index, (key, values, inputs) in enumerate(wanted)]
+
+    def change_needs_transaction(self, resource: Resource, action: Action, row: Incoming) -> bool:
+        """Whether a change of one row is more than one statement."""
+        points = {"update": (Point.BEFORE_UPDATE, Point.AFTER_UPDATE), "delete": (Point.BEFORE_DELETE, Point.AFTER_DELETE)}
+        wanted = points.get(action, (Point.BEFORE_STATUS, Point.AFTER_STATUS))
+        numbered = action == "status" and resource.entity.number is not None and resource.entity.number.at == row.values.get("status")
+        cascades = row.values.get("is_active") is False or action == "delete"
+        return resource.hooked(*wanted) or bool(row.nested) or numbered or (cascades and bool(self._following(resource)))
+
+    async def change(self, unit: UnitOfWork, resource: Resource, action: Action, row: Incoming, *, key: Sequence[str], guards: tuple[str, ...]) -> Written:
+        """Update, delete or move one row as a caller may. `guards` name what the stored row must be."""
+        if unit.connection is None:
+            return await self._change_one(unit, resource, action, row, key=key, guards=guards)
+        changes = await self._load(unit, resource, [(UUID(key[0]), row.values, row.inputs)])
+        await self.refusals.check(unit, resource, action, (changes[0], row), guards)
+        await self._change_all(unit, resource, action, changes, guards)
+        if row.nested:
+            await self._replace_nested(unit, resource, changes[0], row)
+        return (await self._answer(unit, resource, changes))[0]
+
+    async def _change_one(self, unit: UnitOfWork, resource: Resource, action: Action, row: Incoming, *, key: Sequence[str], guards: tuple[str, ...]) -> Written:
+        record = {**row.values, **dict(zip(resource.keys, key, strict=True)), "ord": 0, "log_id": CLOCK.new_id(), "expected": row.version}
+        shape = self._shape(resource, action, row.values, guards)
+        values = unit.base(resource)
+        values["keys"] = key
+        values["rows"] = ENCODER.encode([record]).decode()
+        values["sources"] = resource.machine.sources(str(row.values.get("status", "")))
+        found = await self._run(unit, resource, self.shop.statement(resource, shape), values)
+        if not found:
+            raise await self.refusals.explain(unit, resource, action, row, key=key)
+        return Written(found[0][0], found[0][1], {})
+
+    def _shape(self, resource: Resource, action: Action, values: Mapping[str, Any], guards: tuple[str, ...], *, internal: bool = False) -> ChangeShape:
+        names = tuple(name for name in resource.fields if name in values and name not in resource.keys)
+        checked = tuple(name for name in resource.reference_columns if name in values)
+        return ChangeShape(action, names, checked, guards, internal)
+
+    async def _change_all(self, unit: UnitOfWork, resource: Resource, action: Action, changes: Sequence[Change], guards: tuple[str, ...]) -> None:
+        if not changes:
+            return
+        before, after = _points(action)
+        await self._hooks(unit, resource, before, changes)
+        if action == "status" and changes[0].values.get("status"):
+            await self._number(unit, resource, changes, changes[0].values["status"])
+        columns = {name for change in changes for name in change.values}
+        records = [self._record(change, order, columns) for order, change in enumerate(changes)]
+        shape = self._shape(resource, action, dict.fromkeys(columns), tuple(g for g in guards if g == "inactive"), internal=True)
+        values = unit.base(resource)
+        values["keys"] = [change.key for change in changes]
+        values["rows"] = ENCODER.encode(records).decode()
+        found = await self._run(unit, resource, self.shop.statement(resource, shape), values)
+        if len(found) != len(changes):
+            raise await self.refusals.references(unit, resource, changes, shape.checked)
+        for change, record in zip(changes, found, strict=True):
+            change.values = plain(record, resource.json_columns)
+        await self._follow(unit, resource, [c.key for c in changes if not c.values["is_active"] and c.old and c.old["is_active"]])
+        await self._hooks(unit, resource, after, changes)
+        self._remember(unit, resource, changes)
+
+    def _remember(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> None:
+        if resource.hooked(Point.DONE):
+            unit.done.append((resource, changes))
+
+    def _record(self, change: Change, order: int, columns: set[str]) -> dict[str, Any]:
+        assert change.old is not None
+        stored = {name: change[name] for name in columns}
+        return {**stored, "id": change.old["id"], "ord": order, "log_id": CLOCK.new_id(), "expected": None}
+
+    def _following(self, resource: Resource) -> list[Any]:
+        return [r for r in self.shop.catalog.incoming.get(resource.path, ()) if r.on_delete in ("CASCADE", "SET NULL")]
+
+    async def _follow(self, unit: UnitOfWork, resource: Resource, keys: Sequence[UUID]) -> None:
+        """Soft delete reaches the rows that refer to these: cascade deletes them, setnull clears the reference."""
+        for reference in self._following(resource) if keys else ():
+            child = self.shop.catalog.resources[reference.child]
+            rows = await unit.list(child.key, child.table.c[reference.column].in_(keys), limit=100_000)
+            ids = [row["id"] for row in rows]
+            if reference.on_delete == "CASCADE":
+                await self.change_internal(unit, child, "delete", [{"id": key} for key in ids])
+            else:
+                await self.change_internal(unit, child, "update", [{"id": key, reference.column: None} for key in ids])
+
+    async def _replace_nested(self, unit: UnitOfWork, resource: Resource, change: Change, row: Incoming) -> None:
+        for key, children in row.nested.items():
+            child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
+            assert child.entity.parent is not None
+            present = await unit.list(child.key, child.table.c[child.entity.parent[1]] == change.key)
+            await self.change_internal(unit, child, "delete", [{"id": line["id"]} for line in present])
+            await self._nest_one(unit, resource, (change.key, key), children)
+
+    # -- hooks and answers
+
+    async def _hooks(self, unit: UnitOfWork, resource: Resource, point: Point, changes: Sequence[Change]) -> None:
+        for rule in resource.hooks.get(point, ()):
+            concerned = [change for change in changes if rule.concerns(change)]
+            if concerned:
+                await unit.within(rule, rule.run(unit, concerned))
+
+    async def _answer(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> list[Written]:
+        values = {**unit.base(resource), "keys": [change.key for change in changes]}
+        found = await unit.run(self.shop.question("reread", resource), values)
+        return [Written(record[0], record[1], change.output) for record, change in zip(found, changes, strict=True)]
+
+
+def _points(action: Action) -> tuple[Point, Point]:
+    return Point(f"before_{action}"), Point(f"after_{action}")
+
+
+def _split(resource: Resource, row: Mapping[str, Any]) -> Incoming:
+    inputs = {name for name in row if name in resource.fields and resource.fields[name].column is None}
+    return Incoming({k: v for k, v in row.items() if k not in inputs}, {k: row[k] for k in inputs})
+
+
+def _below(error: ApiError, key: str, *, many: bool) -> ApiError:
+    """The same error, its faults named below the nested key."""
+    prefix = key if many else f"{key}[0]"
+    details = [fault if fault.field.startswith(key) else fault.under(prefix) for fault in error.details]
+    return type(error)(error.code, error.message, details=details, headers=error.headers, status=error.status)

@@ -1,0 +1,159 @@
+"""Why a write found no row: asked on the failure path only, so that the road itself never selects before it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from engine.catalog import Resource
+from engine.errors import ApiError, Fault, generic
+from engine.hooks import Change
+from engine.moment import UnitOfWork, Workshop
+from engine.shapes import Incoming
+
+
+class Unchanged(Exception):
+    """The row is already in the state asked for: answered with 200 and the row as it is."""
+
+
+class Refusals:
+    """Explains writes that matched nothing."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self.shop = shop
+
+    async def explain(self, unit: UnitOfWork, resource: Resource, action: str, row: Incoming, *, key: Sequence[str]) -> ApiError:
+        """The error of a change of one row that found nothing. Raises Unchanged when there was nothing to do."""
+        values = {**{f"key{i}": part for i, part in enumerate(key)}, "tenant": unit.tenant}
+        found = await unit.run(self.shop.question("state", resource, self.shop.writes.restricting(resource)), values)
+        state = dict(found[0].items()) if found else {}
+        error = await self.judge(unit, resource, (action, row, key), state)
+        if error is not None:
+            return error
+        checked = [name for name in resource.reference_columns if name in row.values]
+        return await self.references(unit, resource, [Change(0, None, row.values)], checked)
+
+    async def judge(self, unit: UnitOfWork, resource: Resource, write: tuple[str, Incoming, Sequence[str]], state: Mapping[str, Any]) -> ApiError | None:
+        """What stands against a write, given the row's state (empty = no such row)."""
+        action, row, key = write
+        if not state:
+            return generic("not_found")
+        wants_inactive = row.values.get("is_active") is True
+        if not state["is_active"] and not wants_inactive and "is_active" not in row.values:
+            return generic("not_found")
+        if row.version is not None and row.version != state["version"]:
+            return await self.version_conflict(unit, resource, key, (row.version, state["version"]))
+        if action == "status":
+            return self._status(resource, row, state)
+        return self._locked(resource, action, row, state)
+
+    def _status(self, resource: Resource, row: Incoming, state: Mapping[str, Any]) -> ApiError | None:
+        if not resource.stateful:
+            if row.values["is_active"] == state["is_active"]:
+                raise Unchanged
+            return generic("in_use") if state["referred"] and not row.values["is_active"] else None
+        if state["status"] == row.values["status"]:
+            raise Unchanged
+        if state["status"] not in resource.machine.sources(row.values["status"]):
+            return self.transition(resource, state["status"], row.values["status"])
+        return None
+
+    def _locked(self, resource: Resource, action: str, row: Incoming, state: Mapping[str, Any]) -> ApiError | None:
+        if resource.header is not None and state["header"] not in (None, resource.header.machine.initial):
+            return generic("document_locked")
+        if resource.entity.kind == "document" and resource.stateful and state["status"] != resource.machine.initial:
+            if action == "delete":
+                return generic("not_draft")
+            if not set(row.values) <= set(resource.entity.live) or row.nested:
+                return generic("document_locked")
+        return generic("in_use") if action == "delete" and state["referred"] else None
+
+    def transition(self, resource: Resource, source: str, target: str) -> ApiError:
+        """409: reserved, or no edge at all; the message lists the ways out."""
+        if (source, target) in resource.machine.reserved:
+            return generic("reserved_transition")
+        ways = ", ".join(resource.machine.targets(source)) or "nowhere"
+        return generic("invalid_transition", f"From {source!r} the status can go to: {ways}; not to {target!r}")
+
+    async def check(self, unit: UnitOfWork, resource: Resource, action: str, pair: tuple[Change, Incoming], guards: tuple[str, ...]) -> None:
+        """Judge a row that was loaded under lock, before any hook runs. Raises what stands against the write."""
+        change, row = pair
+        if change.old is None:
+            raise generic("not_found")
+        state: dict[str, Any] = {"referred": False, "header": None, "status": None, **change.old}
+        key = [str(change.old["id"])]
+        if {"unreferenced", "header"} & set(guards):
+            values = {"key0": key[0], "tenant": unit.tenant}
+            found = await unit.run(self.shop.question("state", resource, self.shop.writes.restricting(resource)), values)
+            state |= {"referred": found[0]["referred"], "header": found[0]["header"]}
+        error = await self.judge(unit, resource, (action, row, key), state)
+        if error is not None:
+            raise error
+        if row.values.get("is_active") is True:
+            await self._parents(unit, resource, change)
+
+    async def _parents(self, unit: UnitOfWork, resource: Resource, change: Change) -> None:
+        """A restored row must refer to active rows again."""
+        assert change.old is not None
+        given = {name: change.old[name] for name in resource.reference_columns if change.old[name] is not None}
+        missing = await self._missing(unit, resource, [Change(0, None, given)], tuple(given))
+        if missing:
+            raise generic("invalid_reference", details=missing)
+
+    async def references(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], checked: Sequence[str]) -> ApiError:
+        """The error of rows whose references did not all name active rows."""
+        missing = await self._missing(unit, resource, changes, checked)
+        if missing:
+            return generic("invalid_reference", details=missing)
+        if resource.header is not None:
+            return generic("document_locked")
+        return generic("serialization_conflict")
+
+    async def _missing(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], checked: Sequence[str]) -> list[Fault]:
+        given = {name: [change.values[name] for change in changes if change.values.get(name) is not None] for name in checked}
+        given = {name: ids for name, ids in given.items() if ids}
+        if not given:
+            return []
+        statement = self.shop.question("missing_references", resource, tuple(given))
+        record = (await unit.run(statement, {"tenant": unit.tenant, **{f"r_{name}": ids for name, ids in given.items()}}))[0]
+        lost = {name: {str(key) for key in record[name] or ()} for name in given}
+        many = len(changes) > 1
+        return [
+            Fault(f"[{change.index}].{name}" if many else name, "invalid_reference", "names no active row")
+            for change in changes
+            for name in given
+            if str(change.values.get(name)) in lost[name]
+        ]
+
+    async def version_conflict(self, unit: UnitOfWork, resource: Resource, key: Sequence[str], versions: tuple[int, int]) -> ApiError:
+        """409 that names the fields that moved since the version that the caller knew, and by whom."""
+        log = self.shop.catalog.roles.get((resource.scope.name, "change_log"))
+        details = []
+        if log is not None:
+            values: dict[str, Any] = {**{f"key{i}": part for i, part in enumerate(key)}, "tenant": unit.tenant, "since": versions[0]}
+            for record in await unit.run(self.shop.question("moved", resource, log), values):
+                params = {"version": record["version"], "by": str(record["actor_id"]) if record["actor_id"] else None}
+                details += [Fault(name, "changed", "was changed in between", params) for name in record["names"] or () if self._public(resource, name)]
+        return generic("version_conflict", f"The row is at version {versions[1]}, not {versions[0]}; read it again", details=details)
+
+    def _public(self, resource: Resource, name: str) -> bool:
+        return name != "version" and name in resource.fields and resource.fields[name].shown
+
+
+def key_of(resource: Resource, parts: Sequence[str]) -> tuple[str, ...]:
+    """The key of a path as its columns take it. 404 for what cannot be a key."""
+    if len(parts) != len(resource.keys):
+        raise generic("not_found")
+    for name, part in zip(resource.keys, parts, strict=True):
+        if resource.fields[name].scalar.name == "uuid":
+            _uuid(part)
+    return tuple(parts)
+
+
+def _uuid(text: str) -> None:
+    try:
+        if str(UUID(text)) != text.lower():
+            raise ValueError(text)
+    except ValueError:
+        raise generic("not_found") from None

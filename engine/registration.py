@@ -1,0 +1,105 @@
+"""What registration adds to a declared table: common columns, life-cycle column, partial unique keys, column checks.
+
+Runs before the tenancy layer binds tables to tenants and before the catalogue is compiled. Every step is idempotent, and
+leaves alone what the model already says itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Table
+from sqlalchemy.dialects import postgresql as pg
+
+from engine.entity import Entity, Unique
+from engine.types import Bounded, Bounds, check
+
+CONVENTION = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+
+
+def _stamp(name: str) -> Column[Any]:
+    return Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
+
+
+def common_columns(table: Table) -> list[Column[Any]]:
+    """The columns that every registered table has and this one does not declare."""
+    wanted: list[Column[Any]] = [
+        Column("is_active", sa.Boolean, nullable=False, server_default=sa.true()),
+        Column("version", sa.Integer, nullable=False, server_default=sa.text("1")),
+        _stamp("created_at"),
+        _stamp("updated_at"),
+        Column("created_by", pg.UUID(as_uuid=True), nullable=True),
+        Column("updated_by", pg.UUID(as_uuid=True), nullable=True),
+    ]
+    return [column for column in wanted if column.name not in table.c]
+
+
+def complete(entities: Iterable[Entity]) -> None:
+    """Add to each entity's table what its declaration implies."""
+    for entity in entities:
+        table = entity.table
+        if table.info.get("registered"):
+            continue
+        table.info["registered"] = True
+        table.info["tree"] = entity.tree
+        _add_columns(entity, table)
+        for key in entity.unique:
+            _add_unique(table, key if isinstance(key, Unique) else Unique((key,)))
+        for column in table.c:
+            _add_checks(table, column)
+        _name_constraints(table)
+
+
+def _add_columns(entity: Entity, table: Table) -> None:
+    if not table.primary_key.columns:
+        table.append_column(Column("id", pg.UUID(as_uuid=True), primary_key=True))
+    if entity.machine and "status" not in table.c:
+        states = sa.Enum(*entity.life.states, native_enum=False, create_constraint=False, length=24)
+        table.append_column(Column("status", states, nullable=False))
+    for column in common_columns(table):
+        table.append_column(column)
+
+
+def _add_unique(table: Table, key: Unique) -> None:
+    where = f"is_active and ({key.where})" if key.where else "is_active"
+    name = f"uq_{table.name}_{'_'.join(key.columns)}"
+    options: dict[str, Any] = {"postgresql_where": sa.text(where)}
+    if key.nulls_equal:
+        options["postgresql_nulls_not_distinct"] = True
+    sa.Index(name[:63], *(table.c[column] for column in key.columns), unique=True, **options)
+
+
+def bounds_of(column: Column[Any]) -> Bounds:
+    """What the column's values may be, from its type or its declaration."""
+    if isinstance(column.type, Bounded):
+        return Bounds(column.type.minimum, column.type.maximum, column.type.above)
+    return column.info.get("bounds", Bounds())  # type: ignore[no-any-return]
+
+
+def _add_checks(table: Table, column: Column[Any]) -> None:
+    bounds = bounds_of(column)
+    parts = [
+        f"{column.name} {sign} {limit}"
+        for sign, limit in ((">=", bounds.minimum), ("<=", bounds.maximum), (">", bounds.above))
+        if limit is not None
+    ]
+    if isinstance(column.type, sa.Enum):
+        parts.append(f"{column.name} in ({', '.join(repr(str(choice)) for choice in column.type.enums)})")
+    if parts:
+        rule = check(" and ".join(parts), column.name)
+        rule.name = f"ck_{table.name}_{column.name}"[:63]
+        table.append_constraint(rule)
+
+
+def _name_constraints(table: Table) -> None:
+    """Give every check a stable name, so that a violation can be traced to its fields."""
+    unnamed = [rule for rule in table.constraints if isinstance(rule, sa.CheckConstraint) and not rule.name]
+    for number, rule in enumerate(sorted(unnamed, key=lambda rule: str(rule.sqltext)), start=1):
+        rule.name = f"ck_{table.name}_rule{number}"[:63]

@@ -1,0 +1,80 @@
+"""What a stage may know of the HTTP request: its head, and its body read under a limit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import quote
+
+from engine.clock import CLOCK
+from engine.errors import generic
+from engine.moment import Caller
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}").fullmatch
+JSON_TYPES = (b"application/json", b"application/merge-patch+json")
+
+
+class Request:
+    """One HTTP request."""
+
+    __slots__ = ("_headers", "_receive", "id", "method", "path", "query", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope, self._receive = scope, receive
+        self.method: str = scope["method"]
+        self.path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+        self.query: bytes = scope["query_string"]
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = self._headers.get(b"x-request-id", b"")
+        self.id = given.decode() if REQUEST_ID(given) else str(CLOCK.new_id())
+
+    def header(self, name: bytes) -> bytes | None:
+        """A header by its lower-case name."""
+        return self._headers.get(name)
+
+    @property
+    def ip(self) -> str | None:
+        """Address of the peer."""
+        client = self.scope.get("client")
+        return client[0] if client else None
+
+    @property
+    def caller(self) -> Caller:
+        """Where the request comes from, for the audit record."""
+        agent = self._headers.get(b"user-agent")
+        return Caller(self.id, self.ip, agent.decode("latin-1")[:512].replace("\x00", "") if agent else None)
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body. 413 above `limit` bytes, counted while reading."""
+        announced = self._headers.get(b"content-length")
+        if announced and int(announced) > limit:
+            raise generic("payload_too_large", f"A body has at most {limit} bytes")
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise generic("bad_request", "The connection ended before the body")
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise generic("payload_too_large", f"A body has at most {limit} bytes")
+            parts.append(part)
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def json(self, limit: int) -> bytes:
+        """The body of a request that must bring JSON. 415 for another media type."""
+        kind, _, parameters = (self._headers.get(b"content-type") or JSON_TYPES[0]).partition(b";")
+        charset = parameters.lower().replace(b" ", b"").replace(b'"', b"")
+        if kind.strip().lower() not in JSON_TYPES or (b"charset=" in charset and b"charset=utf-8" not in charset):
+            raise generic("unsupported_media_type")
+        body = await self.body(limit)
+        if not body.strip():
+            raise generic("invalid_json", "A JSON body is expected here; the request has none")
+        return body

@@ -1,0 +1,56 @@
+"""Every setting, in one record. Read from `CXG_*` variables and `cxg.toml`; nothing else reads the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class Settings(BaseSettings):
+    """What an operator can say. Each field is the variable `CXG_<NAME>` or the key `<name>` of `cxg.toml`."""
+
+    model_config = SettingsConfigDict(env_prefix="CXG_", toml_file="cxg.toml", extra="forbid")
+
+    environment: Literal["development", "production"] = Field(
+        "development", description="production: only reviewed migrations, no demo rows"
+    )
+    registries: list[str] = Field(["registry"], description="packages whose models are served")
+    manager_url: SecretStr | None = Field(None, description="Manager database, as its owner; unset = embedded server")
+    tenants_url: SecretStr | None = Field(None, description="Tenants database, as its owner; unset = embedded server")
+    runtime_role: str = Field("cxg_runtime", description="role that requests run as: neither owner nor superuser")
+    pooler: Literal["none", "transaction"] = Field("none", description="transaction = behind PgBouncer's transaction mode")
+    data: Path = Field(Path("cxg-data"), description="folder of the embedded server, keys and first password")
+    pg_bin: Path | None = Field(None, description="folder of PostgreSQL's programs for the embedded server")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    workers: int = Field(1, ge=1, le=64, description="server processes")
+    pool_size: int = Field(8, ge=1, le=200, description="connections per worker and database")
+    acquire_timeout: float = Field(1.0, gt=0, description="seconds to wait for a connection before 503")
+    command_timeout: float = Field(5.0, gt=0, description="seconds a statement may take before 504")
+    connect_timeout: float = Field(2.0, gt=0, description="seconds to wait for a new connection")
+    hook_timeout: float = Field(2.0, gt=0, description="seconds one hook may take before its request is rolled back")
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="largest request body")
+    token_minutes: int = Field(15, ge=1, le=1440, description="life of an access token")
+    session_days: int = Field(30, ge=1, le=366, description="life of a refresh token")
+    bcrypt_rounds: int = Field(12, ge=4, le=16, description="cost of a password hash; below 12 for tests only")
+    principal_seconds: float = Field(4.0, ge=0, le=60, description="how long a caller's permissions are believed unread")
+    admin_email: str = Field("admin@example.com", description="first administrator")
+    admin_password: SecretStr | None = Field(None, description="his password; unset = made up and kept in the data folder")
+    secret_key: SecretStr | None = Field(None, description="key for encrypted columns; unset = made up in the data folder")
+    demo: bool = Field(True, description="rows to try things with, in development")
+    log_format: Literal["console", "json"] = Field("console", description="how log lines look")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line first, then the environment, then `cxg.toml`."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

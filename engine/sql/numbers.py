@@ -1,0 +1,46 @@
+"""The next document number, under a row lock, in one statement."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from engine.catalog import Resource
+from engine.shapes import Statement
+from engine.sql.parts import UUID, bind, compile_statement
+
+
+@lru_cache(maxsize=8)
+def next_number(sequences: Resource) -> Statement:
+    """(prefix, padding, number) of the sequence `code` in `year`; a sequence that is missing is made with its code as prefix."""
+    table = sequences.table
+    one = sa.literal_column("1")
+    stamp = bind("now", sa.DateTime(timezone=True))
+    values: dict[str, Any] = {
+        "id": bind("sequence_id", UUID),
+        "code": bind("code"),
+        "prefix": bind("code"),
+        "padding": sa.literal_column("5"),
+        "reset": sa.literal_column("'yearly'"),
+        "gapless": sa.true(),
+        "current_year": bind("year", sa.SmallInteger()),
+        "next_value": sa.literal_column("2"),
+        "created_at": stamp,
+        "updated_at": stamp,
+    }
+    if sequences.scope.tenant_bound:
+        values["tenant_id"] = bind("tenant", UUID)
+    keys = [table.c.tenant_id, table.c.code] if sequences.scope.tenant_bound else [table.c.code]
+    source = sa.select(*values.values())
+    insert = pg.insert(table).from_select(list(values), source, include_defaults=False)
+    starts_anew = sa.and_(table.c.reset == sa.literal_column("'yearly'"), table.c.current_year.is_distinct_from(insert.excluded.current_year))
+    following = sa.case((starts_anew, sa.literal_column("2")), else_=table.c.next_value + one)
+    upsert = insert.on_conflict_do_update(
+        index_elements=keys,
+        index_where=sa.text("is_active"),
+        set_={"next_value": following, "current_year": insert.excluded.current_year, "updated_at": stamp},
+    )
+    return compile_statement(upsert.returning(table.c.prefix, table.c.padding, table.c.next_value - one))

@@ -1,0 +1,158 @@
+"""Pieces that reads and writes share: parameters, predicates, and the JSON document of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.sql import ColumnElement, FromClause
+
+from engine.catalog import Catalog, Field, Resource
+from engine.filters import OPERATORS, TEXTS
+from engine.shapes import Statement
+
+DIALECT = dialect()  # type: ignore[no-untyped-call]
+UUID = pg.UUID(as_uuid=True)
+Column = ColumnElement[Any]
+
+# PostgreSQL types of values that arrive as text or in a JSON record set, by `Scalar.record_type`
+TYPES: dict[str, Any] = {
+    "uuid": UUID,
+    "bool": sa.Boolean(),
+    "int8": sa.BigInteger(),
+    "float8": sa.Double(),
+    "numeric": sa.Numeric(),
+    "text": sa.Text(),
+    "date": sa.Date(),
+    "timestamptz": sa.DateTime(timezone=True),
+    "time": sa.Time(),
+    "jsonb": pg.JSONB(),
+}
+
+
+def bind(name: str, type_: Any = None) -> Any:
+    """A parameter of the statement."""
+    return sa.bindparam(name, type_=type_ or sa.Text())
+
+
+def constant(text: str) -> Any:
+    """A text known at start-up, written into the statement."""
+    return sa.literal_column("'" + text.replace("'", "''") + "'", sa.Text())
+
+
+def compile_statement(statement: Any) -> Statement:
+    """SQL text and parameter order. Every parameter must be one of `bind`; a stray literal is a fault of the builder."""
+    compiled = statement.compile(dialect=DIALECT)
+    stray = [name for name, value in compiled.params.items() if value is not None]
+    if stray:
+        raise AssertionError(f"literals where parameters or constants were meant: {stray} in {compiled.string}")
+    return Statement(compiled.string, tuple(compiled.positiontup or ()))
+
+
+def row_of(source: FromClause, field: Field) -> Column:
+    """The stored column of a field, in an alias or CTE of its table."""
+    return source.c[field.name]
+
+
+def shown(resource: Resource, source: FromClause, field: Field, *, mask: bool = True) -> Column:
+    """What a read shows of a field."""
+    if field.virtual is not None:
+        value = field.virtual.compute(source)
+        return field.scalar.show(value) if field.scalar.show else value  # type: ignore[no-any-return]
+    column = row_of(source, field)
+    if field.masked and mask:
+        return sa.case((column.is_(None), None), (bind("unmasked", sa.Boolean()), sa.cast(column, sa.Text)), else_=constant("***"))
+    return field.scalar.show(column) if field.scalar.show else column
+
+
+def fields_to_show(resource: Resource, names: Iterable[str]) -> list[Field]:
+    """The named fields, or all that reads show."""
+    wanted = tuple(names)
+    return [field for field in resource.shown if not wanted or field.name in wanted]
+
+
+def children(catalog: Catalog, resource: Resource, source: FromClause, names: tuple[str, ...]) -> list[Column]:
+    """Nested child sets as JSON arrays, each row as its own read shows it."""
+    found: list[Column] = []
+    for nested in resource.entity.nested:
+        if names and nested.key not in names:
+            continue
+        child = catalog.find(resource.scope.name, nested.entity)
+        assert child.entity.parent is not None
+        line = child.table.alias()
+        columns = [shown(child, line, field).label(field.name) for field in child.shown]
+        rows = sa.select(*columns).where(line.c[child.entity.parent[1]] == source.c.id, line.c.is_active)
+        if resource.scope.tenant_bound:
+            rows = rows.where(line.c.tenant_id == source.c.tenant_id)
+        rows = rows.order_by(*(line.c[name] for name in ("position", "id") if name in line.c))
+        inner = rows.correlate(source).subquery()
+        items = sa.select(sa.func.coalesce(sa.func.json_agg(sa.func.row_to_json(inner.table_valued())), sa.literal_column("'[]'::json")))
+        found.append(items.scalar_subquery().label(nested.key))
+    return found
+
+
+def document(catalog: Catalog, resource: Resource, source: FromClause, names: tuple[str, ...] = (), *, nested: bool = True) -> Column:
+    """The row as JSON text, rendered by PostgreSQL."""
+    columns = [shown(resource, source, field).label(field.name) for field in fields_to_show(resource, names)]
+    if nested:
+        columns += children(catalog, resource, source, names)
+    row = sa.select(*columns).correlate(source).subquery()
+    return sa.cast(sa.select(sa.func.row_to_json(row.table_valued())).scalar_subquery(), sa.Text)
+
+
+def key_predicate(resource: Resource, source: FromClause) -> Column:
+    """The row whose key is in the parameters `key0`, `key1` ..."""
+    return sa.and_(
+        *(source.c[name] == sa.cast(bind(f"key{i}"), TYPES[resource.fields[name].scalar.record_type]) for i, name in enumerate(resource.keys))
+    )
+
+
+def entity_id(resource: Resource, source: FromClause) -> Column:
+    """The uuid under which the change log knows a row: its uuid key, else a digest of the key's text."""
+    if len(resource.keys) == 1 and resource.fields[resource.keys[0]].scalar.name == "uuid":
+        return source.c[resource.keys[0]]
+    text = sa.func.concat_ws(constant(","), *(source.c[name] for name in resource.keys))
+    return sa.cast(sa.func.md5(constant(f"{resource.key}:").op("||")(text)), UUID)
+
+
+def wall(resource: Resource, source: FromClause, on: bool) -> list[Column]:
+    """The first of the two walls: the statement itself names the tenant."""
+    return [source.c.tenant_id == bind("tenant", UUID)] if resource.scope.tenant_bound and on else []
+
+
+def presence(source: FromClause, deleted: str) -> list[Column]:
+    """Which rows count as there."""
+    if deleted == "include":
+        return []
+    return [source.c.is_active if deleted == "exclude" else sa.not_(source.c.is_active)]
+
+
+def _value(field: Field, takes: str, name: str) -> Any:
+    target = TYPES[field.scalar.record_type] if field.scalar.name != "jsonb" else sa.Text()
+    if takes in ("many", "items"):
+        values = bind(name, TEXTS)
+        return values if isinstance(target, sa.Text) else sa.cast(values, pg.ARRAY(target))
+    if takes == "bool":
+        return sa.cast(bind(name), sa.Boolean())
+    if takes == "two":
+        return [_cast(bind(f"{name}a"), target), _cast(bind(f"{name}b"), target)]
+    return bind(name) if takes in ("text", "item") else _cast(bind(name), target)
+
+
+def _cast(value: Any, target: Any) -> Any:
+    return value if isinstance(target, sa.Text) else sa.cast(value, target)
+
+
+def condition(resource: Resource, source: FromClause, pair: tuple[str, str], name: str) -> Column:
+    """The predicate of one filter; its value is the parameter `name` (`between`: `name`a and `name`b)."""
+    field, operator = resource.fields[pair[0]], OPERATORS[pair[1]]
+    column = field.virtual.compute(source) if field.virtual else source.c[field.name]
+    return operator.build(column, _value(field, operator.takes, name))
+
+
+def search(resource: Resource, source: FromClause) -> Column:
+    """`q=`: one of the searched fields holds the text, any case."""
+    return sa.or_(*(source.c[name].ilike(bind("q"), escape="\\") for name in resource.entity.search))

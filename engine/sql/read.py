@@ -1,0 +1,183 @@
+"""Statements that read: get, list, history, and the questions asked when a write found no row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from engine.catalog import Catalog, Reference, Resource
+from engine.shapes import GetShape, ListShape, Order, Statement
+from engine.sql.parts import (
+    UUID,
+    bind,
+    compile_statement,
+    condition,
+    constant,
+    document,
+    entity_id,
+    fields_to_show,
+    key_predicate,
+    presence,
+    search,
+    shown,
+    wall,
+)
+
+ESTIMATE_ABOVE = 10_000
+
+
+class Reads:
+    """Builders of reading statements. `walled` False is the isolation tests' switch for the first wall."""
+
+    def __init__(self, catalog: Catalog, *, walled: bool = True) -> None:
+        self.catalog, self.walled = catalog, walled
+
+    def get(self, resource: Resource, shape: GetShape) -> Statement:
+        """(version, document) of one row."""
+        row = resource.table.alias("t")
+        statement = sa.select(row.c.version, document(self.catalog, resource, row, shape.fields))
+        return compile_statement(
+            statement.where(key_predicate(resource, row), *wall(resource, row, self.walled), *presence(row, shape.deleted))
+        )
+
+    def reread(self, resource: Resource) -> Statement:
+        """(version, document) of the rows of `keys`, in that order: what a write with hooks answers."""
+        row = resource.table.alias("t")
+        keys = bind("keys", pg.ARRAY(UUID))
+        statement = sa.select(row.c.version, document(self.catalog, resource, row)).where(row.c.id == sa.any_(keys), *wall(resource, row, self.walled))
+        return compile_statement(statement.order_by(sa.func.array_position(keys, row.c.id)))
+
+    def list(self, resource: Resource, shape: ListShape) -> Statement:
+        """(items as JSON text without brackets, total or null) of one page."""
+        row = resource.table.alias("t")
+        where = self._where(resource, row, shape)
+        columns = [shown(resource, row, field).label(field.name) for field in fields_to_show(resource, shape.fields)]
+        page = sa.select(*columns).where(*where).order_by(*self._order(resource, row, shape.sort))
+        page = page.limit(bind("limit", sa.BigInteger())).offset(bind("offset", sa.BigInteger()))
+        rows = page.subquery("x")
+        items = sa.func.string_agg(sa.cast(sa.func.row_to_json(rows.table_valued()), sa.Text), constant(","))
+        return compile_statement(sa.select(sa.select(items).scalar_subquery(), self._total(row, where, shape)))
+
+    def _total(self, row: Any, where: list[Any], shape: ListShape) -> Any:
+        if shape.count == "none":
+            return sa.null()
+        if shape.count == "exact":
+            return sa.select(sa.func.count()).select_from(row).where(*where).scalar_subquery()
+        some = sa.select(sa.literal_column("1")).select_from(row).where(*where).limit(sa.literal_column(str(ESTIMATE_ABOVE + 1)))
+        return sa.select(sa.func.count()).select_from(some.subquery()).scalar_subquery()
+
+    def estimate(self, resource: Resource, shape: ListShape) -> Statement:
+        """EXPLAIN of the list without page or order; its plan says how many rows PostgreSQL expects."""
+        row = resource.table.alias("t")
+        plain = compile_statement(sa.select(sa.literal_column("1")).select_from(row).where(*self._where(resource, row, shape)))
+        return Statement(f"EXPLAIN (FORMAT JSON) {plain.text}", plain.order)
+
+    def _where(self, resource: Resource, row: Any, shape: ListShape) -> list[Any]:
+        where = [*wall(resource, row, self.walled), *presence(row, shape.deleted)]
+        where += [condition(resource, row, pair, f"f{index}") for index, pair in enumerate(shape.conditions)]
+        return [*where, search(resource, row)] if shape.search else where
+
+    def _order(self, resource: Resource, row: Any, sort: tuple[Order, ...]) -> list[Any]:
+        keys = [Order(name) for name in resource.keys if name not in {order.field for order in sort}]
+        terms = []
+        for order in (*sort, *keys):
+            term = row.c[order.field].desc() if order.descending else row.c[order.field].asc()
+            terms.append(term.nulls_last() if order.nulls == "last" else term.nulls_first() if order.nulls == "first" else term)
+        return terms
+
+    def plain_rows(self, resource: Resource) -> Statement:
+        """All columns of the rows of `keys`, for hooks."""
+        return compile_statement(self._rows(resource))
+
+    def locked_rows(self, resource: Resource) -> Statement:
+        """The same, and other writers wait until the end of the transaction."""
+        return compile_statement(self._rows(resource).with_for_update())
+
+    def _rows(self, resource: Resource) -> Any:
+        row = resource.table.alias("t")
+        statement = sa.select(*(row.c[field.name] for field in resource.columns))
+        return statement.where(row.c.id == sa.any_(bind("keys", pg.ARRAY(UUID))), *wall(resource, row, self.walled)).order_by(row.c.id)
+
+    def moved(self, resource: Resource, log: Resource) -> Statement:
+        """(version, actor_id, names) of the changes after version `since`, oldest first."""
+        row, source = log.table.alias("t"), resource.table.alias("s")
+        wanted = sa.select(entity_id(resource, source)).where(key_predicate(resource, source), *wall(resource, source, self.walled))
+        version = sa.cast(row.c.changes.op("->")(constant("version")).op("->>")(sa.literal_column("1")), sa.Integer)
+        names = sa.select(sa.func.array_agg(sa.func.jsonb_object_keys(row.c.changes).column_valued("name")))
+        statement = sa.select(version.label("version"), row.c.actor_id, names.scalar_subquery().label("names")).where(
+            row.c.domain == constant(resource.entity.domain),
+            row.c.entity == constant(resource.entity.name),
+            row.c.entity_id == wanted.scalar_subquery(),
+            version > bind("since", sa.Integer()),
+            *wall(log, row, self.walled),
+        )
+        return compile_statement(statement.order_by(version).limit(sa.literal_column("20")))
+
+    def history(self, resource: Resource, log: Resource) -> Statement:
+        """(items, total) of the change log of one row, newest first."""
+        row, source = log.table.alias("t"), resource.table.alias("s")
+        wanted = sa.select(entity_id(resource, source)).where(key_predicate(resource, source), *wall(resource, source, self.walled))
+        where = [
+            row.c.domain == constant(resource.entity.domain),
+            row.c.entity == constant(resource.entity.name),
+            row.c.entity_id == wanted.scalar_subquery(),
+            *wall(log, row, self.walled),
+        ]
+        names = [n for n in ("id", "occurred_at", "actor_id", "actor_email", "action", "changes", "request_id") if n in row.c]
+        page = sa.select(*(row.c[name] for name in names)).where(*where).order_by(row.c.occurred_at.desc(), row.c.id.desc())
+        rows = page.limit(bind("limit", sa.BigInteger())).offset(bind("offset", sa.BigInteger())).subquery("x")
+        items = sa.func.string_agg(sa.cast(sa.func.row_to_json(rows.table_valued()), sa.Text), constant(","))
+        total = sa.select(sa.func.count()).select_from(row).where(*where).scalar_subquery()
+        return compile_statement(sa.select(sa.select(items).scalar_subquery(), total))
+
+    def state(self, resource: Resource, references: tuple[Reference, ...]) -> Statement:
+        """Why a write may have found no row: presence, version, status, whether active rows refer to it, the header's status."""
+        row = resource.table.alias("t")
+        status = row.c.status if resource.stateful else sa.null()
+        statement = sa.select(
+            row.c.is_active,
+            row.c.version,
+            status.label("status"),
+            self.referred(resource, row, references).label("referred"),
+            self.header_status(resource, row).label("header"),
+        )
+        return compile_statement(statement.where(key_predicate(resource, row), *wall(resource, row, self.walled)))
+
+    def referred(self, resource: Resource, row: Any, references: tuple[Reference, ...]) -> Any:
+        """Whether an active row refers to this one through a restricting reference."""
+        found = []
+        for reference in references:
+            child = self.catalog.resources[reference.child].table.alias()
+            same = [child.c.tenant_id == row.c.tenant_id] if resource.scope.tenant_bound else []
+            query = sa.select(sa.literal_column("1")).where(child.c[reference.column] == row.c.id, child.c.is_active, *same)
+            found.append(sa.exists(query.correlate(row)))
+        return sa.or_(*found) if found else sa.false()
+
+    def header_status(self, resource: Resource, row: Any) -> Any:
+        """Status of the header of a line; null for what is no line."""
+        if resource.entity.parent is None:
+            return sa.null()
+        header = self.catalog.find(resource.scope.name, resource.entity.parent[0])
+        if not header.stateful:
+            return sa.null()
+        top = header.table.alias()
+        same = [top.c.tenant_id == row.c.tenant_id] if resource.scope.tenant_bound else []
+        return sa.select(top.c.status).where(top.c.id == row.c[resource.entity.parent[1]], *same).correlate(row).scalar_subquery()
+
+    def missing_references(self, resource: Resource, names: tuple[str, ...]) -> Statement:
+        """For each reference column, the given ids (`r_<column>`) that name no active row."""
+        columns = []
+        for name in names:
+            target = self.catalog_table(resource, name)
+            parent = target.table.alias()
+            given = sa.func.unnest(bind(f"r_{name}", pg.ARRAY(UUID))).column_valued(f"g_{name}")
+            alive = sa.select(sa.literal_column("1")).where(parent.c.id == given, parent.c.is_active, *wall(target, parent, self.walled))
+            columns.append(sa.select(sa.func.array_agg(given)).where(sa.not_(sa.exists(alive))).scalar_subquery().label(name))
+        return compile_statement(sa.select(*columns))
+
+    def catalog_table(self, resource: Resource, column: str) -> Resource:
+        """The resource that a reference column names. KeyError when its table is not registered."""
+        wanted = resource.fields[column].references
+        return next(r for r in self.catalog.resources.values() if r.scope is resource.scope and r.table.fullname == wanted)

@@ -1,0 +1,121 @@
+"""The only stage that awaits the database: runs statements, and turns what the database says into our errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+from uuid import UUID
+
+import asyncpg
+
+from engine.catalog import Resource
+from engine.errors import CODES, ApiError, Fault, UnavailableError, generic
+
+Record = Any
+
+
+class Connection(Protocol):
+    """A connection inside a transaction, bound to one tenant (or none)."""
+
+    async def fetch(self, text: str, arguments: Sequence[Any]) -> list[Record]: ...
+
+
+class Database(Protocol):
+    """Where the rows of a scope live. `tenant` is the tenant to bind, or None."""
+
+    async def run(self, tenant: UUID | None, text: str, arguments: Sequence[Any]) -> list[Record]:
+        """One statement in autocommit."""
+
+    def transaction(self, tenant: UUID | None) -> AbstractAsyncContextManager[Connection]:
+        """A transaction: committed at the end of the block, rolled back when it raises. OutcomeUnknown when COMMIT broke."""
+
+    async def ping(self) -> None:
+        """Raise unless the database answers."""
+
+
+# SQLSTATE, longest prefix first -> code
+SQLSTATES: dict[str, str] = {
+    "08": "db_unavailable",
+    "22": "validation_error",
+    "23502": "validation_error",
+    "23503": "invalid_reference",
+    "23505": "duplicate",
+    "23514": "validation_error",
+    "23P01": "overlapping_period",
+    "23001": "append_only",
+    "23": "conflict",
+    "25006": "read_only",
+    "40": "serialization_conflict",
+    "42501": "not_found",
+    "42": "internal_error",
+    "53100": "storage_full",
+    "53": "db_unavailable",
+    "54": "too_complex",
+    "55P03": "resource_locked",
+    "55": "conflict",
+    "57014": "query_timeout",
+    "57": "db_unavailable",
+}
+
+RETRIED = ("40001", "40P01")
+RETRY_AFTER = {"Retry-After": "1"}
+
+
+def code_of(sqlstate: str | None) -> str:
+    """Our code for a SQLSTATE."""
+    for length in (5, 2):
+        if sqlstate and sqlstate[:length] in SQLSTATES:
+            return SQLSTATES[sqlstate[:length]]
+    return "internal_error"
+
+
+def retriable(error: BaseException) -> bool:
+    """Whether the same work may succeed at once when tried again."""
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRIED
+
+
+def translate(error: BaseException, resource: Resource | None, *, writing: bool) -> ApiError:
+    """What the caller is told. Database texts never leave the server; the log has them."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.PostgresConnectionError):
+        return _from_database(error, resource)
+    if isinstance(error, (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)):
+        return _from_wire(error, writing)
+    return generic("internal_error")
+
+
+def _from_wire(error: BaseException, writing: bool) -> ApiError:
+    sent = getattr(error, "statement_sent", False)
+    code = "outcome_unknown" if writing and sent else "query_timeout" if isinstance(error, TimeoutError) and sent else "db_unavailable"
+    return generic(code, headers=RETRY_AFTER)
+
+
+def _from_database(error: asyncpg.PostgresError, resource: Resource | None) -> ApiError:
+    code = code_of(error.sqlstate)
+    found = resource.constraints.get(error.constraint_name or "") if resource is not None else None
+    names = found[1] if found else ()
+    if error.sqlstate == "23502" and error.column_name:
+        return generic(code, details=[Fault(error.column_name, "required", "must be given")])
+    if code == "validation_error":
+        kind = "check_failed" if error.sqlstate == "23514" else "out_of_range" if error.sqlstate == "22003" else "invalid_format"
+        details = [Fault(name, kind, "does not fit the rules of the row") for name in names] or [Fault("", kind, "a value does not fit its column")]
+        return generic(code, details=details)
+    if code in ("duplicate", "overlapping_period", "invalid_reference"):
+        return generic(code, details=[Fault(name, code, CODES[code][2]) for name in names])
+    headers = RETRY_AFTER if issubclass(ApiError.families[CODES[code][0]], UnavailableError) else None
+    return generic(code, headers=headers)
+
+
+async def ready(database: Database, seconds: float) -> bool:
+    """Whether the database answers within `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            await database.ping()
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  any failure means: not ready
+        if isinstance(error, asyncio.CancelledError):
+            raise
+        return False
+    return True

@@ -1,0 +1,15 @@
+"""Settings that rules read, with the value they have when nobody set another (catalogue, section "Settings")."""
+
+from typing import Any
+
+SETTINGS: dict[str, Any] = {
+    "auth.lock_threshold": 5,
+    "auth.lock_minutes": 15,
+    "auth.max_sessions": 10,
+    "auth.max_api_keys": 10,
+    "bill.payment_terms_days": 14,
+    "tnnt.reserved_slugs": ["www", "api", "admin", "app", "mail", "static", "status"],
+    "tnnt.invitation_days": 7,
+    "tnnt.closing_days": 30,
+    "base_currency": "USD",
+}

@@ -1,0 +1,183 @@
+"""What a user holds at this moment: granted roles, membership of a tenant, and an API key's share of both."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+from hashlib import sha256
+from ipaddress import ip_address, ip_network
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.sql import ColumnElement
+
+from engine.errors import ApiError, ForbiddenError, UnauthorizedError
+from engine.hooks import Moment, Row
+from engine.types import Principal, TenantRef
+from registry.manager.idam import ApiKey, Role, User, UserRole
+from registry.manager.tnnt import Tenant, TenantMember
+
+ADMINISTRATOR = "SUPER_ADMIN"
+OPEN_TENANT = ("active", "suspended", "closing")
+# what each member role may do with every entity of its tenant; owner and admin may do everything
+MEMBER_RIGHTS = {"member": (".read", ".create", ".update", ".status"), "guest": (".read",)}
+# how exact last_used_at of an API key is, so that reads do not become writes
+KEY_USE = timedelta(minutes=1)
+
+
+class Membership(NamedTuple):
+    """A user's place in a tenant."""
+
+    tenant: TenantRef
+    status: str
+    role: str
+
+    def refusal(self) -> ApiError | None:
+        """Why the tenant cannot be used now (TNNT-T3)."""
+        if self.status == "suspended":
+            return ForbiddenError("tenant_suspended", "The tenant is suspended")
+        if self.status not in OPEN_TENANT:
+            return ForbiddenError("tenant_closed", "The tenant is not open")
+        return None
+
+
+def digest(secret: str) -> str:
+    """What is stored of a random secret: its SHA-256 in hex."""
+    return sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def in_force(now: datetime) -> ColumnElement[bool]:
+    """The grants that count at `now`."""
+    grants = UserRole.__table__.c
+    return and_(grants.is_active, grants.valid_from <= now, or_(grants.valid_until.is_(None), grants.valid_until > now))
+
+
+async def granted_roles(moment: Moment, user_id: UUID, tenant_id: UUID | None) -> list[Row]:
+    """(code, permissions) of the roles that the user holds now in the tenant, or platform-wide for None."""
+    grants, roles = UserRole.__table__, Role.__table__
+    return await moment.fetch(
+        select(roles.c.code, roles.c.permissions)
+        .join(grants, grants.c.role_id == roles.c.id)
+        .where(grants.c.user_id == user_id, grants.c.tenant_id == tenant_id, in_force(moment.now), roles.c.is_active)
+        .order_by(roles.c.code)
+    )
+
+
+async def membership(moment: Moment, user_id: UUID, tenant: ColumnElement[bool]) -> Membership | None:
+    """The user's active membership of the one tenant that meets the condition."""
+    tenants, members = Tenant.__table__, TenantMember.__table__
+    rows = await moment.fetch(
+        select(tenants.c.id, tenants.c.slug, tenants.c.timezone, tenants.c.status, members.c.role)
+        .join(members, members.c.tenant_id == tenants.c.id)
+        .where(
+            tenant, tenants.c.is_active, members.c.user_id == user_id, members.c.is_active, members.c.status == "active"
+        )
+    )
+    if not rows:
+        return None
+    row = rows[0]
+    place = TenantRef(row["id"], row["slug"], timezone=row["timezone"], read_only=row["status"] == "closing")
+    return Membership(place, row["status"], row["role"])
+
+
+@lru_cache(maxsize=16)
+def member_permissions(role: str, known: frozenset[str]) -> frozenset[str]:
+    """The permissions among `known` that come with a member role."""
+    rights = MEMBER_RIGHTS.get(role)
+    return known if rights is None else frozenset(code for code in known if code.endswith(rights))
+
+
+async def authority(
+    moment: Moment, user: Row, tenant_id: UUID | None, session_id: UUID | None = None
+) -> Principal | ApiError:
+    """The caller with all that he holds now; an error when his tenant is shut or no longer his."""
+    place = None
+    if tenant_id is not None:
+        place = await membership(moment, user["id"], Tenant.__table__.c.id == tenant_id)
+        if place is None:
+            return UnauthorizedError("invalid_token")
+        if refusal := place.refusal():
+            return refusal
+    roles = await granted_roles(moment, user["id"], tenant_id)
+    codes = tuple(role["code"] for role in roles)
+    return Principal(
+        user["id"],
+        user["email"],
+        tenant=place.tenant if place else None,
+        session_id=session_id,
+        permissions=frozenset[str]().union(*(role["permissions"] for role in roles), _of_member(moment, place)),
+        everything=ADMINISTRATOR in codes or (place is not None and place.role not in MEMBER_RIGHTS),
+        roles=(*codes, place.role.upper()) if place else codes,
+    )
+
+
+def _of_member(moment: Moment, place: Membership | None) -> frozenset[str]:
+    return member_permissions(place.role, moment.permissions("tenants")) if place else frozenset()
+
+
+async def key_authority(moment: Moment, key: str, ip: str | None) -> Principal | ApiError:
+    """IDAM-K3: the caller behind an API key: its scopes, as far as the owner still holds them."""
+    keys = ApiKey.__table__.c
+    rows = await moment.list("idam.api-keys", keys.key_hash == digest(key))
+    if not rows or not usable_key(rows[0], moment.now, ip):
+        return _bad_key()
+    owner = await moment.get("idam.users", rows[0]["user_id"])
+    if owner is None or owner["status"] != "active":
+        return _bad_key()
+    held = await authority(moment, owner, rows[0]["tenant_id"])
+    if isinstance(held, UnauthorizedError):
+        return _bad_key()
+    if isinstance(held, ApiError):
+        return held
+    await _note_use(moment, rows[0], ip)
+    scopes = frozenset(code for code in rows[0]["scopes"] if held.may(code))
+    return Principal(held.user_id, held.email, held.tenant, permissions=scopes, roles=held.roles)
+
+
+def _bad_key() -> ApiError:
+    return UnauthorizedError("invalid_api_key", "The API key is not valid here")
+
+
+def usable_key(key: Row, now: datetime, ip: str | None) -> bool:
+    """Whether a key is live and may be used from the address."""
+    if key["status"] != "active" or (key["expires_at"] is not None and key["expires_at"] <= now):
+        return False
+    return not key["allowed_ips"] or (ip is not None and _inside(ip, key["allowed_ips"]))
+
+
+def _inside(ip: str, networks: list[str]) -> bool:
+    try:
+        return any(ip_address(ip) in ip_network(network, strict=False) for network in networks)
+    except ValueError:
+        return False
+
+
+async def _note_use(moment: Moment, key: Row, ip: str | None) -> None:
+    used = key["last_used_at"]
+    if used is None or moment.now - used >= KEY_USE:
+        await moment.update("idam.api-keys", [{"id": key["id"], "last_used_at": moment.now, "last_used_ip": ip}])
+
+
+async def lock_users(moment: Moment, *conditions: ColumnElement[bool]) -> list[Row]:
+    """The active users that meet the conditions, as they stand once nobody else is changing them."""
+    users = User.__table__
+    return await moment.fetch(
+        select(users).where(users.c.is_active, *conditions).order_by(users.c.id).with_for_update(key_share=True)
+    )
+
+
+async def administrators(moment: Moment) -> list[Row]:
+    """(grant_id, user_id) of every active holder of SUPER_ADMIN. The role's row is locked, so that two
+    administrators who remove each other at once come one after the other."""
+    users, grants, roles = User.__table__, UserRole.__table__, Role.__table__
+    await moment.fetch(
+        select(roles.c.id).where(roles.c.code == ADMINISTRATOR, roles.c.is_active).with_for_update(key_share=True)
+    )
+    return await moment.fetch(
+        select(grants.c.id.label("grant_id"), grants.c.user_id)
+        .join(roles, roles.c.id == grants.c.role_id)
+        .join(users, users.c.id == grants.c.user_id)
+        .where(roles.c.code == ADMINISTRATOR, roles.c.is_active, grants.c.tenant_id.is_(None), in_force(moment.now))
+        .where(users.c.is_active, users.c.status == "active")
+    )

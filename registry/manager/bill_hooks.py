@@ -1,0 +1,211 @@
+"""Behaviour of platform invoices and credit notes: totals, posting, crediting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, func, select
+
+from engine.errors import ConflictError, ValidationError
+from engine.hooks import Change, Moment, Point, Row, Rules, refuse
+from registry.manager.bill import Invoice, InvoiceLine
+from registry.manager.tnnt import Tenant
+from registry.money import share, times
+
+rules = Rules("manager/bill")
+
+ZERO = Decimal(0)
+CREDITABLE = ("open", "paid", "uncollectible")
+PAYABLE = ("open", "uncollectible")
+
+
+def _of(change: Change, name: str) -> Decimal:
+    """A money column, zero while it has no value yet."""
+    return change[name] or ZERO
+
+
+def _totals(change: Change) -> dict[str, Decimal]:
+    """tax_total, total and amount_due as they follow from subtotal, tax and what was paid and credited."""
+    tax = share(_of(change, "subtotal"), _of(change, "tax_pct"), change["currency"])
+    total = _of(change, "subtotal") + tax
+    due = total - _of(change, "amount_paid") - _of(change, "amount_credited")
+    return {"tax_total": tax, "total": total, "amount_due": due}
+
+
+@rules.on("BILL-I1", "invoices", Point.BEFORE_CREATE)
+async def copy_tax(moment: Moment, changes: list[Change]) -> None:
+    """tax_pct is copied from the tenant; the totals follow."""
+    tenants = await _tenants(moment, changes)
+    for change in changes:
+        tenant = tenants.get(change["tenant_id"])
+        change.values["tax_pct"] = tenant["tax_pct"] if tenant else ZERO
+        change.values.update(_totals(change))
+
+
+@rules.on("BILL-I1", "invoices", Point.BEFORE_UPDATE)
+async def follow_totals(moment: Moment, changes: list[Change]) -> None:
+    """total = subtotal + tax_total; amount_due = total - amount_paid - amount_credited."""
+    for change in changes:
+        change.values.update(_totals(change))
+
+
+async def _tenants(moment: Moment, changes: list[Change]) -> dict[UUID, Row]:
+    keys = {change["tenant_id"] for change in changes}
+    return {
+        row["id"]: row for row in await moment.list("tnnt.tenants", Tenant.__table__.c.id.in_(keys), limit=len(keys))
+    }
+
+
+async def _sums(moment: Moment, invoices: Iterable[UUID]) -> list[Row]:
+    """For each draft invoice: id, subtotal as stored, and of its lines the count, sum, charges (> 0) and discounts."""
+    heads, lines = Invoice.__table__, InvoiceLine.__table__
+    charges = func.sum(lines.c.amount).filter(lines.c.amount > 0)
+    discounts = func.sum(lines.c.amount).filter(lines.c.kind == "discount")
+    return await moment.fetch(
+        select(
+            heads.c.id,
+            heads.c.subtotal,
+            func.count(lines.c.id).label("lines"),
+            func.coalesce(func.sum(lines.c.amount), 0).label("sum"),
+            func.coalesce(charges, 0).label("charges"),
+            func.coalesce(discounts, 0).label("discounts"),
+        )
+        .join_from(heads, lines, and_(lines.c.invoice_id == heads.c.id, lines.c.is_active), isouter=True)
+        .where(heads.c.id.in_(set(invoices)), heads.c.is_active, heads.c.status == "draft")
+        .group_by(heads.c.id, heads.c.subtotal)
+        .order_by(heads.c.id)
+    )
+
+
+@rules.on("BILL-L1", "invoice-lines", Point.BEFORE_CREATE, Point.BEFORE_UPDATE, raises="422:discount_too_high")
+async def price_lines(moment: Moment, changes: list[Change]) -> None:
+    """amount = round(quantity x unit_amount) in the invoice's currency; discount lines are not positive."""
+    heads = Invoice.__table__.c
+    keys = {change["invoice_id"] for change in changes}
+    currencies = {
+        row["id"]: row["currency"]
+        for row in await moment.fetch(select(heads.id, heads.currency).where(heads.id.in_(keys)))
+    }
+    for change in changes:
+        quantity = change["quantity"] if change["quantity"] is not None else Decimal(1)
+        currency = currencies.get(change["invoice_id"], "")  # an unknown invoice is refused by the reference itself
+        change.values["amount"] = times(quantity, change["unit_amount"], currency)
+        if change["kind"] == "discount" and change["amount"] > 0:
+            raise refuse(change, "unit_amount", "discount_too_high", "A discount line has a negative amount")
+
+
+@rules.on("BILL-L1", "invoice-lines", Point.AFTER_CREATE, Point.AFTER_UPDATE, raises="422:discount_too_high")
+async def limit_discounts(moment: Moment, changes: list[Change]) -> None:
+    """The discounts of an invoice take no more than its positive lines together."""
+    sums = await _sums(moment, (change["invoice_id"] for change in changes))
+    over = {row["id"] for row in sums if row["charges"] + row["discounts"] < 0}
+    for change in changes:
+        if change["invoice_id"] in over:
+            raise refuse(change, "unit_amount", "discount_too_high", "The discounts exceed the positive lines together")
+
+
+@rules.on(
+    "BILL-I1",
+    "invoice-lines",
+    *(Point.AFTER_CREATE, Point.AFTER_UPDATE, Point.AFTER_DELETE, Point.AFTER_STATUS),
+)
+async def add_up_lines(moment: Moment, changes: list[Change]) -> None:
+    """subtotal = sum of line amounts, written once for each draft invoice touched; its own hook brings the totals."""
+    sums = await _sums(moment, (change["invoice_id"] for change in changes))
+    stale = [{"id": row["id"], "subtotal": row["sum"]} for row in sums if row["subtotal"] != row["sum"]]
+    if stale:
+        await moment.update("bill.invoices", stale)
+
+
+@rules.on("BILL-I2", "invoices", Point.BEFORE_STATUS, edges="draft>open", raises="409:invoice_empty 422:negative_total")
+async def open_invoice(moment: Moment, changes: list[Change]) -> None:
+    """At least one line and total >= 0; number (INV, credit notes CN), issue_date, due_date and bill_to are set."""
+    filled = {row["id"] for row in await _sums(moment, (change.key for change in changes)) if row["lines"]}
+    tenants = await _tenants(moment, changes)
+    terms = timedelta(days=moment.setting("bill.payment_terms_days"))
+    for change in changes:
+        if change.key not in filled:
+            raise ConflictError("invoice_empty", "An invoice without lines cannot be opened")
+        if change["total"] < 0:
+            raise ValidationError(
+                "negative_total", "An invoice with a negative total cannot be opened; make a credit note"
+            )
+        change.values["number"] = await moment.number("CN" if change["kind"] == "credit_note" else "INV", moment.today)
+        change.values["issue_date"] = moment.today
+        change.values["due_date"] = change["due_date"] or moment.today + terms
+        change.values["bill_to"] = _bill_to(tenants[change["tenant_id"]])
+
+
+def _bill_to(tenant: Row) -> dict[str, Any]:
+    """The tenant as it is named now; later changes leave the document alone."""
+    shown = {name: tenant[name] for name in ("name", "legal_name", "tax_id")} | {"address": tenant["billing_address"]}
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+@rules.on("BILL-I4", "invoices", Point.AFTER_STATUS, edges="draft>open", raises="409:credit_exceeds_invoice")
+async def credit_originals(moment: Moment, changes: list[Change]) -> None:
+    """A credit note takes at most what is left of its original's total, and may pay the original off."""
+    notes = [change for change in changes if change["kind"] == "credit_note"]
+    if not notes:
+        return
+    originals = await _lock_invoices(moment, {note["original_invoice_id"] for note in notes})
+    credited: dict[UUID, Decimal] = {}
+    for note in notes:
+        original = originals[note["original_invoice_id"]]
+        so_far = credited.get(original["id"], original["amount_credited"])
+        if not _may_credit(note, original) or note["total"] > original["total"] - so_far:
+            raise ConflictError(
+                "credit_exceeds_invoice", "The credit note exceeds what is left of its original invoice"
+            )
+        credited[original["id"]] = so_far + note["total"]
+    stored = await moment.update(
+        "bill.invoices", [{"id": key, "amount_credited": sum_} for key, sum_ in credited.items()]
+    )
+    await _pay_off(moment, stored)
+
+
+async def _lock_invoices(moment: Moment, keys: set[UUID]) -> dict[UUID, Row]:
+    heads = Invoice.__table__
+    statement = select(heads).where(heads.c.id.in_(keys)).order_by(heads.c.id).with_for_update(key_share=True)
+    return {row["id"]: row for row in await moment.fetch(statement)}
+
+
+def _may_credit(note: Change, original: Row) -> bool:
+    """Whether the original is a posted invoice of the same tenant and currency."""
+    alike = all(note[name] == original[name] for name in ("tenant_id", "currency"))
+    return alike and original["is_active"] and original["kind"] == "invoice" and original["status"] in CREDITABLE
+
+
+async def _pay_off(moment: Moment, invoices: Iterable[Row]) -> None:
+    """Move the invoices on which nothing is due any more to paid."""
+    done = [row["id"] for row in invoices if row["status"] in PAYABLE and row["amount_due"] <= 0]
+    if done:
+        await moment.status("bill.invoices", done, "paid")
+
+
+@rules.on("BILL-I2", "invoices", Point.AFTER_STATUS, edges="draft>open")
+async def pay_empty_totals(moment: Moment, changes: list[Change]) -> None:
+    """An invoice over nothing is paid as soon as it is open."""
+    await _pay_off(moment, [change.values for change in changes if change["total"] == 0])
+
+
+@rules.on("BILL-I2", "invoices", Point.BEFORE_STATUS, edges="open>paid uncollectible>paid")
+async def stamp_paid(moment: Moment, changes: list[Change]) -> None:
+    """A paid invoice says since when."""
+    for change in changes:
+        change.values["paid_at"] = moment.now
+
+
+@rules.on("BILL-I3", "invoices", Point.BEFORE_STATUS, edges="open>void", raises="409:invoice_has_payments")
+async def void_untouched(moment: Moment, changes: list[Change]) -> None:
+    """Only an invoice without payments and credits is voided; a credit note counts in its original already."""
+    for change in changes:
+        if change["amount_paid"] or change["amount_credited"] or change["kind"] == "credit_note":
+            raise ConflictError(
+                "invoice_has_payments", "Payments or credits count on this document; it cannot be voided"
+            )
+        change.values["voided_at"] = moment.now

@@ -1,0 +1,1 @@
+"""Where rows live: which database serves a request, and how a connection is bound to the tenant."""
