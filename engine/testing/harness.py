@@ -1,0 +1,144 @@
+"""A real server for tests: throw-away PostgreSQL, prepared databases, uvicorn on a free port, clients that are signed in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from pydantic import SecretStr
+
+from engine.catalog import Catalog, Resource
+from engine.install import create_tenant, install
+from engine.main import System
+from engine.settings import Settings
+from tenancy.embedded import start_embedded
+
+PASSWORD = "Test-Password-1"
+ADMIN = "admin@example.com"
+
+
+@dataclass
+class Live:
+    """A running server. `client(scope)` is signed in as the administrator or as the owner of the first tenant."""
+
+    system: System
+    url: str
+    clients: dict[str, httpx.Client] = field(default_factory=dict)
+
+    @property
+    def catalog(self) -> Catalog:
+        """What the server serves."""
+        return self.system.catalog
+
+    def resource(self, path: str) -> Resource:
+        """The resource `scope/domain/entity`."""
+        return self.catalog.resources[path]
+
+    def token(self, username: str, password: str = PASSWORD, tenant: str | None = None) -> str:
+        """An access token by the password grant."""
+        form = {"grant_type": "password", "username": username, "password": password, **({"tenant": tenant} if tenant else {})}
+        answer = httpx.post(f"{self.url}/auth/token", data=form)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["access_token"])
+
+    def signed_in(self, username: str, password: str = PASSWORD, tenant: str | None = None) -> httpx.Client:
+        """A client of its own with a token."""
+        header = {"Authorization": f"Bearer {self.token(username, password, tenant)}"}
+        return httpx.Client(base_url=self.url, headers=header, timeout=30)
+
+    def client(self, scope: str) -> httpx.Client:
+        """The usual caller of a scope: manager = administrator, a tenant-bound scope = owner of tenant `first`."""
+        if scope not in self.clients:
+            bound = self.catalog.scopes[scope].tenant_bound
+            self.clients[scope] = self.signed_in("owner@first.example", tenant="first") if bound else self.signed_in(ADMIN)
+        return self.clients[scope]
+
+    def other_tenant(self) -> httpx.Client:
+        """The owner of tenant `second`."""
+        if "second" not in self.clients:
+            self.clients["second"] = self.signed_in("owner@second.example", tenant="second")
+        return self.clients["second"]
+
+    def run_sql(self, database: str, statement: str, *arguments: Any) -> list[Any]:
+        """Rows of a statement run as the owner, beside the engine (row security still binds the owner)."""
+        import asyncpg
+
+        async def ask() -> list[Any]:
+            connection = await asyncpg.connect(self.system.places[database].owner, ssl=False)
+            try:
+                return list(await connection.fetch(statement, *arguments))
+            finally:
+                await connection.close()
+
+        return asyncio.run(ask())
+
+
+def settings_for_tests(data: Path, **options: Any) -> Settings:
+    """Settings of a test server: cheap password hashes, callers read anew each second."""
+    usual: dict[str, Any] = {"bcrypt_rounds": 4, "admin_email": ADMIN, "admin_password": SecretStr(PASSWORD), "principal_seconds": 0.0}
+    return Settings(data=data, **{**usual, **options})
+
+
+def prepare(settings: Settings) -> System:
+    """A system with tables, administrator and the tenants `first` and `second`."""
+    system = System(settings)
+    system.server = start_embedded(settings.data / "postgres", durable=False)
+    system.locate()
+
+    async def fill() -> None:
+        await system.prepare_databases()
+        await install(system)
+        for slug in ("first", "second"):
+            owner = {"owner_email": f"owner@{slug}.example", "owner_password": PASSWORD}
+            await create_tenant(system, {"slug": slug, "name": slug.title(), **owner})
+        await system.close()
+
+    asyncio.run(fill())
+    return system
+
+
+@contextlib.contextmanager
+def serving(settings: Settings, registries: Sequence[str] | None = None) -> Iterator[Live]:
+    """A prepared server for the length of a block."""
+    chosen = settings.model_copy(update={"registries": list(registries)}) if registries else settings
+    prepared = prepare(chosen)
+    system = System(chosen)
+    system.server = prepared.server
+    system.locate()
+    with listening(system) as url:
+        live = Live(system, url)
+        yield live
+        for client in live.clients.values():
+            client.close()
+    assert system.server is not None
+    system.server.stop()
+
+
+@contextlib.contextmanager
+def listening(system: System) -> Iterator[str]:
+    """uvicorn in a thread of this process, on a free port; gives its address."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(system.app(), http="httptools", loop="asyncio", log_level="warning", access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started:
+        if time.monotonic() > deadline or not thread.is_alive():
+            raise RuntimeError("the test server did not start")
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)

@@ -1,0 +1,16 @@
+"""One live server a test process: PostgreSQL, both databases, the bundled registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from engine.testing.harness import Live, serving, settings_for_tests
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The bundled registry, served. Tests make rows of their own and do not rely on others'."""
+    with serving(settings_for_tests(tmp_path_factory.mktemp("cxg"))) as running:
+        yield running
