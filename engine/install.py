@@ -10,6 +10,7 @@ from engine.clock import random_token
 from engine.errors import StartupFault
 from engine.hooks import Identity, Row
 from engine.main import System
+from engine.types import Principal, TenantRef
 
 DEMO = {"slug": "demo", "name": "Demo Company", "owner_email": "owner@demo.example"}
 
@@ -28,7 +29,7 @@ def first_password(system: System, name: str = "admin-password.txt") -> tuple[st
         return given.get_secret_value(), False
     path = system.settings.data / name
     fresh = not path.exists()
-    return secret_file(path, lambda: f"Aa1-{random_token(20)}".encode()).decode().strip(), fresh
+    return secret_file(path, lambda: made_up_password().encode()).decode().strip(), fresh
 
 
 async def seed(system: System) -> None:
@@ -50,6 +51,23 @@ async def create_tenant(system: System, values: dict[str, Any]) -> Row:
     identity = identity_of(system)
     async with system.unit(identity.scope) as unit:
         return await identity.create_tenant(unit, values)
+
+
+def made_up_password() -> str:
+    """A password that fits the policy."""
+    return f"Aa1-{random_token(20)}"
+
+
+async def demo(system: System) -> list[str]:
+    """A demo tenant with rows in every entity, once. The registry's `demo_rows(manager, tenant)` makes the rows."""
+    secret = secret_file(system.settings.data / "demo-password.txt", lambda: made_up_password().encode()).decode()
+    identity = identity_of(system)
+    tenant = await create_tenant(system, {**DEMO, "owner_password": secret})
+    who = Principal(user_id=tenant["owner_id"], tenant=TenantRef(tenant["id"], DEMO["slug"]), everything=True)
+    if system.registry.demo is not None:
+        async with system.unit(identity.scope) as manager, system.unit("tenants", who) as rows:
+            await system.registry.demo(manager, rows)
+    return [f"demo tenant: tenant=demo  {DEMO['owner_email']}  password: {secret}"]
 
 
 async def install(system: System) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.entity import Entity
 from engine.errors import StartupFault
-from engine.hooks import Identity, Rules
+from engine.hooks import Identity, Moment, Rules
 from engine.types import Scope
 
 
@@ -25,6 +25,7 @@ class Registry:
     entities: list[Entity] = field(default_factory=list)
     rules: list[Rules] = field(default_factory=list)
     identity: Identity | None = None
+    demo: Callable[[Moment, Moment], Awaitable[None]] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
     def add(self, module: ModuleType) -> None:
@@ -35,6 +36,7 @@ class Registry:
                     if isinstance(item, wanted) and not any(item is known for known in into):
                         into.append(item)
         self.identity = self.identity or getattr(module, "identity_provider", None)
+        self.demo = self.demo or getattr(module, "demo_rows", None)
         self.settings |= getattr(module, "SETTINGS", {})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,9 +29,9 @@ from engine.observe import Observer
 from engine.operations import Operations
 from engine.settings import Settings
 from engine.signin import PrincipalLoader, SignInEndpoints, routes_of
-from engine.types import ENGINE, Scope
+from engine.types import ENGINE, Principal, Scope
 from tenancy.embedded import EmbeddedServer, start_embedded
-from tenancy.migrate import MigrationOptions, pending, synchronise, upgrade
+from tenancy.migrate import MigrationOptions, make_migration, pending, synchronise, upgrade
 from tenancy.pool import Pool, PoolOptions
 from tenancy.shape import bind_to_tenant, index_foreign_keys
 
@@ -103,13 +102,17 @@ class System:
             say=self.say,
         )
 
-    async def prepare_databases(self) -> None:
-        """Databases, roles, tables: automatic in development, by reviewed revisions in production."""
+    async def prepare_roles(self) -> None:
+        """Databases and the role that requests run as."""
         for name, place in self.places.items():
             if self.server is not None and place.role is None:
                 await self.server.ensure_database(name)
             else:
                 await ensure_role(place.owner, self.settings.runtime_role)
+
+    async def prepare_databases(self) -> None:
+        """Databases, roles, tables: automatic in development, by reviewed revisions in production."""
+        await self.prepare_roles()
         for scope in self.catalog.scopes.values():
             await self._migrate(scope)
 
@@ -124,6 +127,19 @@ class System:
     async def upgrade(self) -> dict[str, list[str]]:
         """Run the pending revisions of every scope."""
         return {s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s)) for s in self.catalog.scopes.values()}
+
+    async def make_migrations(self, name: str) -> list[Path]:
+        """Write the next revision of each scope whose models changed, compared with a scratch database that only
+        migrations made. Returns the files."""
+        if self.server is None:
+            raise StartupFault("cxg migrate make compares with a scratch database on the embedded server; unset the database URLs")
+        made = []
+        for scope in self.catalog.scopes.values():
+            scratch = f"{scope.stored_in}_migrations"
+            await self.server.ensure_database(scratch)
+            url = self.server.url(scratch, "cxg_owner")
+            made.append(await make_migration(url, scope.metadata, self.migration(scope), name))
+        return made
 
     def _pool(self, scope: Scope) -> Pool:
         place, settings = self.places[scope.stored_in], self.settings
@@ -160,9 +176,9 @@ class System:
         assert isinstance(vault, Vault) or hasattr(vault, "hash_password")
         return Operations(Workshop(self.catalog, self.pools, vault, defaults, hook_timeout=self.settings.hook_timeout))
 
-    def unit(self, scope: str) -> UnitOfWork:
-        """A unit of work as the engine itself."""
-        return UnitOfWork(self.operations, scope, ENGINE)
+    def unit(self, scope: str, principal: Principal = ENGINE) -> UnitOfWork:
+        """A unit of work, as the engine itself unless told otherwise."""
+        return UnitOfWork(self.operations, scope, principal)
 
     def app(self) -> Starlette:
         """The application."""
@@ -201,8 +217,3 @@ def create_app() -> Starlette:
     system = System(Settings())
     system.locate()
     return system.app()
-
-
-def run(work: Any) -> Any:
-    """Run a coroutine to its end."""
-    return asyncio.run(work)

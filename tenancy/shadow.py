@@ -1,7 +1,7 @@
 """What Alembic does not compare: keys, checks, exclusions, indexes to the last detail, column defaults.
 
-The models are created a second time, in shadow schemas inside a savepoint that is rolled back, and PostgreSQL prints the
-definitions of both sides in its own words. Equal text is equal meaning, whatever way the model wrote it.
+The models are created a second time, in shadow schemas inside a savepoint that is rolled back, and PostgreSQL prints
+the definitions of both sides in its own words. Equal text is equal meaning, whatever way the model wrote it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import asyncpg
 from sqlalchemy import Column, Constraint, Index, MetaData, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateIndex
+from sqlalchemy.sql.elements import conv
 
 from tenancy.ddl import Schemas, create_tables, needs_btree_gist, quote, render, schemas_of
 from tenancy.shape import DIALECT
@@ -105,18 +106,18 @@ async def compare_definitions(
 def _all_named(metadata: MetaData) -> Iterator[dict[tuple[str, str, str], Item]]:
     """(schema, table, name in the database) -> constraint, index or column. Those without a name have one in here."""
     found: dict[tuple[str, str, str], Item] = {}
-    unnamed: list[Constraint] = []
+    unnamed: list[tuple[Constraint, Any]] = []
     try:
         for table in metadata.tables.values():
             for item in _items(table):
                 if isinstance(item, Constraint) and not isinstance(item.name, str):
-                    unnamed.append(item)
-                    item.name = f"{UNNAMED}{len(unnamed)}"
+                    unnamed.append((item, item.name))
+                    item.name = conv(f"{UNNAMED}{len(unnamed)}")
                 found[table.schema or "public", table.name, _name(item)] = item
         yield found
     finally:
-        for item in unnamed:
-            item.name = None
+        for item, name in unnamed:
+            item.name = name
 
 
 def _items(table: Table) -> list[Item]:

@@ -84,7 +84,7 @@ async def test_the_manager_side_has_triggers_and_no_policies(
     manager = replace(options, scope="manager", tenant_bound=False, triggers=True)
     assert await synchronise(scratch_database.owner, models(), manager)
     assert await difference(scratch_database.owner, models(), manager) == []
-    with pytest.raises(asyncpg.RestrictViolationError, match="stay.events is append-only: TRUNCATE refused"):
+    with pytest.raises(asyncpg.RestrictViolationError, match=r"stay\.events is append-only: TRUNCATE refused"):
         await execute(scratch_database.owner, "TRUNCATE stay.events")
     await execute(scratch_database.owner, "DROP TRIGGER append_only ON stay.events")
     (mended, _) = await difference(scratch_database.owner, models(), manager)
@@ -144,13 +144,13 @@ def add_tables(metadata: MetaData) -> None:
     index_foreign_keys(metadata)
 
 
-CHANGES = {
+CHANGES: dict[Callable[[MetaData], None], list[str]] = {
     rename_check: ["DROP CONSTRAINT ck_orders_status", "ADD CONSTRAINT ck_orders_status CHECK"],
     change_unnamed_check: ["DROP CONSTRAINT orders_total_check", "ADD CHECK (total > 0)", "ADD CHECK (total < 1000)"],
     change_index: ["DROP INDEX sale.ux_customers_number", "WHERE is_active AND name <> ''"],
     change_exclusion: ["DROP CONSTRAINT ex_bookings_room", "WHERE (room <> 'lobby')"],
     change_columns: ["TYPE NUMERIC(21, 6) USING total::NUMERIC(21, 6)", "number DROP NOT NULL", "total DROP DEFAULT"],
-    add_tables: ["CREATE SCHEMA IF NOT EXISTS shop", "ADD CONSTRAINT fk_shop FOREIGN KEY (tenant_id, shop_id)",
+    add_tables: ["CREATE SCHEMA IF NOT EXISTS shop", "ADD CONSTRAINT fk_shop FOREIGN KEY(tenant_id, shop_id)",
                  "CREATE POLICY tenant_only ON shop.shops", "GRANT USAGE ON SCHEMA shop"],
 }  # fmt: skip
 
@@ -232,7 +232,7 @@ async def test_two_scopes_share_a_database(
 async def test_unbound_models_and_odd_scopes_are_refused(
     scratch_database: ScratchDatabase, models: Models, options: MigrationOptions
 ) -> None:
-    with pytest.raises(StartupFault, match="neither bound to a tenant nor shared: sale.customers"):
+    with pytest.raises(StartupFault, match="neither bound to a tenant nor shared: sale"):
         await synchronise(scratch_database.owner, models(), options)
     with pytest.raises(ValueError, match="lower-case"):
         replace(options, scope="a; DROP TABLE b")

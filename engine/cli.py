@@ -1,0 +1,267 @@
+"""The `cxg` command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import uvicorn
+from cyclopts import App, Parameter
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from engine import install
+from engine.errors import ApiError, StartupFault
+from engine.main import System, load
+from engine.settings import Settings
+
+app = App(name="cxg", help="Serve registered SQLAlchemy models as uniform endpoints. `cxg serve` is all that is needed to begin.")
+migrate_app = App(name="migrate", help="Bring the databases to the models by reviewed migrations.")
+user_app = App(name="user", help="People who may sign in.")
+tenant_app = App(name="tenant", help="Customers, each with rows of its own.")
+for part in (migrate_app, user_app, tenant_app):
+    app.command(part)
+
+err = Console(stderr=True, highlight=False)
+Registries = Annotated[list[str] | None, Parameter(name="--registry", help="Package to serve; may be given several times.")]
+Data = Annotated[Path | None, Parameter(help="Folder of the embedded server, keys and first password.")]
+
+
+def configure(**flags: Any) -> Settings:
+    """Settings with the command line's flags on top. Flags are passed on to worker processes through the environment."""
+    for name, value in flags.items():
+        if value is not None:
+            os.environ[f"CXG_{name.upper()}"] = json.dumps(value) if isinstance(value, (list, bool)) else str(value)
+    try:
+        return Settings()
+    except ValidationError as wrong:
+        faults = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong.errors())
+        raise StartupFault(f"The settings do not fit (CXG_* variables, cxg.toml):\n{faults}") from None
+
+
+class Progress:
+    """Says what is going on, each step with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+
+    def __call__(self, message: str) -> None:
+        err.print(f"[dim]{time.monotonic() - self.began:5.1f}s[/] {message}", soft_wrap=True)
+
+    @contextmanager
+    def step(self, message: str) -> Iterator[None]:
+        """A step that may take a while: a spinner while it runs, a line when it is done."""
+        with err.status(message):
+            yield
+        self(f"{message} [green]done[/]")
+
+
+@contextmanager
+def located(settings: Settings, say: Progress) -> Iterator[System]:
+    """A system with its databases found; an embedded server that was started for the block is stopped after it."""
+    system = System(settings, say)
+    system.locate()
+    try:
+        yield system
+    finally:
+        if system.server is not None and system.server.started:
+            system.server.stop()
+
+
+async def _prepare(system: System, say: Progress) -> list[str]:
+    with say.step("tables"):
+        await system.prepare_databases()
+    with say.step("first rows"):
+        told = await install.install(system)
+    if system.settings.demo and system.settings.environment == "development":
+        with say.step("demo rows"):
+            told += await install.demo(system)
+    await system.close()
+    return told
+
+
+@app.command
+def serve(
+    *,
+    host: Annotated[str | None, Parameter(help="Address to listen on.")] = None,
+    port: Annotated[int | None, Parameter(help="Port to listen on.")] = None,
+    workers: Annotated[int | None, Parameter(help="Server processes.")] = None,
+    registry: Registries = None,
+    data: Data = None,
+    demo: Annotated[bool | None, Parameter(negative="--no-demo", help="Rows to try things with.")] = None,
+    reload: Annotated[bool, Parameter(negative="", help="Restart when a source file changes.")] = False,
+) -> None:  # budget: one argument a flag of the command line
+    """Start the databases (unless CXG_MANAGER_URL and CXG_TENANTS_URL name some), bring them up to date, and serve.
+
+    Examples
+    --------
+    cxg serve                                  everything embedded, at http://127.0.0.1:8000
+    cxg serve --port 9000 --workers 2          another port, two processes
+    cxg serve --registry registry --registry shop   your package beside the bundled one
+    """
+    say = Progress()
+    settings = configure(host=host, port=port, workers=workers, registries=registry, data=data, demo=demo)
+    signal.signal(signal.SIGTERM, _terminate)
+    system = System(settings, say)
+    try:
+        system.locate()
+        for line in asyncio.run(_prepare(system, say)):
+            err.print(f"[bold]{line}[/]", soft_wrap=True)
+        address = f"http://{settings.host}:{settings.port}"
+        say(f"[bold green]serving {len(system.catalog.resources)} entities at {address}[/]  docs: {address}/docs")
+        _listen(settings, reload)
+    finally:
+        if system.server is not None:
+            system.server.stop()
+            say("stopped")
+
+
+def _terminate(_signal: int, _frame: Any) -> None:
+    raise SystemExit(0)
+
+
+def _listen(settings: Settings, reload: bool) -> None:
+    uvicorn.run(
+        "engine.main:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=None if settings.workers == 1 else settings.workers,
+        reload=reload,
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=10,
+        server_header=False,
+    )
+
+
+@app.command
+def entities(*, registry: Registries = None) -> None:
+    """Print the catalogue: every entity with its operations, states and size."""
+    _, catalog = load(configure(registries=registry).registries)
+    table = Table("path", "kind", "operations", "fields", "states", "label", title=f"{len(catalog.resources)} entities")
+    for path, resource in sorted(catalog.resources.items()):
+        states = " ".join(resource.machine.states) if resource.stateful else ""
+        names = " ".join(op.value for op in sorted(resource.ops) if op.value not in ("transitions", "history", "replace"))
+        table.add_row(path, resource.entity.kind, names, str(len(resource.fields)), states, resource.entity.label)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@app.command
+def check(*, registry: Registries = None) -> None:
+    """Run the numbered start-up checks alone, without a database."""
+    _, catalog = load(configure(registries=registry).registries)
+    print(f"{len(catalog.resources)} entities in {len(catalog.scopes)} scopes: no faults")
+
+
+@app.command
+def openapi(*, registry: Registries = None) -> None:
+    """Print the OpenAPI document as JSON."""
+    from engine.docs import document_of
+
+    _, catalog = load(configure(registries=registry).registries)
+    sys.stdout.write(document_of(catalog).decode())
+
+
+@migrate_app.default
+def migrate(*, registry: Registries = None, data: Data = None) -> None:
+    """Run the pending migrations of every database."""
+    say = Progress()
+    with located(configure(registries=registry, data=data), say) as system:
+        asyncio.run(_upgrade(system))
+
+
+async def _upgrade(system: System) -> None:
+    await system.prepare_roles()
+    for scope, done in (await system.upgrade()).items():
+        print(f"{scope}: {', '.join(done) if done else 'nothing to do'}")
+
+
+@migrate_app.command
+def make(name: str, *, registry: Registries = None, data: Data = None) -> None:
+    """Write the next migration of every scope whose models changed.
+
+    Parameters
+    ----------
+    name
+        what the migration is about, in snake case: add_rooms
+    """
+    say = Progress()
+    with located(configure(registries=registry, data=data), say) as system:
+        for path in asyncio.run(system.make_migrations(name)):
+            print(path)
+
+
+@user_app.command
+def create(email: str, *, password: str | None = None, administrator: bool = False, data: Data = None) -> None:
+    """Create a person who may sign in on the Manager side.
+
+    Parameters
+    ----------
+    email
+        the address to sign in with
+    password
+        unset = made up and printed
+    administrator
+        hold every Manager permission
+    """
+    secret = password or install.made_up_password()
+    with located(configure(data=data), Progress()) as system:
+        asyncio.run(_in_time(system, install.create_user(system, email, secret, administrator=administrator)))
+    print(f"{email} may sign in" + ("" if password else f" with the password {secret}"))
+
+
+@tenant_app.command(name="create")
+def create_tenant(slug: str, *, owner: str, password: str | None = None, name: str | None = None, data: Data = None) -> None:
+    """Create a pooled tenant with its first owner.
+
+    Parameters
+    ----------
+    slug
+        short name for sign-in: acme
+    owner
+        e-mail address of the first owner; an existing user keeps his password
+    password
+        of a new owner; unset = made up and printed
+    name
+        display name; unset = the slug
+    """
+    secret = password or install.made_up_password()
+    values = {"slug": slug, "name": name or slug, "owner_email": owner, "owner_password": secret}
+    with located(configure(data=data), Progress()) as system:
+        asyncio.run(_in_time(system, install.create_tenant(system, values)))
+    print(f"tenant {slug}: {owner} may sign in with tenant={slug}" + ("" if password else f"; a new owner's password is {secret}"))
+
+
+async def _in_time(system: System, work: Any) -> None:
+    try:
+        await work
+    finally:
+        await system.close()
+
+
+def main() -> None:
+    """Entry point. Faults a person must act on are printed without a traceback."""
+    try:
+        app()
+    except StartupFault as fault:
+        err.print(f"[bold red]cannot go on:[/] {fault}", markup=True)
+        sys.exit(1)
+    except ApiError as error:
+        details = "".join(f"\n  {fault.field}: {fault.message}" for fault in error.details)
+        err.print(f"[bold red]{error.code}:[/] {error.message}{details}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
