@@ -16,14 +16,6 @@ from sqlalchemy.dialects import postgresql as pg
 from engine.entity import Entity, Unique
 from engine.types import Bounded, Bounds, check
 
-CONVENTION = {
-    "pk": "pk_%(table_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-}
-
-
 def _stamp(name: str) -> Column[Any]:
     return Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
 
@@ -99,7 +91,11 @@ def _add_checks(table: Table, column: Column[Any]) -> None:
 
 
 def _name_constraints(table: Table) -> None:
-    """Give every check a stable name, so that a violation can be traced to its fields."""
+    """Name each unnamed check by the columns it compares: a running number would change whenever a check is added."""
+    taken = {str(rule.name) for rule in table.constraints if rule.name}
     unnamed = [rule for rule in table.constraints if isinstance(rule, sa.CheckConstraint) and not rule.name]
-    for number, rule in enumerate(sorted(unnamed, key=lambda rule: str(rule.sqltext)), start=1):
-        rule.name = f"ck_{table.name}_rule{number}"[:63]
+    for rule in sorted(unnamed, key=lambda rule: str(rule.sqltext)):
+        words = [word for word in rule.info.get("words", ()) if word in table.c]
+        name = "_".join(["ck", table.name, *words])[:60]
+        rule.name = next(n for n in (name, *(f"{name}{i}" for i in range(2, 100))) if n not in taken)
+        taken.add(rule.name)

@@ -17,7 +17,7 @@ from uuid import UUID
 from zoneinfo import available_timezones
 
 import msgspec
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKey, Numeric, SmallInteger, String, Uuid
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKey, MetaData, Numeric, SmallInteger, String, Uuid
 from sqlalchemy import Enum as SqlEnum
 from sqlalchemy import Text as SqlText
 from sqlalchemy.dialects.postgresql import JSONB
@@ -192,9 +192,19 @@ Strings = Annotated[list[str], mapped_column(Shaped(list[str]))]
 PostalAddress = Annotated[dict[str, Any], mapped_column(Shaped(Address))]
 
 
+# names of keys and indexes, so that a violation can be traced to its columns
+CONVENTION = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+
+
 class Model(DeclarativeBase):
-    """Base of a scope's models: `class Plan(ManagerModel, table="bill.plans")`. Each scope makes its own abstract child with
-    its own MetaData, and a table without a primary key gets `id`; a plain DeclarativeBase or a Core Table serves as well."""
+    """Base of a scope's models. `class ShopModel(Model, abstract=True)` begins a scope with a MetaData of its own, and
+    `class Article(ShopModel, table="shop.articles")` is a table in it; one without a primary key gets `id`. A plain
+    DeclarativeBase or a Core Table serves as well."""
 
     __abstract__ = True
     id: ClassVar[Any]
@@ -203,7 +213,10 @@ class Model(DeclarativeBase):
         datetime: DateTime(timezone=True),
     }
 
-    def __init_subclass__(cls, table: str | None = None, **options: Any) -> None:
+    def __init_subclass__(cls, table: str | None = None, abstract: bool = False, **options: Any) -> None:
+        if abstract:
+            cls.__abstract__ = True
+            cls.metadata = MetaData(naming_convention=CONVENTION)
         if table is not None:
             schema, name = table.split(".")
             cls.__tablename__ = name
