@@ -142,6 +142,7 @@ def _listen(settings: Settings, reload: bool) -> None:
         log_level="warning",
         timeout_graceful_shutdown=10,
         server_header=False,
+        proxy_headers=False,
     )
 
 

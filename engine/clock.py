@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from uuid import UUID
 
+import uuid_utils
 from uuid_utils.compat import uuid7
 
 
@@ -31,6 +32,11 @@ class Clock:
 
 
 CLOCK = Clock()
+
+
+def request_id() -> str:
+    """An id of a request: a UUIDv7 as text, twice as cheap as the object."""
+    return str(uuid_utils.uuid7())
 
 
 def random_token(length: int) -> str:

@@ -71,7 +71,6 @@ class Virtual:
     input: bool = False
     output: bool = False
     compute: Any = None
-    minimum_length: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,6 @@ class Entity:
     role: Literal["change_log", "number_sequences", "permissions"] | None = None
     permissions: Sequence[str] = ()
     require_version: bool = False
-    body: Any = None
     info: Mapping[str, Any] = field(default_factory=dict)
 
     @property

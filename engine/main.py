@@ -25,7 +25,7 @@ from engine.dispatch import Dispatcher
 from engine.errors import StartupFault
 from engine.load import Registry, load_registries
 from engine.moment import UnitOfWork, Vault, Workshop
-from engine.observe import Observer
+from engine.observe import Observer, configure_logging
 from engine.operations import Operations
 from engine.settings import Settings
 from engine.signin import PrincipalLoader, SignInEndpoints, routes_of
@@ -214,6 +214,8 @@ async def ensure_role(owner_url: str, role: str) -> None:
 
 def create_app() -> Starlette:
     """Application factory of a worker: settings from the environment, databases that are already prepared."""
-    system = System(Settings())
+    settings = Settings()
+    configure_logging(settings.log_format)
+    system = System(settings)
     system.locate()
     return system.app()

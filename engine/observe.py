@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Protocol
 
 import structlog
@@ -10,6 +11,21 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from engine.errors import ApiError
 
 LOG = structlog.get_logger("cxg")
+
+
+def configure_logging(form: str) -> None:
+    """Log lines as `console` text or one `json` object each, with time and level."""
+    last = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            last,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
 
 
 class Identified(Protocol):

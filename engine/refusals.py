@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from engine.catalog import Resource
 from engine.errors import ApiError, Fault, generic
 from engine.hooks import Change
 from engine.moment import UnitOfWork, Workshop
 from engine.shapes import Incoming
+
+
+CANONICAL_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 
 
 class Unchanged(Exception):
@@ -146,14 +149,6 @@ def key_of(resource: Resource, parts: Sequence[str]) -> tuple[str, ...]:
     if len(parts) != len(resource.keys):
         raise generic("not_found")
     for name, part in zip(resource.keys, parts, strict=True):
-        if resource.fields[name].scalar.name == "uuid":
-            _uuid(part)
+        if resource.fields[name].scalar.name == "uuid" and not CANONICAL_UUID(part):
+            raise generic("not_found")
     return tuple(parts)
-
-
-def _uuid(text: str) -> None:
-    try:
-        if str(UUID(text)) != text.lower():
-            raise ValueError(text)
-    except ValueError:
-        raise generic("not_found") from None

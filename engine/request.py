@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
-from engine.clock import CLOCK
+from engine.clock import request_id
 from engine.errors import generic
 from engine.moment import Caller
 
@@ -31,7 +31,7 @@ class Request:
         self.query: bytes = scope["query_string"]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         given = self._headers.get(b"x-request-id", b"")
-        self.id = given.decode() if REQUEST_ID(given) else str(CLOCK.new_id())
+        self.id = given.decode() if REQUEST_ID(given) else request_id()
 
     def header(self, name: bytes) -> bytes | None:
         """A header by its lower-case name."""

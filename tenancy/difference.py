@@ -69,20 +69,23 @@ async def _foundations(raw: asyncpg.Connection, metadata: MetaData) -> list[str]
     schemas = schemas_of(metadata)
     there = {row["nspname"] for row in await raw.fetch("SELECT nspname FROM pg_namespace")}
     statements = [f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}" for schema in schemas if schema not in there]
-    if needs_btree_gist(metadata):
-        if not await raw.fetchval("SELECT count(*) FROM pg_extension WHERE extname = 'btree_gist'"):
-            statements.append("CREATE EXTENSION IF NOT EXISTS btree_gist")
+    extensions = {row["extname"] for row in await raw.fetch("SELECT extname FROM pg_extension")}
+    if needs_btree_gist(metadata) and "btree_gist" not in extensions:
+        statements.append("CREATE EXTENSION IF NOT EXISTS btree_gist")
     return statements
 
 
 def _compare_columns(connection: Connection, metadata: MetaData) -> Difference:
     """Alembic's part: columns that came, changed type or nullability, and what went."""
-    schemas = {None if schema == connection.dialect.default_schema_name else schema for schema in schemas_of(metadata)}
+    schemas = {None if schema == "public" else schema for schema in schemas_of(metadata)}
+    in_public = {table.name for table in metadata.tables.values() if table.schema in (None, "public")}
 
     def include_name(name: str | None, kind: str, parents: Any) -> bool:
         if kind == "schema":
             return name in schemas
-        return kind in ("table", "column") and not (kind == "table" and str(name).startswith("cxg_"))
+        # a schema of ours is ours; in public live others too, so what no model knows there is not taken for vanished
+        is_ours = kind == "table" and (parents["schema_name"] is not None or name in in_public)
+        return kind == "column" or is_ours
 
     def include_object(item: Any, name: str | None, kind: str, reflected: bool, counterpart: Any) -> bool:
         is_new_table = kind == "table" and not reflected and counterpart is None

@@ -66,6 +66,10 @@ def upgrade() -> None:
 '''
 
 
+class NothingToWrite(StartupFault):
+    """The migrations already lead to the models."""
+
+
 def _silent(message: str) -> None:
     """Where nobody listens."""
 
@@ -99,6 +103,7 @@ async def synchronise(url: str, metadata: MetaData, options: MigrationOptions) -
     """Development: apply `changes` and remember their fingerprint; False, at once, when nothing is to be done.
 
     Columns and tables that no model knows any more stay, and are reported; a column that was required may be null then.
+    Raises StartupFault, with nothing done, when the rows that are there do not allow it.
     """
     wanted = fingerprint(metadata, options)
     async with _opened(url) as raw:
@@ -118,7 +123,7 @@ async def make_migration(url: str, metadata: MetaData, options: MigrationOptions
     """Write the next revision into `options.folder` and return its SQL file, to be read before it is committed.
 
     `url` is a database that only migrations made; it is brought to the newest one first.
-    Raises ValueError for a name that is no identifier, StartupFault when there is nothing to write or no such database.
+    Raises ValueError for a name that is no identifier, NothingToWrite, and StartupFault for another database.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ValueError(f"{name!r}: a migration's name is lower-case letters, digits and _")
@@ -129,7 +134,7 @@ async def make_migration(url: str, metadata: MetaData, options: MigrationOptions
     async with _opened(url) as raw, _turn(raw, TURN_TIMEOUT) as connection:
         found = await _difference(connection, metadata, options)
     if not found.statements and not found.losses:
-        raise StartupFault(f"{options.scope}: the migrations already lead to the models; there is nothing to write")
+        raise NothingToWrite(f"{options.scope}: the migrations already lead to the models")
     return _write_revision(options.folder, name, found)
 
 
@@ -216,8 +221,15 @@ async def _apply(connection: AsyncConnection, metadata: MetaData, options: Migra
     for loss in found.losses:
         options.say(f"{options.scope}: left undone, it would lose data: {loss.statement}")
     statements = [*found.statements, *(loss.instead for loss in found.losses if loss.instead)]
-    if statements:  # asyncpg does not take an empty message
-        await (await raw_connection(connection)).execute(";\n".join(statements))
+    raw = await raw_connection(connection)
+    try:
+        if statements:  # asyncpg does not take an empty message
+            await raw.execute(";\n".join(statements))
+    except asyncpg.NotNullViolationError as error:
+        way_out = "there are rows already: give the column a server_default, or let it be null"
+        raise StartupFault(f"{options.scope}: {error}; {way_out}") from error
+    except asyncpg.PostgresError as error:
+        raise StartupFault(f"{options.scope}: the database refuses what the models ask for: {error}") from error
 
 
 @asynccontextmanager

@@ -126,9 +126,10 @@ def serving(settings: Settings, registries: Sequence[str] | None = None) -> Iter
 @contextlib.contextmanager
 def listening(system: System) -> Iterator[str]:
     """uvicorn in a thread of this process, on a free port; gives its address."""
-    sock = socket.socket()
+    # the protocol is named so that asyncio sets TCP_NODELAY on what it accepts: 40 ms a request without
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(system.app(), http="httptools", loop="asyncio", log_level="warning", access_log=False)
+    config = uvicorn.Config(system.app(), http="httptools", loop="asyncio", log_level="warning", access_log=False, proxy_headers=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()

@@ -65,7 +65,7 @@ users = Entity(
     ],
     hidden=["password_hash", "password_history", "mfa_secret"],
     encrypted=["mfa_secret"],
-    virtual=[Virtual("password", String(72), input=True, minimum_length=12)],
+    virtual=[Virtual("password", String(72), input=True)],
     machine="invited* active locked disabled : invited>active,disabled; invited~>active; active>disabled; "
     "active~>locked; locked>active,disabled; locked~>active; disabled>active",
 )

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
+import asyncpg
 import pytest
 from sqlalchemy import (
     Boolean,
@@ -27,9 +28,12 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import TSTZRANGE, ExcludeConstraint
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from tenancy.embedded import OWNER, RUNTIME, SUPERUSER, EmbeddedServer, start_embedded
-from tenancy.migrate import MigrationOptions
+from tenancy.migrate import MigrationOptions, changes
+from tenancy.policies import find_violations
 from tenancy.shape import bind_to_tenant, index_foreign_keys
 
 NUMBERS = count(1)
@@ -42,6 +46,33 @@ class ScratchDatabase:
     owner: str
     runtime: str
     superuser: str
+
+
+class Ask:
+    """What tests ask of a database and do to it."""
+
+    async def difference(self, url: str, metadata: MetaData, options: MigrationOptions) -> list[str]:
+        engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"), poolclass=NullPool)
+        async with engine.connect() as connection:
+            return await changes(connection, metadata, options)
+
+    async def violations(self, url: str, metadata: MetaData) -> list[str]:
+        connection = await asyncpg.connect(url)
+        found = await find_violations(connection, metadata)
+        await connection.close()
+        return found
+
+    async def execute(self, url: str, sql: str) -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+
+@pytest.fixture(scope="session")
+def ask() -> Ask:
+    return Ask()
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +163,11 @@ def shop() -> MetaData:
         CheckConstraint("total >= 0"),
         schema="sale",
     )  # fmt: skip
+    add_stays(metadata)
+    return metadata
+
+
+def add_stays(metadata: MetaData) -> None:
     Table(
         "bookings", metadata,
         Column("id", Uuid, primary_key=True),
@@ -145,4 +181,3 @@ def shop() -> MetaData:
         Column("id", Uuid, primary_key=True), Column("body", Text), Column("seal", Text),
         schema="stay", info={"append_only": True, "sealed_columns": ("seal",)},
     )  # fmt: skip
-    return metadata
