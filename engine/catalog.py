@@ -120,6 +120,11 @@ class Resource:
         return tuple((field.name, field.default) for field in self.columns if field.default is not None)
 
     @cached_property
+    def settable(self) -> frozenset[str]:
+        """Columns that an insert always names, so that an entity has one insert statement whatever the body gives."""
+        return frozenset(f.name for f in self.columns if f.column is not None and not f.generated and not engine_set(self.entity, f.column))
+
+    @cached_property
     def nested(self) -> dict[str, Any]:
         """Child sets accepted inside the body, by key."""
         return {nested.key: nested for nested in self.entity.nested}

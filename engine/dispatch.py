@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -94,7 +95,7 @@ class Dispatcher:
             for rule in resource.hooks.get(Point.DONE, ()):
                 try:
                     async with UnitOfWork(self.operations, unit.scope, unit.principal, unit.caller) as later:
-                        await later.within(rule, rule.run(later, changes))
+                        await later.within(rule, rule.run(later, list(changes)))
                 except Exception as error:  # noqa: BLE001  after commit nothing may fail the request
                     self.observer.hook_failed(rule.id, unit.request_id, error)
 
@@ -113,11 +114,9 @@ class Dispatcher:
         written: list[Written] = await self.perform(unit, work, transaction=self.operations.needs_transaction(resource, rows))
         if many:
             return success(rows_text(row_text(row.text, row.output) for row in written), 201)
-        return success(row_text(written[0].text, written[0].output), 201, (etag(written[0].version), self._location(request, resource, written[0])))
-
-    def _location(self, request: Request, resource: Resource, row: Written) -> Header:
-        known = msgspec.json.decode(row.text)
-        return b"location", b"%b/%b" % (request.path, ",".join(str(known[name]) for name in resource.keys).encode())
+        row = written[0]
+        location = b"%b/%b" % (request.path, ",".join(quote(str(part), safe="") for part in row.key).encode())
+        return success(row_text(row.text, row.output), 201, (etag(row.version), (b"location", location)))
 
     async def list(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
         listing = read_listing(target.resource, request.query)

@@ -38,7 +38,7 @@ def _any(column: Column, values: Any) -> Column:
 
 def _under(column: Column, node: Any) -> Column:
     """Ids of the tree below `node`; the table says in `info["tree"]` which column names the parent."""
-    table: Any = column.table  # type: ignore[attr-defined]
+    table: Any = column.table
     part = table.original if hasattr(table, "original") else table
     child, top = part.alias(), part.alias()
     below = sa.select(top.c.id).where(top.c.id == node).cte(recursive=True)

@@ -81,8 +81,9 @@ class Moment(Protocol):
     """What a hook may do and know: other entities through the engine, in the same transaction, tenant and clock."""
 
     principal: Principal
-    request_id: str
 
+    @property
+    def request_id(self) -> str: ...
     @property
     def now(self) -> datetime: ...
     @property

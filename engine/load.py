@@ -31,7 +31,8 @@ class Registry:
     def add(self, module: ModuleType) -> None:
         """Take the declarations of one module. What it only imported from another is met there."""
         for value in vars(module).values():
-            for wanted, into in ((Scope, self.scopes), (Entity, self.entities), (Rules, self.rules)):
+            found: tuple[tuple[type, list[Any]], ...] = ((Scope, self.scopes), (Entity, self.entities), (Rules, self.rules))
+            for wanted, into in found:
                 for item in value if isinstance(value, list) else (value,):
                     if isinstance(item, wanted) and not any(item is known for known in into):
                         into.append(item)

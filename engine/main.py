@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 from starlette.applications import Starlette
@@ -24,14 +24,14 @@ from engine.clock import random_token
 from engine.dispatch import Dispatcher
 from engine.errors import StartupFault
 from engine.load import Registry, load_registries
-from engine.moment import UnitOfWork, Vault, Workshop
+from engine.moment import UnitOfWork, Workshop
 from engine.observe import Observer, configure_logging
 from engine.operations import Operations
 from engine.settings import Settings
 from engine.signin import PrincipalLoader, SignInEndpoints, routes_of
 from engine.types import ENGINE, Principal, Scope
 from tenancy.embedded import EmbeddedServer, start_embedded
-from tenancy.migrate import MigrationOptions, make_migration, pending, synchronise, upgrade
+from tenancy.migrate import MigrationOptions, NothingToWrite, make_migration, pending, synchronise, upgrade
 from tenancy.pool import Pool, PoolOptions
 from tenancy.shape import bind_to_tenant, index_foreign_keys
 
@@ -66,8 +66,9 @@ class Place:
 class System:
     """Everything of one process: settings, catalogue, databases, application."""
 
-    def __init__(self, settings: Settings, say: Say = silent) -> None:
-        self.settings, self.say = settings, say
+    def __init__(self, settings: Settings, say: Say = silent, *, walled: bool = True) -> None:
+        """`walled` False is the isolation tests' switch for the first wall."""
+        self.settings, self.say, self.walled = settings, say, walled
         self.registry, self.catalog = load(settings.registries)
         self.server: EmbeddedServer | None = None
         self.places: dict[str, Place] = {}
@@ -138,7 +139,8 @@ class System:
             scratch = f"{scope.stored_in}_migrations"
             await self.server.ensure_database(scratch)
             url = self.server.url(scratch, "cxg_owner")
-            made.append(await make_migration(url, scope.metadata, self.migration(scope), name))
+            with suppress(NothingToWrite):
+                made.append(await make_migration(url, scope.metadata, self.migration(scope), name))
         return made
 
     def _pool(self, scope: Scope) -> Pool:
@@ -171,10 +173,8 @@ class System:
     @cached_property
     def operations(self) -> Operations:
         """The operations over this catalogue and these databases."""
-        defaults = {**self.registry.settings, "auth.session_days": self.settings.session_days}
-        vault: Any = self.vault
-        assert isinstance(vault, Vault) or hasattr(vault, "hash_password")
-        return Operations(Workshop(self.catalog, self.pools, vault, defaults, hook_timeout=self.settings.hook_timeout))
+        own = {"auth.session_days": self.settings.session_days, "hook_timeout": self.settings.hook_timeout}
+        return Operations(Workshop(self.catalog, self.pools, self.vault, {**self.registry.settings, **own}, walled=self.walled))
 
     def unit(self, scope: str, principal: Principal = ENGINE) -> UnitOfWork:
         """A unit of work, as the engine itself unless told otherwise."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -33,55 +33,50 @@ if TYPE_CHECKING:
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-class Vault:
+class Vault(Protocol):
     """Passwords and secrets, as the authentication part provides them."""
 
-    async def hash_password(self, password: str) -> str:
-        raise AssertionError("this engine was built without authentication")
+    async def hash_password(self, password: str) -> str: ...
 
-    async def check_password(self, password: str, hashed: str | None) -> bool:
-        raise AssertionError("this engine was built without authentication")
+    async def check_password(self, password: str, hashed: str | None) -> bool: ...
 
-    def encrypt(self, text: str) -> str:
-        raise AssertionError("this engine was built without authentication")
+    def encrypt(self, text: str) -> str: ...
 
-    def decrypt(self, text: str) -> str:
-        raise AssertionError("this engine was built without authentication")
+    def decrypt(self, text: str) -> str: ...
 
 
-@dataclass(frozen=True)
 class Workshop:
     """What every unit of work shares: the catalogue, the statement builders, the databases."""
 
-    catalog: Catalog
-    databases: Mapping[str, Database]
-    vault: Vault
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    walled: bool = True
-    hook_timeout: float = 2.0
+    def __init__(
+        self,
+        catalog: Catalog,
+        databases: Mapping[str, Database],
+        vault: Vault,
+        defaults: Mapping[str, Any],
+        *,
+        walled: bool = True,
+    ) -> None:
+        """`defaults`: settings that rules read. `walled` False is the isolation tests' switch for the first wall."""
+        self.catalog, self.databases, self.vault, self.defaults = catalog, databases, vault, defaults
+        self.hook_timeout = float(defaults.get("hook_timeout", 2.0))
+        self.reads = Reads(catalog, walled=walled)
+        self.writes = Writes(catalog, self.reads, walled=walled)
+        self.builders: dict[type, Any] = {
+            GetShape: self.reads.get,
+            ListShape: self.reads.listing,
+            InsertShape: self.writes.insert,
+            ChangeShape: self.writes.change,
+        }
+        # equal shapes share one text: compiled at its first use, then looked up
+        self.statement = lru_cache(maxsize=4096)(self._statement)
+        self.question = lru_cache(maxsize=4096)(self._question)
 
-    def __post_init__(self) -> None:
-        reads = Reads(self.catalog, walled=self.walled)
-        writes = Writes(self.catalog, reads, walled=self.walled)
-        builders: dict[type, Any] = {GetShape: reads.get, ListShape: reads.list, InsertShape: writes.insert, ChangeShape: writes.change}
+    def _statement(self, resource: Resource, shape: Any) -> Statement:
+        return self.builders[type(shape)](resource, shape)  # type: ignore[no-any-return]
 
-        @lru_cache(maxsize=4096)
-        def statement(resource: Resource, shape: Any) -> Statement:
-            return builders[type(shape)](resource, shape)  # type: ignore[no-any-return]
-
-        @lru_cache(maxsize=4096)
-        def question(name: str, *given: Any) -> Statement:
-            return getattr(reads, name)(*given)  # type: ignore[no-any-return]
-
-        object.__setattr__(self, "statement", statement)
-        object.__setattr__(self, "question", question)
-        object.__setattr__(self, "writes", writes)
-
-    if TYPE_CHECKING:
-        writes: Writes
-
-        def statement(self, resource: Resource, shape: Any) -> Statement: ...
-        def question(self, name: str, *given: Any, **options: Any) -> Statement: ...
+    def _question(self, name: str, *given: Any) -> Statement:
+        return getattr(self.reads, name)(*given)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)

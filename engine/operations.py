@@ -28,6 +28,7 @@ class Written(NamedTuple):
     version: int
     text: str
     output: Mapping[str, Any]
+    key: tuple[Any, ...] = ()
 
 
 class Operations:
@@ -57,7 +58,8 @@ class Operations:
         """Insert rows as a caller may."""
         if not self.needs_transaction(resource, rows):
             changes = [Change(0, None, rows[0].values, rows[0].inputs)]
-            return [Written(record[0], record[1], {}) for record in await self._insert(unit, resource, changes, internal=False)]
+            [record] = await self._insert(unit, resource, changes, internal=False)
+            return [Written(record[0], record[1], {}, tuple(changes[0].values.get(name) for name in resource.keys))]
         changes = await self._create_all(unit, resource, rows)
         return await self._answer(unit, resource, changes)
 
@@ -97,14 +99,13 @@ class Operations:
             self._fill(resource, change)
             columns.update(change.values)
             records.append({**change.values, "ord": order, "log_id": CLOCK.new_id()})
-        names = tuple(name for name in resource.fields if name in columns and name not in resource.keys)
-        checked = tuple(name for name in resource.reference_columns if name in columns)
-        statement = self.shop.statement(resource, InsertShape(names, checked, internal))
+        names = tuple(name for name in resource.fields if (name in columns or name in resource.settable) and name not in resource.keys)
+        statement = self.shop.statement(resource, InsertShape(names, resource.reference_columns, internal))
         values = unit.base(resource)
         values["rows"] = ENCODER.encode(records).decode()
         found = await self._run(unit, resource, statement, values)
         if len(found) != len(changes):
-            raise await self.refusals.references(unit, resource, changes, checked)
+            raise await self.refusals.references(unit, resource, changes, resource.reference_columns)
         return found
 
     async def _run(self, unit: UnitOfWork, resource: Resource, statement: Any, values: Mapping[str, Any]) -> list[Any]:
@@ -265,7 +266,10 @@ class Operations:
     async def _answer(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> list[Written]:
         values = {**unit.base(resource), "keys": [change.key for change in changes]}
         found = await unit.run(self.shop.question("reread", resource), values)
-        return [Written(record[0], record[1], change.output) for record, change in zip(found, changes, strict=True)]
+        return [
+            Written(record[0], record[1], change.output, tuple(change[name] for name in resource.keys))
+            for record, change in zip(found, changes, strict=True)
+        ]
 
 
 def _points(action: Action) -> tuple[Point, Point]:

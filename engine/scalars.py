@@ -158,8 +158,9 @@ def _decimal_finish(type_: Any, bounds: Bounds) -> Finish:
 
 
 def _decimal_schema(type_: Any, bounds: Bounds) -> dict[str, Any]:
-    places = f"(\\.[0-9]{{1,{type_.scale}}})?" if type_.scale else ""
-    return {"type": "string", "pattern": f"^-?[0-9]{{1,{(type_.precision or 1000) - (type_.scale or 0)}}}{places}$", "examples": ["1"]}
+    places = "(\\.[0-9]+)?" if type_.scale is None else f"(\\.[0-9]{{1,{type_.scale}}})?" if type_.scale else ""
+    whole = max((type_.precision or 1000) - (type_.scale or 0), 1)
+    return {"type": "string", "pattern": f"^-?[0-9]{{1,{whole}}}{places}$", "examples": ["1"]}
 
 
 def _utc(value: datetime) -> datetime:
@@ -213,9 +214,20 @@ def _json_schema(type_: Any, _bounds: Bounds) -> dict[str, Any]:
     if shape is None:
         return {}
     schema = msgspec.json.schema(shape)
-    definitions = schema.pop("$defs", {})
+    return dict(_inlined(schema, schema.pop("$defs", {})))
+
+
+def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
+    """The schema without references; a shape that holds itself is any value there."""
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
     name = schema.get("$ref", "").rpartition("/")[2]
-    return dict(definitions[name]) if name else schema
+    if name:
+        others = {key: value for key, value in definitions.items() if key != name}
+        return _inlined(definitions[name], others) if name in definitions else {}
+    return {key: _inlined(value, definitions) for key, value in schema.items()}
 
 
 def _array_of(value: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -74,7 +74,7 @@ class ListShape(NamedTuple):
     fields: tuple[str, ...]
     search: bool
     deleted: Deleted
-    count: Count
+    counting: Count
 
 
 class InsertShape(NamedTuple):

@@ -165,7 +165,7 @@ class SignInEndpoints:
 
 
 def _oauth_error(error: ApiError) -> Answer:
-    names: dict[str, Any] = {400: "invalid_request", 413: "invalid_request", 415: "invalid_request"}
+    names = {400: "invalid_request", 413: "invalid_request", 415: "invalid_request"}
     name = OAUTH_ERRORS.get(error.code) or names.get(error.status) or "invalid_grant"
     name = "unsupported_grant_type" if error.code == "unsupported_grant_type" else name
     headers = [(key.lower().encode(), value.encode()) for key, value in error.headers.items()]

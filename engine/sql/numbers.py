@@ -17,7 +17,7 @@ from engine.sql.parts import UUID, bind, compile_statement
 def next_number(sequences: Resource) -> Statement:
     """(prefix, padding, number) of the sequence `code` in `year`; a sequence that is missing is made with its code as prefix."""
     table = sequences.table
-    one = sa.literal_column("1")
+    one: Any = sa.literal_column("1")
     stamp = bind("now", sa.DateTime(timezone=True))
     values: dict[str, Any] = {
         "id": bind("sequence_id", UUID),

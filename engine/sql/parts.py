@@ -61,7 +61,7 @@ def shown(resource: Resource, source: FromClause, field: Field, *, mask: bool = 
     """What a read shows of a field."""
     if field.virtual is not None:
         value = field.virtual.compute(source)
-        return field.scalar.show(value) if field.scalar.show else value  # type: ignore[no-any-return]
+        return field.scalar.show(value) if field.scalar.show else value
     column = row_of(source, field)
     if field.masked and mask:
         return sa.case((column.is_(None), None), (bind("unmasked", sa.Boolean()), sa.cast(column, sa.Text)), else_=constant("***"))
@@ -96,7 +96,7 @@ def children(catalog: Catalog, resource: Resource, source: FromClause, names: tu
 
 def document(catalog: Catalog, resource: Resource, source: FromClause, names: tuple[str, ...] = (), *, nested: bool = True) -> Column:
     """The row as JSON text, rendered by PostgreSQL."""
-    columns = [shown(resource, source, field).label(field.name) for field in fields_to_show(resource, names)]
+    columns: list[Any] = [shown(resource, source, field).label(field.name) for field in fields_to_show(resource, names)]
     if nested:
         columns += children(catalog, resource, source, names)
     row = sa.select(*columns).correlate(source).subquery()

@@ -49,7 +49,7 @@ class Reads:
         statement = sa.select(row.c.version, document(self.catalog, resource, row)).where(row.c.id == sa.any_(keys), *wall(resource, row, self.walled))
         return compile_statement(statement.order_by(sa.func.array_position(keys, row.c.id)))
 
-    def list(self, resource: Resource, shape: ListShape) -> Statement:
+    def listing(self, resource: Resource, shape: ListShape) -> Statement:
         """(items as JSON text without brackets, total or null) of one page."""
         row = resource.table.alias("t")
         where = self._where(resource, row, shape)
@@ -61,11 +61,11 @@ class Reads:
         return compile_statement(sa.select(sa.select(items).scalar_subquery(), self._total(row, where, shape)))
 
     def _total(self, row: Any, where: list[Any], shape: ListShape) -> Any:
-        if shape.count == "none":
+        if shape.counting == "none":
             return sa.null()
-        if shape.count == "exact":
+        if shape.counting == "exact":
             return sa.select(sa.func.count()).select_from(row).where(*where).scalar_subquery()
-        some = sa.select(sa.literal_column("1")).select_from(row).where(*where).limit(sa.literal_column(str(ESTIMATE_ABOVE + 1)))
+        some: Any = sa.select(sa.literal_column("1")).select_from(row).where(*where).limit(sa.literal_column(str(ESTIMATE_ABOVE + 1)))
         return sa.select(sa.func.count()).select_from(some.subquery()).scalar_subquery()
 
     def estimate(self, resource: Resource, shape: ListShape) -> Statement:
@@ -151,7 +151,7 @@ class Reads:
         for reference in references:
             child = self.catalog.resources[reference.child].table.alias()
             same = [child.c.tenant_id == row.c.tenant_id] if resource.scope.tenant_bound else []
-            query = sa.select(sa.literal_column("1")).where(child.c[reference.column] == row.c.id, child.c.is_active, *same)
+            query: Any = sa.select(sa.literal_column("1")).where(child.c[reference.column] == row.c.id, child.c.is_active, *same)
             found.append(sa.exists(query.correlate(row)))
         return sa.or_(*found) if found else sa.false()
 
@@ -173,7 +173,7 @@ class Reads:
             target = self.catalog_table(resource, name)
             parent = target.table.alias()
             given = sa.func.unnest(bind(f"r_{name}", pg.ARRAY(UUID))).column_valued(f"g_{name}")
-            alive = sa.select(sa.literal_column("1")).where(parent.c.id == given, parent.c.is_active, *wall(target, parent, self.walled))
+            alive: Any = sa.select(sa.literal_column("1")).where(parent.c.id == given, parent.c.is_active, *wall(target, parent, self.walled))
             columns.append(sa.select(sa.func.array_agg(given)).where(sa.not_(sa.exists(alive))).scalar_subquery().label(name))
         return compile_statement(sa.select(*columns))
 

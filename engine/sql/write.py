@@ -103,7 +103,7 @@ class Writes:
         for name in names:
             target = self.reads.catalog_table(resource, name)
             parent = target.table.alias()
-            alive = sa.select(sa.literal_column("1")).where(parent.c.id == given.c[name], parent.c.is_active, *wall(target, parent, self.walled))
+            alive: Any = sa.select(sa.literal_column("1")).where(parent.c.id == given.c[name], parent.c.is_active, *wall(target, parent, self.walled))
             if resource.entity.parent and resource.entity.parent[1] == name and target.stateful and target.entity.kind == "document":
                 alive = alive.where(parent.c.status == constant(target.machine.initial))
             found.append(sa.or_(given.c[name].is_(None), sa.exists(alive.correlate(given))))
@@ -114,7 +114,7 @@ class Writes:
         types = {name: types[name] for name in extra}
         columns = [sa.column(name, TYPES[resource.fields[name].scalar.record_type]) for name in dict.fromkeys(names)]
         columns += [sa.column(name, type_) for name, type_ in types.items()]
-        rows = sa.func.json_to_recordset(bind("rows", pg.JSON()))
+        rows = sa.func.json_to_recordset(bind("rows", pg.JSON(none_as_null=True)))
         return sa.select(rows.table_valued(*columns, name="i").render_derived(with_types=True)).cte("given")
 
     def _answer(self, resource: Resource, new: Any, joined: Any, parts: tuple[Any, Any, bool]) -> Statement:

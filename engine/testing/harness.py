@@ -11,15 +11,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import uvicorn
 from pydantic import SecretStr
 
+from engine.auth.authenticator import Authenticator
 from engine.catalog import Catalog, Resource
+from engine.clock import CLOCK
 from engine.install import create_tenant, install
 from engine.main import System
 from engine.settings import Settings
+from engine.types import Principal, TenantRef
 from tenancy.embedded import start_embedded
 
 PASSWORD = "Test-Password-1"
@@ -33,6 +37,8 @@ class Live:
     system: System
     url: str
     clients: dict[str, httpx.Client] = field(default_factory=dict)
+    tenants: dict[httpx.Client, UUID] = field(default_factory=dict)
+    lent: dict[bytes, Principal] = field(default_factory=dict)
 
     @property
     def catalog(self) -> Catalog:
@@ -68,13 +74,35 @@ class Live:
             self.clients["second"] = self.signed_in("owner@second.example", tenant="second")
         return self.clients["second"]
 
-    def run_sql(self, database: str, statement: str, *arguments: Any) -> list[Any]:
-        """Rows of a statement run as the owner, beside the engine (row security still binds the owner)."""
+    def tenant(self, client: httpx.Client) -> UUID:
+        """The tenant that a client is signed in to."""
+        if client not in self.tenants:
+            self.tenants[client] = UUID(client.get("/auth/me").json()["data"]["tenant"]["id"])
+        return self.tenants[client]
+
+    def lend(self, principal: Principal) -> httpx.Client:
+        """A client whom the server takes for `principal`, whatever the registry knows of users."""
+        token = f"Bearer lent-{len(self.lent)}"
+        self.lent[token.encode()] = principal
+        client = httpx.Client(base_url=self.url, headers={"Authorization": token}, timeout=30)
+        self.clients[token] = client
+        return client
+
+    def powerless(self, scope: str) -> httpx.Client:
+        """A caller of the scope who holds no permission."""
+        bound = self.catalog.scopes[scope].tenant_bound
+        place = TenantRef(self.tenant(self.client(scope)), "first") if bound else None
+        return self.lend(Principal(CLOCK.new_id(), tenant=place))
+
+    def run_sql(self, database: str, statement: str, *arguments: Any, tenant: UUID | None = None) -> list[Any]:
+        """Rows of a statement run as the owner, beside the engine. Row security binds the owner too: without `tenant` there
+        are no rows of tenants."""
         import asyncpg
 
         async def ask() -> list[Any]:
             connection = await asyncpg.connect(self.system.places[database].owner, ssl=False)
             try:
+                await connection.fetch("select set_config('app.tenant_id', $1, false)", str(tenant or ""))
                 return list(await connection.fetch(statement, *arguments))
             finally:
                 await connection.close()
@@ -114,22 +142,44 @@ def serving(settings: Settings, registries: Sequence[str] | None = None) -> Iter
     system = System(chosen)
     system.server = prepared.server
     system.locate()
-    with listening(system) as url:
-        live = Live(system, url)
+    with served(system) as live:
         yield live
-        for client in live.clients.values():
-            client.close()
     assert system.server is not None
     system.server.stop()
 
 
 @contextlib.contextmanager
-def listening(system: System) -> Iterator[str]:
+def served(system: System) -> Iterator[Live]:
+    """One more server over databases that are prepared and located."""
+    lent: dict[bytes, Principal] = {}
+    with listening(system, lent) as url:
+        live = Live(system, url, lent=lent)
+        yield live
+        for client in live.clients.values():
+            client.close()
+
+
+class Doorman:
+    """An authenticator that also lets in callers made up for a test (`Live.lend`)."""
+
+    def __init__(self, authenticator: Authenticator, lent: dict[bytes, Principal]) -> None:
+        self.authenticator, self.lent = authenticator, lent
+
+    async def principal(self, authorization: bytes | None, ip: str | None) -> Principal:
+        """The lent caller, else the one whom the authenticator knows."""
+        known = self.lent.get(authorization or b"")
+        return known or await self.authenticator.principal(authorization, ip)
+
+
+@contextlib.contextmanager
+def listening(system: System, lent: dict[bytes, Principal] | None = None) -> Iterator[str]:
     """uvicorn in a thread of this process, on a free port; gives its address."""
     # the protocol is named so that asyncio sets TCP_NODELAY on what it accepts: 40 ms a request without
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(system.app(), http="httptools", loop="asyncio", log_level="warning", access_log=False, proxy_headers=False)
+    app = system.app()
+    app.state.dispatcher.authenticator = Doorman(app.state.dispatcher.authenticator, {} if lent is None else lent)
+    config = uvicorn.Config(app, http="httptools", loop="asyncio", log_level="warning", access_log=False, proxy_headers=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()

@@ -1,0 +1,246 @@
+"""JSON schemas of an entity: what reads show, what each body takes. Exact about null, closed where the reader is closed."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from engine.catalog import Catalog, Field, Resource
+from engine.types import Op
+
+Schema = dict[str, Any]
+NULL: Schema = {"type": "null"}
+VERSION: Schema = {"type": ["integer", "null"], "minimum": 1, "maximum": 2**31 - 1, "description": "The version that was read"}
+SAMPLES = {
+    "uuid": "01890a5d-ac96-774b-bcce-b302099a8057",
+    "date": "2026-01-31",
+    "date-time": "2026-01-31T10:00:00Z",
+    "^[0-9:.]+$": "10:00:00",
+}
+
+
+def ref(name: str) -> Schema:
+    """A reference to a component schema."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def name_of(resource: Resource) -> str:
+    """`scope_domain_entity`: the stem of component names and operation ids."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", resource.path)
+
+
+def closed(properties: Schema, required: list[str] | None = None, **extra: Any) -> Schema:
+    """An object that has these members and no others."""
+    demanded = {"required": required} if required else {}
+    return {"type": "object", "properties": properties, **demanded, "additionalProperties": False, **extra}
+
+
+def nullable(schema: Schema) -> Schema:
+    """The schema, or null."""
+    if not set(schema) & {"type", "anyOf", "enum"}:
+        return schema
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [*schema["anyOf"], NULL]}
+    either = {**schema, "type": [schema["type"], "null"]}
+    return {**either, "enum": [*schema["enum"], None]} if "enum" in schema else either
+
+
+def shown_schema(field: Field) -> Schema:
+    """What a read shows of a field."""
+    schema = {"type": "string"} if field.masked else field.scalar.schema(field.type, field.bounds)
+    # values that hooks and the database write need not have the form that a body must have
+    dropped = {"examples", "format"} & set(schema) if field.scalar.name == "text" else {"examples"}
+    if field.virtual is not None or field.scalar.name == "text":
+        dropped = dropped | {"pattern"}
+    schema = {key: value for key, value in schema.items() if key not in dropped}
+    return nullable(schema) if field.nullable else schema
+
+
+def body_schema(catalog: Catalog, resource: Resource, field: Field) -> Schema:
+    """What a body may give for a field."""
+    schema = dict(field.scalar.schema(field.type, field.bounds))
+    if field.virtual is not None and field.virtual.minimum_length:
+        schema["minLength"] = field.virtual.minimum_length
+    if field.scalar.name in ("numeric", "bigint"):
+        schema |= _limits(field)
+    schema = nullable(schema) if field.nullable else schema
+    target = target_of(catalog, resource, field)
+    return {**schema, "description": f"id of {target}"} if target else schema
+
+
+def _limits(field: Field) -> Schema:
+    type_ = field.type
+    found = {name: getattr(type_, name, None) for name in ("minimum", "maximum", "above")}
+    words = {"minimum": "at least", "maximum": "at most", "above": "above"}
+    limits = {name: getattr(field.bounds, name) if value is None else value for name, value in found.items()}
+    said = [f"{words[name]} {limit}" for name, limit in limits.items() if limit is not None]
+    return {"description": " and ".join(said)} if said else {}
+
+
+def target_of(catalog: Catalog, resource: Resource, field: Field) -> str | None:
+    """Path of the entity whose id the field holds."""
+    if field.column is not None and "outside" in field.column.info:
+        return str(field.column.info["outside"])
+    if field.name not in resource.reference_columns:
+        return None
+    return next(r.path for r in catalog.resources.values() if r.scope is resource.scope and r.table.fullname == field.references)
+
+
+def default_of(field: Field) -> Schema:
+    """`{"default": ...}` of a field whose default is a constant."""
+    default: Any = field.column.default if field.column is not None else None
+    if default is None or not default.is_scalar:
+        return {}
+    value = default.arg
+    if isinstance(value, (Decimal, date, datetime)):
+        value = str(value) if isinstance(value, Decimal) else value.isoformat()
+    return {"default": value} if isinstance(value, (str, int, float, bool)) else {}
+
+
+def example_of(schema: Schema) -> Any:
+    """A value that fits the schema."""
+    if schema.get("examples"):
+        return schema["examples"][0]
+    if "default" in schema or "enum" in schema:
+        return schema.get("default", (schema.get("enum") or [None])[0])
+    if "anyOf" in schema:
+        return example_of(schema["anyOf"][0])
+    kind = schema.get("type", "object")
+    kind = kind[0] if isinstance(kind, list) else kind
+    return _example_of_kind(kind, schema)
+
+
+def _example_of_kind(kind: str, schema: Schema) -> Any:
+    if kind == "object":
+        return {name: example_of(schema["properties"][name]) for name in schema.get("required", ())}
+    if kind in ("integer", "number"):
+        return min(max(1, schema.get("minimum", 1)), schema.get("maximum", 1))
+    if kind != "string":
+        return {"array": [], "boolean": True, "null": None}[kind]
+    if "contentEncoding" in schema:
+        return "AA=="
+    text = SAMPLES.get(schema.get("format", "")) or SAMPLES.get(schema.get("pattern", "")) or ("1" if "pattern" in schema else "text")
+    return text.ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength")]
+
+
+class Schemas:
+    """Makes component schemas on demand; each is made once and kept in `components`."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.components: dict[str, Schema] = {}
+
+    def _keep(self, name: str, make: Any) -> Schema:
+        if name not in self.components:
+            self.components[name] = {}  # holds the place while nested children are made
+            self.components[name] = make()
+        return ref(name)
+
+    # -- rows
+
+    def part(self, resource: Resource) -> Schema:
+        """A row of a list: all shown fields, or those that `fields` names."""
+        fields = {field.name: shown_schema(field) for field in resource.shown}
+        return self._keep(f"{name_of(resource)}_part", lambda: closed(fields))
+
+    def plain(self, resource: Resource) -> Schema:
+        """A whole row without child rows."""
+        required = [field.name for field in resource.shown]
+        text = resource.entity.description
+        return self._keep(name_of(resource), lambda: {"description": text, "allOf": [self.part(resource)], "required": required})
+
+    def _children(self, resource: Resource) -> dict[str, Schema]:
+        found = {}
+        for nested in resource.entity.nested:
+            child = self.catalog.find(resource.scope.name, nested.entity)
+            found[nested.key] = {"type": "array", "items": self.plain(child)}
+        return found
+
+    def _outputs(self, resource: Resource) -> dict[str, Schema]:
+        fields = (field for field in resource.fields.values() if field.virtual is not None and field.virtual.output)
+        return {f.name: {**shown_schema(f), "description": "shown this once"} for f in fields}
+
+    def viewed(self, resource: Resource) -> Schema:
+        """The row of a get: all shown fields and child rows, or those that `fields` names."""
+        if not resource.entity.nested:
+            return self.part(resource)
+        fields = {field.name: shown_schema(field) for field in resource.shown}
+        return self._keep(f"{name_of(resource)}_view", lambda: closed({**fields, **self._children(resource)}))
+
+    def written(self, resource: Resource) -> Schema:
+        """The row that a write answers: whole, with child rows and what is shown this once."""
+        children, outputs = self._children(resource), self._outputs(resource)
+        if not children and not outputs:
+            return self.plain(resource)
+        fields = {field.name: shown_schema(field) for field in resource.shown}
+        required = [*fields, *children]
+        return self._keep(f"{name_of(resource)}_written", lambda: closed({**fields, **children, **outputs}, required))
+
+    # -- bodies
+
+    def create(self, resource: Resource, under: str | None = None) -> Schema:
+        """The body of a create; `under` is the column that a nested child takes from its header."""
+        name = f"{name_of(resource)}_create" if under is None else f"{name_of(resource)}_below_{under}"
+        return self._keep(name, lambda: self._create(resource, under))
+
+    def _create(self, resource: Resource, under: str | None) -> Schema:
+        fields = [f for f in resource.fields.values() if f.creatable and f.name != under]
+        properties = {f.name: {**body_schema(self.catalog, resource, f), **default_of(f)} for f in fields}
+        made = closed({**properties, **self._nested(resource, "c")}, [f.name for f in fields if f.required])
+        return {**made, "description": resource.entity.description, "examples": [example_of(made)]}
+
+    def update(self, resource: Resource) -> Schema:
+        """The body of an update: absent keeps, null clears."""
+        return self._keep(f"{name_of(resource)}_update", lambda: self._update(resource))
+
+    def _update(self, resource: Resource) -> Schema:
+        fields = {f.name: body_schema(self.catalog, resource, f) for f in resource.fields.values() if f.updatable}
+        return closed({**fields, **self._nested(resource, "u"), "version": VERSION})
+
+    def replace(self, resource: Resource) -> Schema:
+        """The body of a replace: that of an update with the fields that have no default."""
+        required = [f.name for f in resource.fields.values() if f.updatable and f.required]
+        demanded = {"required": required} if required else {}
+        return self._keep(f"{name_of(resource)}_replace", lambda: {"allOf": [self.update(resource)], **demanded})
+
+    def _nested(self, resource: Resource, letter: str) -> dict[str, Schema]:
+        found = {}
+        for nested in resource.entity.nested:
+            child = self.catalog.find(resource.scope.name, nested.entity)
+            if letter in nested.on and child.entity.parent is not None:
+                found[nested.key] = {"type": "array", "items": self.create(child, child.entity.parent[1])}
+        return found
+
+    def status(self, resource: Resource) -> Schema:
+        """The body of the status route."""
+        states = list(resource.machine.states)
+        members: Schema = {
+            "status": {"type": "string", "enum": states},
+            "version": VERSION,
+            "reason": {"type": ["string", "null"], "maxLength": 500, "description": "Printable characters"},
+        }
+        return self._keep(f"{name_of(resource)}_status", lambda: closed(members, ["status"], examples=[{"status": states[-1]}]))
+
+    # -- answers that are no row
+
+    def transitions(self, resource: Resource) -> Schema:
+        """What may happen now, and why the rest may not."""
+        state: Schema = {"type": "string", "enum": list(resource.machine.states)}
+        reasons = ["reserved_transition", "invalid_transition", "permission_denied", None]
+        way = {"status": state, "allowed": {"type": "boolean"}, "reason": {"type": ["string", "null"], "enum": reasons}}
+        ways: Schema = {"type": "array", "items": closed(way, list(way))}
+        members = {"status": state, "transitions": ways}
+        return self._keep(f"{name_of(resource)}_transitions", lambda: closed(members, list(members)))
+
+    def record(self, resource: Resource, names: tuple[str, ...]) -> Schema:
+        """One record of a row's history, as the change log of the scope keeps it."""
+        log = self.catalog.roles.get((resource.scope.name, "change_log"))
+        fields = {name: shown_schema(log.fields[name]) for name in names if log is not None and name in log.fields}
+        return self._keep(f"{resource.scope.name}_history", lambda: closed(fields, list(fields)))
+
+
+def offers(resource: Resource, *ops: Op) -> bool:
+    """Whether the entity offers one of the operations."""
+    return bool(resource.ops & set(ops))
