@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import asyncpg
 import uvicorn
 from cyclopts import App, Parameter
 from pydantic import ValidationError
@@ -261,6 +262,9 @@ def main() -> None:
     except ApiError as error:
         details = "".join(f"\n  {fault.field}: {fault.message}" for fault in error.details)
         err.print(f"[bold red]{error.code}:[/] {error.message}{details}")
+        sys.exit(1)
+    except (OSError, asyncpg.PostgresError) as error:
+        err.print(f"[bold red]the database refuses:[/] {error}")
         sys.exit(1)
 
 

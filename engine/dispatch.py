@@ -112,11 +112,12 @@ class Dispatcher:
             return await self.operations.create(unit, resource, rows)
 
         written: list[Written] = await self.perform(unit, work, transaction=self.operations.needs_transaction(resource, rows))
+        http_status = 200 if all(row.found for row in written) else 201
         if many:
-            return success(rows_text(row_text(row.text, row.output) for row in written), 201)
+            return success(rows_text(row_text(row.text, row.output) for row in written), http_status)
         row = written[0]
         location = b"%b/%b" % (request.path, ",".join(quote(str(part), safe="") for part in row.key).encode())
-        return success(row_text(row.text, row.output), 201, (etag(row.version), (b"location", location)))
+        return success(row_text(row.text, row.output), http_status, (etag(row.version), (b"location", location)))
 
     async def list(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
         listing = read_listing(target.resource, request.query)

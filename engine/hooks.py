@@ -46,9 +46,10 @@ Rows = list[Row]
 class Change:
     """One row on its way. `old` is the stored row before the write (None at create), `values` what will be written (BEFORE)
     or the stored row (AFTER), `given` the fields that the caller sent, `output` what the answer shows once and no column
-    keeps. `change["x"]` is the value of x as it will stand."""
+    keeps. `change["x"]` is the value of x as it will stand. A BEFORE_CREATE hook sets `found` to a stored row that answers
+    the caller instead of a new one; no further hook sees the change."""
 
-    __slots__ = ("given", "index", "inputs", "old", "output", "values")
+    __slots__ = ("_found", "given", "index", "inputs", "old", "output", "values")
 
     def __init__(self, index: int, old: Row | None, values: dict[str, Any], inputs: Mapping[str, Any] | None = None) -> None:
         self.index = index
@@ -57,6 +58,7 @@ class Change:
         self.given = frozenset(values)
         self.inputs: Mapping[str, Any] = inputs or {}
         self.output: dict[str, Any] = {}
+        self._found: Row | None = None
 
     def __getitem__(self, name: str) -> Any:
         if name in self.values:
@@ -67,6 +69,15 @@ class Change:
     def key(self) -> Any:
         """The id of the row."""
         return self["id"]
+
+    @property
+    def found(self) -> Row | None:
+        """The stored row that stands for the one asked for."""
+        return self._found
+
+    @found.setter
+    def found(self, row: Row) -> None:
+        self._found, self.values = row, dict(row)
 
     def changes(self, name: str) -> bool:
         """Whether the write gives `name` another value than it had."""

@@ -23,12 +23,13 @@ Action = Literal["update", "delete", "status"]
 
 
 class Written(NamedTuple):
-    """A row as it stands: its version, its JSON text, and what is shown this once."""
+    """A row as it stands: its version, its JSON text, what is shown this once, its key, and whether a create found it there."""
 
     version: int
     text: str
     output: Mapping[str, Any]
     key: tuple[Any, ...] = ()
+    found: bool = False
 
 
 class Operations:
@@ -76,13 +77,14 @@ class Operations:
         for change in changes:
             self._fill(resource, change)
         await self._hooks(unit, resource, Point.BEFORE_CREATE, changes)
-        await self._number(unit, resource, changes, "create")
-        records = await self._insert(unit, resource, changes, internal=True)
-        for change, record in zip(changes, records, strict=True):
+        fresh = [change for change in changes if change.found is None]
+        await self._number(unit, resource, fresh, "create")
+        records = await self._insert(unit, resource, fresh, internal=True) if fresh else []
+        for change, record in zip(fresh, records, strict=True):
             change.values = plain(record, resource.json_columns)
-        await self._nest(unit, resource, changes, rows)
-        await self._hooks(unit, resource, Point.AFTER_CREATE, changes)
-        self._remember(unit, resource, changes)
+        await self._nest(unit, resource, fresh, rows)
+        await self._hooks(unit, resource, Point.AFTER_CREATE, fresh)
+        self._remember(unit, resource, fresh)
         return changes
 
     def _fill(self, resource: Resource, change: Change) -> None:
@@ -125,8 +127,8 @@ class Operations:
                 change.values[number.column] = await unit.number(number.prefix, unit.today)
 
     async def _nest(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], rows: Sequence[Incoming]) -> None:
-        for change, row in zip(changes, rows, strict=True):
-            for key, children in row.nested.items():
+        for change in changes:
+            for key, children in rows[change.index].nested.items():
                 await self._nest_one(unit, resource, (change.key, key), children)
 
     async def _nest_one(self, unit: UnitOfWork, resource: Resource, place: tuple[UUID, str], children: Sequence[Incoming]) -> None:
@@ -259,16 +261,17 @@ class Operations:
 
     async def _hooks(self, unit: UnitOfWork, resource: Resource, point: Point, changes: Sequence[Change]) -> None:
         for rule in resource.hooks.get(point, ()):
-            concerned = [change for change in changes if rule.concerns(change)]
+            concerned = [change for change in changes if change.found is None and rule.concerns(change)]
             if concerned:
                 await unit.within(rule, rule.run(unit, concerned))
 
     async def _answer(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> list[Written]:
-        values = {**unit.base(resource), "keys": [change.key for change in changes]}
-        found = await unit.run(self.shop.question("reread", resource), values)
+        keys = list(dict.fromkeys(change.key for change in changes))
+        records = await unit.run(self.shop.question("reread", resource), {**unit.base(resource), "keys": keys})
+        rows = dict(zip(keys, records, strict=True))
         return [
-            Written(record[0], record[1], change.output, tuple(change[name] for name in resource.keys))
-            for record, change in zip(found, changes, strict=True)
+            Written(rows[change.key][0], rows[change.key][1], change.output, tuple(change[name] for name in resource.keys), change.found is not None)
+            for change in changes
         ]
 
 

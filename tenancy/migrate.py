@@ -26,7 +26,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from engine.errors import StartupFault
-from tenancy.ddl import definitions
 from tenancy.difference import Difference, find_difference
 from tenancy.policies import (
     APPEND_ONLY,
@@ -36,6 +35,7 @@ from tenancy.policies import (
     policy_statements,
     trigger_statements,
 )
+from tenancy.ddl import definitions, quote
 from tenancy.shadow import raw_connection
 from tenancy.shape import is_tenant_table
 
@@ -68,6 +68,9 @@ def upgrade() -> None:
 
 class NothingToWrite(StartupFault):
     """The migrations already lead to the models."""
+
+
+ROLE = ':"runtime_role"'
 
 
 def _silent(message: str) -> None:
@@ -135,7 +138,7 @@ async def make_migration(url: str, metadata: MetaData, options: MigrationOptions
         found = await _difference(connection, metadata, options)
     if not found.statements and not found.losses:
         raise NothingToWrite(f"{options.scope}: the migrations already lead to the models")
-    return _write_revision(options.folder, name, found)
+    return _write_revision(options, name, found)
 
 
 async def upgrade(url: str, options: MigrationOptions) -> list[str]:
@@ -184,6 +187,7 @@ async def pending(url: str, options: MigrationOptions) -> list[str]:
 def execute_beside(revision_file: str) -> None:
     """Execute the SQL file that lies beside a revision, in one message and inside Alembic's transaction."""
     sql = Path(revision_file).with_suffix(".sql").read_text("utf-8")
+    sql = sql.replace(ROLE, quote(op.get_context().config.attributes["runtime_role"]))  # type: ignore[union-attr]
     connection = op.get_bind().connection.dbapi_connection
     # asyncpg's own execute takes many statements at once, a cursor of SQLAlchemy takes one
     connection.run_async(lambda raw: raw.execute(sql))  # type: ignore[union-attr]
@@ -284,6 +288,7 @@ def _config(options: MigrationOptions) -> Config:
     for name, value in settings.items():
         config.set_main_option(name, value.replace("%", "%%"))
     config.attributes["version_table"] = _version_table(options)
+    config.attributes["runtime_role"] = options.runtime_role
     return config
 
 
@@ -293,15 +298,17 @@ def _run_revisions(connection: Connection, options: MigrationOptions) -> None:
     command.upgrade(config, "head")
 
 
-def _write_revision(folder: Path, name: str, found: Difference) -> Path:
+def _write_revision(options: MigrationOptions, name: str, found: Difference) -> Path:
+    folder = options.folder
     numbers = sorted(path.stem for path in folder.glob("[0-9][0-9][0-9][0-9]_*.py"))
     down = numbers[-1][:4] if numbers else None
     revision = f"{int(down or 0) + 1:04}"
     losses = [f"-- takes data along\n{loss.statement}" for loss in found.losses]
     target = folder / f"{revision}_{name}.sql"
     folder.mkdir(parents=True, exist_ok=True)
-    target.write_text(
-        "".join(f"{statement};\n\n" for statement in [*found.statements, *losses]).rstrip("\n") + "\n", "utf-8"
-    )
+    text = "".join(f"{statement};\n\n" for statement in [*found.statements, *losses]).rstrip("\n") + "\n"
+    # each installation names the role that requests run as; psql takes the same spelling with -v runtime_role=...
+    text = re.sub(rf"\b(TO|FROM) {re.escape(quote(options.runtime_role))}(?![\w$])", rf"\1 {ROLE}", text)
+    target.write_text(text, "utf-8")
     target.with_suffix(".py").write_text(STUB.format(name=name, revision=revision, down=down), "utf-8")
     return target

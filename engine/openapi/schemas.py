@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 from engine.catalog import Catalog, Field, Resource
-from engine.types import Op
 
 Schema = dict[str, Any]
 NULL: Schema = {"type": "null"}
@@ -239,8 +238,3 @@ class Schemas:
         log = self.catalog.roles.get((resource.scope.name, "change_log"))
         fields = {name: shown_schema(log.fields[name]) for name in names if log is not None and name in log.fields}
         return self._keep(f"{resource.scope.name}_history", lambda: closed(fields, list(fields)))
-
-
-def offers(resource: Resource, *ops: Op) -> bool:
-    """Whether the entity offers one of the operations."""
-    return bool(resource.ops & set(ops))

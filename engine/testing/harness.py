@@ -95,14 +95,16 @@ class Live:
         return self.lend(Principal(CLOCK.new_id(), tenant=place))
 
     def run_sql(self, database: str, statement: str, *arguments: Any, tenant: UUID | None = None) -> list[Any]:
-        """Rows of a statement run as the owner, beside the engine. Row security binds the owner too: without `tenant` there
-        are no rows of tenants."""
+        """Rows of a statement run beside the engine: as the owner, who sees no row of any tenant, or with `tenant` as the
+        runtime role bound to it."""
         import asyncpg
 
         async def ask() -> list[Any]:
-            connection = await asyncpg.connect(self.system.places[database].owner, ssl=False)
+            place = self.system.places[database]
+            connection = await asyncpg.connect(place.runtime if tenant else place.owner, ssl=False)
             try:
-                await connection.fetch("select set_config('app.tenant_id', $1, false)", str(tenant or ""))
+                if tenant:
+                    await connection.fetch("select set_config('app.tenant_id', $1, false)", str(tenant))
                 return list(await connection.fetch(statement, *arguments))
             finally:
                 await connection.close()

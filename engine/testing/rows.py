@@ -27,12 +27,14 @@ class Recipe:
 
     `values`: column -> value, or function of the RowMaker that gives it; part of every body. `fix`: brings a drawn body in
     line with rules, in place. `decided`: fields that rules may set otherwise than given. `skip`: check -> why it is left out.
+    `plant`: why the API cannot make rows though it offers create; they are put into the database then.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     fix: Callable[[Body], None] | None = None
     decided: frozenset[str] = frozenset()
     skip: Mapping[str, str] = field(default_factory=dict)
+    plant: str = ""
 
 
 Recipes = Mapping[str, Recipe]
@@ -86,6 +88,10 @@ class RowMaker:
             self.parents[target.path] = str(self.make(target)["id"])
         return self.parents[target.path]
 
+    def creates(self, resource: Resource) -> bool:
+        """Whether rows are made through the API."""
+        return Op.CREATE in resource.ops and not self.recipe(resource).plant
+
     def references(self, resource: Resource) -> Mapping[str, str]:
         """A row for each reference column that a body may fill."""
         fixed = self.recipe(resource).values
@@ -94,7 +100,7 @@ class RowMaker:
 
     def make(self, resource: Resource, client: httpx.Client | None = None, **given: Any) -> Body:
         """A new row. Through the API where it offers create, else put into the database as the engine would."""
-        if Op.CREATE not in resource.ops:
+        if not self.creates(resource):
             return self.plant(resource, given)
         caller = client or self.live.client(resource.scope.name)
         answer = caller.post(f"/{resource.path}", json=self.body(resource, **given))

@@ -1,0 +1,149 @@
+"""Parameters of the operations: the key in the path, the query of a list with its typed filters, conditional headers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.catalog import ENGINE_SET, Field, Resource
+from engine.filters import OPERATORS, Operator
+from engine.openapi.schemas import Schema, ref
+from engine.paging import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
+from engine.types import Op
+
+MAX_CHOICES = 500
+INT8 = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
+# how a filter value of each scalar is written; the column's own bounds do not apply to what it is compared with
+VALUES: dict[str, Schema] = {
+    "uuid": {"type": "string", "format": "uuid"},
+    "boolean": {"type": "boolean"},
+    "integer": INT8,
+    "bigint": INT8,
+    "float": {"type": "number"},
+    "numeric": {"type": "string", "pattern": "^-?[0-9]{1,30}(\\.[0-9]{1,20})?$", "examples": ["10.5"]},
+    "text": {"type": "string", "maxLength": 2000},
+    "date": {"type": "string", "format": "date"},
+    "timestamptz": {"type": "string", "format": "date-time"},
+    "time": {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"},
+}
+# fields that most entities have with the same type: their filters are parameters that entities share
+SHARED = ENGINE_SET - {"status", "tenant_id"} | {"id"}
+
+
+def query(name: str, schema: Schema, text: str = "", **extra: Any) -> Schema:
+    """A query parameter."""
+    return {"name": name, "in": "query", **({"description": text} if text else {}), "schema": schema, **extra}
+
+
+def header(name: str, text: str) -> Schema:
+    """A request header."""
+    return {"name": name, "in": "header", "description": text, "schema": {"type": "string", "pattern": '^(\\*|"[0-9]{1,9}")$'}}
+
+
+COMMA = {"style": "form", "explode": False}
+DELETED = {"type": "string", "enum": ["exclude", "include", "only"], "default": "exclude"}
+COUNT = {"type": "string", "enum": ["exact", "estimated", "none"], "default": "exact"}
+LAST_PAGE = MAX_OFFSET // MAX_PAGE_SIZE
+SIMPLE: dict[str, Schema] = {
+    "page": query("page", {"type": "integer", "minimum": 1, "maximum": LAST_PAGE, "default": 1}),
+    "page_size": query("page_size", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}),
+    "count": query("count", COUNT, "Whether `total` is counted; `estimated` asks the planner above 10,000 rows"),
+    "deleted": query("deleted", DELETED, "Whether deleted rows are shown"),
+    "version": query("version", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "The version that was read"),
+    "if_match": header("If-Match", "ETag of the version that was read; 412 when the row has moved on"),
+    "if_none_match": header("If-None-Match", "ETag of the version that is known; 304 when it still stands"),
+}
+
+
+def simple(*names: str) -> list[Schema]:
+    """References to shared parameters."""
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+class Parameters:
+    """Makes parameters; what is shared goes into `components` (parameters) and `values` (schemas of filter values)."""
+
+    def __init__(self) -> None:
+        self.components: dict[str, Schema] = dict(SIMPLE)
+        self.values: dict[str, Schema] = {}
+
+    def of(self, resource: Resource, op: Op) -> list[Schema]:
+        """The parameters of an operation beside the key."""
+        if op is Op.LIST:
+            return self._list(resource)
+        if op is Op.GET:
+            return [self._fields(resource, nested=True), *simple("deleted", "if_none_match")]
+        if op is Op.HISTORY:
+            return simple("page", "page_size")
+        if op is Op.DELETE:
+            return simple("version", "if_match")
+        return simple("if_match") if op in (Op.UPDATE, Op.REPLACE, Op.STATUS) else []
+
+    def key(self, resource: Resource) -> Schema:
+        """The key in the path."""
+        if len(resource.keys) == 1:
+            field = resource.fields[resource.keys[0]]
+            schema = field.scalar.schema(field.type, field.bounds)
+            return {"name": "id", "in": "path", "required": True, "schema": schema}
+        text = f"{', '.join(resource.keys)}, joined by commas"
+        pattern = "^[^,/]+" + ",[^,/]+" * (len(resource.keys) - 1) + "$"
+        return {"name": "id", "in": "path", "required": True, "description": text, "schema": {"type": "string", "pattern": pattern}}
+
+    def _list(self, resource: Resource) -> list[Schema]:
+        found = [*simple("page", "page_size", "count", "deleted"), self._sort(resource), self._fields(resource, nested=False)]
+        if resource.entity.search:
+            text = f"Text that one of {', '.join(resource.entity.search)} holds, any case"
+            found.append(query("q", {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "\\S"}, text))
+        for field in resource.shown:
+            found += self._filters(field)
+        return found
+
+    def _sort(self, resource: Resource) -> Schema:
+        names = [f.name for f in resource.shown if f.sortable]
+        item = {"type": "string", "pattern": f"^[+-]?({'|'.join(names)})(:nulls(first|last))?$"}
+        schema = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True, "examples": [[names[0]]]}
+        return query("sort", schema, "`-` descending; `:nullsfirst` or `:nullslast` may follow a name", **COMMA)
+
+    def _fields(self, resource: Resource, *, nested: bool) -> Schema:
+        names = [*(f.name for f in resource.shown), *(resource.nested if nested else ())]
+        schema = {"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1}
+        return query("fields", schema, "The fields to show; all when left out", **COMMA)
+
+    # -- filters
+
+    def _filters(self, field: Field) -> list[Schema]:
+        found = []
+        for name in field.operators:
+            if name == "eq":
+                found.append(self._filter(field, f"filter[{field.name}]", OPERATORS[name]))
+            found.append(self._filter(field, f"filter[{field.name}][{name}]", OPERATORS[name]))
+        return found
+
+    def _filter(self, field: Field, name: str, operator: Operator) -> Schema:
+        several = COMMA if operator.takes in ("many", "two", "items") else {}
+        made = query(name, self._value(field, operator), **several)
+        if field.name not in SHARED:
+            return made
+        key = name.replace("][", "_").replace("[", "_").replace("]", "")
+        if self.components.setdefault(key, made) != made:
+            return made
+        return simple(key)[0]
+
+    def _value(self, field: Field, operator: Operator) -> Schema:
+        choices = getattr(field.type, "enums", None)
+        if choices and operator.takes in ("one", "many"):
+            return _taking(operator, {"type": "string", "enum": list(choices)})
+        kind = field.scalar.name if operator.takes in ("one", "many", "two", "node") else "text"
+        name = f"filter_{kind}_{operator.name}"
+        self.values.setdefault(name, {"description": operator.meaning, **_taking(operator, VALUES.get(kind, VALUES["text"]))})
+        return ref(name)
+
+
+def _taking(operator: Operator, one: Schema) -> Schema:
+    """The schema of what an operator takes, given that of one value."""
+    if operator.takes == "bool":
+        return {"type": "boolean"}
+    if operator.takes == "two":
+        return {"type": "array", "items": one, "minItems": 2, "maxItems": 2}
+    if operator.takes in ("many", "items"):
+        return {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_CHOICES}
+    return one
