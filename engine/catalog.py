@@ -51,6 +51,12 @@ class Field:
         return not self.hidden and not (self.virtual and not self.virtual.compute)
 
     @property
+    def sortable(self) -> bool:
+        """Whether lists can be sorted by it."""
+        ordered = "order" in self.scalar.families or self.scalar.name == "boolean"
+        return self.column is not None and not self.masked and ordered
+
+    @property
     def operators(self) -> tuple[str, ...]:
         """Filter operators the field takes."""
         if self.column is None or self.hidden or self.masked or self.encrypted:
@@ -281,7 +287,8 @@ def _field(entity: Entity, column: Column[Any]) -> Field:
         hidden=name in entity.hidden,
         masked=name in entity.masked,
         encrypted=name in entity.encrypted,
-        references=next((key.column.table.fullname for key in column.foreign_keys), None),
+        # tenant_id is part of each composite key, and names no row by itself
+        references=None if column.info.get("tenant") else next((key.column.table.fullname for key in column.foreign_keys), None),
         generated=generated,
     )
 

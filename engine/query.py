@@ -132,7 +132,7 @@ def read_sort(resource: Resource, text: str) -> tuple[Order, ...]:
     for part in text.split(","):
         name, _, nulls = part.strip().partition(":")
         field = field_of(resource, name.lstrip("-+") if name[:1] in "-+" else name)
-        if field.column is None or field.masked or "order" not in field.scalar.families and field.scalar.name != "boolean":
+        if not field.sortable:
             raise BadValue("invalid_choice", f"{field.name!r} cannot be sorted by")
         if nulls not in ("", "nullsfirst", "nullslast"):
             raise BadValue("invalid_choice", f"after {field.name!r} comes nullsfirst or nullslast, not {nulls[:32]!r}")

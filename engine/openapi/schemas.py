@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 from engine.catalog import Catalog, Field, Resource
@@ -60,8 +59,6 @@ def shown_schema(field: Field) -> Schema:
 def body_schema(catalog: Catalog, resource: Resource, field: Field) -> Schema:
     """What a body may give for a field."""
     schema = dict(field.scalar.schema(field.type, field.bounds))
-    if field.virtual is not None and field.virtual.minimum_length:
-        schema["minLength"] = field.virtual.minimum_length
     if field.scalar.name in ("numeric", "bigint"):
         schema |= _limits(field)
     schema = nullable(schema) if field.nullable else schema
@@ -93,8 +90,10 @@ def default_of(field: Field) -> Schema:
     if default is None or not default.is_scalar:
         return {}
     value = default.arg
-    if isinstance(value, (Decimal, date, datetime)):
-        value = str(value) if isinstance(value, Decimal) else value.isoformat()
+    if isinstance(value, (date, datetime)):
+        value = value.isoformat()
+    if field.scalar.name in ("numeric", "bigint"):
+        value = str(value)
     return {"default": value} if isinstance(value, (str, int, float, bool)) else {}
 
 

@@ -1,0 +1,236 @@
+"""The OpenAPI 3.1 document, made from the same catalogue and table of routes that serve the requests. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from engine.catalog import Catalog, Resource
+from engine.openapi import answers, beside
+from engine.openapi.answers import answer, content, envelope, failures, headers, page_of
+from engine.openapi.parameters import Parameters
+from engine.openapi.schemas import Schema, Schemas, name_of
+from engine.types import Op
+
+HISTORY = ("id", "occurred_at", "actor_id", "actor_email", "action", "changes", "request_id")
+ETAG, LOCATION = ("ETag", "etag"), ("Location", "location")
+ABOUT = """One set of routes for every entity: `/<scope>/<domain>/<entity>`.
+
+Every answer is `{"success", "data", "error"}`; an error has a `code`, a `message` and `details` for every fault found.
+numeric and bigint values are strings. Each row has a `version`; its ETag is the strong form of it. Deletion is soft.
+Unknown, repeated or misspelt parameters are errors, never ignored. `x-error-codes` lists the codes of each operation."""
+SIGN_IN = """An access token of `POST /auth/token`. On the Swagger page a person of a tenant signs in with the user name
+`tenant/address`, such as `acme/ann@example.com`; elsewhere the form has a field `tenant`."""
+
+
+class RouteRow(Protocol):
+    """A row of the table of routes: method, what follows `/<scope>/<domain>/<entity>`, operation, summary."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def tail(self) -> str: ...
+    @property
+    def op(self) -> Op: ...
+    @property
+    def summary(self) -> str: ...
+
+
+class Builder:
+    """Collects the parts of one document."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.schemas, self.parameters = Schemas(catalog), Parameters()
+        self.responses: dict[str, Schema] = answers.error_responses()
+
+    # -- one operation
+
+    def operation(self, resource: Resource, route: RouteRow) -> Schema:
+        """The operation object of a route of an entity."""
+        op = route.op
+        codes = answers.codes_of(self.catalog, resource, op)
+        made: Schema = {
+            "operationId": f"{name_of(resource)}_{op.value}",
+            "tags": [tag_of(resource)],
+            "summary": route.summary,
+            "description": describe(resource, op, codes),
+            "responses": {**ANSWERS[op](self, resource), **failures(codes)},
+            "x-permission": resource.permissions[op],
+            "x-error-codes": {str(status): names for status, names in codes.items()},
+        }
+        key = [self.parameters.key(resource)] if "{id}" in route.tail else []
+        if parameters := [*key, *self.parameters.of(resource, op)]:
+            made["parameters"] = parameters
+        if op in BODIES:
+            made["requestBody"] = {"required": True, "content": BODIES[op](self, resource)}
+        return made
+
+    # -- bodies
+
+    def create_body(self, resource: Resource) -> Schema:
+        """One object, or a list of them."""
+        one = self.schemas.create(resource)
+        return content({"oneOf": [one, {"type": "array", "items": one}]})
+
+    def update_body(self, resource: Resource) -> Schema:
+        """A merge patch."""
+        schema = self.schemas.update(resource)
+        return {**content(schema), **content(schema, "application/merge-patch+json")}
+
+    def replace_body(self, resource: Resource) -> Schema:
+        """A whole row."""
+        return content(self.schemas.replace(resource))
+
+    def status_body(self, resource: Resource) -> Schema:
+        """The state to go to."""
+        return content(self.schemas.status(resource))
+
+    # -- answers
+
+    def created(self, resource: Resource) -> Schema:
+        """201 with the row, or with the rows in the order of the body."""
+        row = self.schemas.written(resource)
+        both: Schema = {"oneOf": [row, {"type": "array", "items": row}]}
+        return {"201": answer("The row as it is stored; a list for a list. ETag and Location for one row", both, ETAG, LOCATION)}
+
+    def row(self, resource: Resource) -> Schema:
+        """200 with the row as it now stands."""
+        name = f"{name_of(resource)}_row"
+        if name not in self.responses:
+            self.responses[name] = answer("The row as it now stands", self.schemas.written(resource), ETAG)
+        return {"200": {"$ref": f"#/components/responses/{name}"}}
+
+    def listed(self, resource: Resource) -> Schema:
+        """200 with one page."""
+        return {"200": answer("One page", page_of(self.schemas.part(resource)))}
+
+    def got(self, resource: Resource) -> Schema:
+        """200 with the row, or 304."""
+        unchanged = {"description": "The version in If-None-Match still stands", "headers": headers(ETAG)}
+        return {"200": answer("The row", self.schemas.viewed(resource), ETAG), "304": unchanged}
+
+    def transitions(self, resource: Resource) -> Schema:
+        """200 with the ways out of the present state."""
+        return {"200": answer("The present state and every other", self.schemas.transitions(resource))}
+
+    def history(self, resource: Resource) -> Schema:
+        """200 with one page of the change log."""
+        name = f"{resource.scope.name}_history"
+        if name not in self.responses:
+            self.responses[name] = answer("One page, newest first", page_of(self.schemas.record(resource, HISTORY)))
+        return {"200": {"$ref": f"#/components/responses/{name}"}}
+
+    # -- the whole
+
+    def paths(self, routes: Iterable[RouteRow]) -> dict[str, Schema]:
+        """Path items of every entity, then of the routes beside them."""
+        rows, found = list(routes), dict[str, Schema]()
+        for path, resource in self.catalog.resources.items():
+            for route in rows:
+                if route.op in resource.ops:
+                    item = found.setdefault(f"/{path}{route.tail}", {})
+                    item[route.method.lower()] = self.operation(resource, route)
+            if f"/{path}" in found:
+                found[f"/{path}"]["x-entity"] = about(resource)
+        return {**found, **beside.paths()}
+
+    def components(self) -> Schema:
+        """What operations share; to be asked for after the paths."""
+        return {
+            "schemas": {**answers.SCHEMAS, **beside.SCHEMAS, **self.parameters.values, **self.schemas.components},
+            "parameters": self.parameters.components,
+            "responses": self.responses,
+            "headers": answers.HEADERS,
+            "securitySchemes": {
+                "oauth2": {
+                    "type": "oauth2",
+                    "description": SIGN_IN,
+                    "flows": {"password": {"tokenUrl": "/auth/token", "refreshUrl": "/auth/token", "scopes": {}}},
+                },
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An access token, or an API key (`cxg_...`)"},
+            },
+        }
+
+
+Part = Callable[[Builder, Resource], Schema]
+BODIES: Mapping[Op, Part] = {
+    Op.CREATE: Builder.create_body,
+    Op.UPDATE: Builder.update_body,
+    Op.REPLACE: Builder.replace_body,
+    Op.STATUS: Builder.status_body,
+}
+ANSWERS: Mapping[Op, Part] = {
+    Op.CREATE: Builder.created,
+    Op.LIST: Builder.listed,
+    Op.GET: Builder.got,
+    Op.UPDATE: Builder.row,
+    Op.REPLACE: Builder.row,
+    Op.DELETE: Builder.row,
+    Op.STATUS: Builder.row,
+    Op.TRANSITIONS: Builder.transitions,
+    Op.HISTORY: Builder.history,
+}
+
+
+def tag_of(resource: Resource) -> str:
+    """`scope/domain`."""
+    return f"{resource.scope.name}/{resource.entity.domain}"
+
+
+def describe(resource: Resource, op: Op, codes: answers.Codes) -> str:
+    """What the entity is, what the caller needs, what can go wrong."""
+    errors = "\n".join(f"- {status}: {', '.join(f'`{name}`' for name in names)}" for status, names in codes.items())
+    return f"{resource.entity.description}\n\nNeeds `{resource.permissions[op]}`.\n\n{errors}"
+
+
+def about(resource: Resource) -> Schema:
+    """What a client may want to know of an entity beside its routes."""
+    machine = resource.machine
+    edges = sorted(f"{source}>{target}" for source, target in machine.edges)
+    return {
+        "kind": resource.entity.kind,
+        "label": resource.entity.label,
+        "states": list(machine.states),
+        "initial": machine.initial,
+        "transitions": edges,
+        "constraints": answers.constraints_of(resource),
+    }
+
+
+def tags_of(catalog: Catalog) -> list[Schema]:
+    """One tag a domain, by its label; then the routes of the engine itself."""
+    found: dict[str, Schema] = {}
+    for resource in catalog.resources.values():
+        label = resource.scope.labels.get(resource.entity.domain, resource.entity.domain)
+        found.setdefault(tag_of(resource), {"name": tag_of(resource), "description": label, "x-displayName": label})
+    own = {"name": "engine", "description": "Signing in, health and documentation", "x-displayName": "Engine"}
+    return [*found.values(), own]
+
+
+def groups_of(catalog: Catalog, tags: list[Schema]) -> list[Schema]:
+    """Tags by scope, as Scalar shows them."""
+    names = [str(tag["name"]) for tag in tags]
+    groups = [{"name": scope, "tags": [name for name in names if name.startswith(f"{scope}/")]} for scope in catalog.scopes]
+    return [*(group for group in groups if group["tags"]), {"name": "engine", "tags": ["engine"]}]
+
+
+def build_document(catalog: Catalog, routes: Iterable[RouteRow], *, title: str = "CXG", version: str = "1") -> dict[str, Any]:
+    """The document of a catalogue; `routes` is the table of `engine.routes`. KeyError for an operation unknown here."""
+    builder = Builder(catalog)
+    paths = builder.paths(routes)
+    tags = tags_of(catalog)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version, "description": ABOUT},
+        "servers": [{"url": "/"}],
+        "security": [{"oauth2": []}, {"bearer": []}],
+        "tags": tags,
+        "paths": paths,
+        "components": builder.components(),
+        "x-tagGroups": groups_of(catalog, tags),
+        "x-error-codes": answers.generic_codes(),
+    }
+
+
+__all__ = ["ANSWERS", "BODIES", "build_document", "envelope"]
