@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from engine.dispatch import Dispatcher, reply
 from engine.encode import Answer, success_of
-
+from engine.errors import generic
 from engine.request import Receive, Request, Scope, Send
 from engine.store import ready
 
@@ -25,12 +25,14 @@ Endpoint = Callable[[Request], Awaitable[Answer]]
 class Plain:
     """ASGI application of one endpoint that answers with the engine's envelope and errors."""
 
-    def __init__(self, dispatcher: Dispatcher, endpoint: Endpoint) -> None:
-        self.dispatcher, self.endpoint = dispatcher, endpoint
+    def __init__(self, dispatcher: Dispatcher, endpoint: Endpoint, methods: Sequence[str]) -> None:
+        self.dispatcher, self.endpoint, self.methods = dispatcher, endpoint, methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
+            if request.method not in self.methods:
+                raise generic("method_not_allowed", headers={"Allow": ", ".join(self.methods)})
             answer = await self.endpoint(request)
         except Exception as error:
             answer = self.dispatcher.refuse(request, None, error)
@@ -76,7 +78,7 @@ class Front:
 
 def plain(dispatcher: Dispatcher, path: str, endpoint: Endpoint, *methods: str) -> Route:
     """A route beside the dispatcher."""
-    return Route(path, Plain(dispatcher, endpoint), methods=list(methods or ("GET",)))
+    return Route(path, Plain(dispatcher, endpoint, methods or ("GET",)))
 
 
 def build_app(dispatcher: Dispatcher, routes: Sequence[BaseRoute], *, start: Sequence[Any] = (), stop: Sequence[Any] = ()) -> Starlette:

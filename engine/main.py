@@ -22,6 +22,7 @@ from engine.catalog import Catalog, compile_catalog
 from engine.checks import check_declarations
 from engine.clock import random_token
 from engine.dispatch import Dispatcher
+from engine.docs import docs_routes
 from engine.errors import StartupFault
 from engine.load import Registry, load_registries
 from engine.moment import UnitOfWork, Workshop
@@ -182,6 +183,7 @@ class System:
 
     def app(self) -> Starlette:
         """The application."""
+        configure_logging(self.settings.log_format)
         identity = self.catalog.identity
         if identity is None:
             raise StartupFault("no registry says who may enter; one module needs `identity_provider = ...` (engine.hooks.Identity)")
@@ -191,7 +193,7 @@ class System:
         dispatcher = Dispatcher(self.operations, authenticator, Observer(), self.settings.max_body_bytes)
         endpoints = SignInEndpoints(loader, authenticator, tokens)
         routes = [plain(dispatcher, path, endpoint, method) for path, endpoint, method in routes_of(endpoints)]
-        return build_app(dispatcher, routes, stop=[self.close])
+        return build_app(dispatcher, [*routes, *docs_routes(self.catalog)], stop=[self.close])
 
     async def close(self) -> None:
         """Close pools and threads; the embedded server goes on until its owner stops it."""
@@ -214,8 +216,6 @@ async def ensure_role(owner_url: str, role: str) -> None:
 
 def create_app() -> Starlette:
     """Application factory of a worker: settings from the environment, databases that are already prepared."""
-    settings = Settings()
-    configure_logging(settings.log_format)
-    system = System(settings)
+    system = System(Settings())
     system.locate()
     return system.app()

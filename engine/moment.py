@@ -240,6 +240,9 @@ class UnitOfWork:
                 await work
         except TimeoutError as error:
             raise UnavailableError("hook_timeout", f"The rule {rule.id} took too long", status=504) from error
+        except Exception as error:
+            error.add_note(f"in the rule {rule.id} of {rule.entity}")
+            raise
 
 
 def _argument(compiled: Any, name: str, value: Any) -> Any:

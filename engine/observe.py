@@ -15,12 +15,14 @@ LOG = structlog.get_logger("cxg")
 
 def configure_logging(form: str) -> None:
     """Log lines as `console` text or one `json` object each, with time and level."""
-    last = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer()
+    # plain tracebacks: the pretty ones print local variables, and those hold values of rows
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    last = structlog.processors.JSONRenderer() if form == "json" else console
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            *([structlog.processors.format_exc_info] if form == "json" else []),
             last,
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

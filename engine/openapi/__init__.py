@@ -18,7 +18,7 @@ ABOUT = """One set of routes for every entity: `/<scope>/<domain>/<entity>`.
 
 Every answer is `{"success", "data", "error"}`; an error has a `code`, a `message` and `details` for every fault found.
 numeric and bigint values are strings. Each row has a `version`; its ETag is the strong form of it. Deletion is soft.
-Unknown, repeated or misspelt parameters are errors, never ignored. `x-error-codes` lists the codes of each operation."""
+Unknown, repeated or misspelt parameters are errors, never ignored. `x-error-codes` has the codes of each operation."""
 SIGN_IN = """An access token of `POST /auth/token`. On the Swagger page a person of a tenant signs in with the user name
 `tenant/address`, such as `acme/ann@example.com`; elsewhere the form has a field `tenant`."""
 
@@ -92,7 +92,11 @@ class Builder:
         """201 with the row, or with the rows in the order of the body."""
         row = self.schemas.written(resource)
         both: Schema = {"oneOf": [row, {"type": "array", "items": row}]}
-        return {"201": answer("The row as it is stored; a list for a list. ETag and Location for one row", both, ETAG, LOCATION)}
+        return {
+            "201": answer(
+                "The row as it is stored; a list for a list. ETag and Location for one row", both, ETAG, LOCATION
+            )
+        }
 
     def row(self, resource: Resource) -> Schema:
         """200 with the row as it now stands."""
@@ -148,7 +152,11 @@ class Builder:
                     "description": SIGN_IN,
                     "flows": {"password": {"tokenUrl": "/auth/token", "refreshUrl": "/auth/token", "scopes": {}}},
                 },
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An access token, or an API key (`cxg_...`)"},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An access token, or an API key (`cxg_...`)",
+                },
             },
         }
 
@@ -211,11 +219,15 @@ def tags_of(catalog: Catalog) -> list[Schema]:
 def groups_of(catalog: Catalog, tags: list[Schema]) -> list[Schema]:
     """Tags by scope, as Scalar shows them."""
     names = [str(tag["name"]) for tag in tags]
-    groups = [{"name": scope, "tags": [name for name in names if name.startswith(f"{scope}/")]} for scope in catalog.scopes]
+    groups = [
+        {"name": scope, "tags": [name for name in names if name.startswith(f"{scope}/")]} for scope in catalog.scopes
+    ]
     return [*(group for group in groups if group["tags"]), {"name": "engine", "tags": ["engine"]}]
 
 
-def build_document(catalog: Catalog, routes: Iterable[RouteRow], *, title: str = "CXG", version: str = "1") -> dict[str, Any]:
+def build_document(
+    catalog: Catalog, routes: Iterable[RouteRow], *, title: str = "CXG", version: str = "1"
+) -> dict[str, Any]:
     """The document of a catalogue; `routes` is the table of `engine.routes`. KeyError for an operation unknown here."""
     builder = Builder(catalog)
     paths = builder.paths(routes)

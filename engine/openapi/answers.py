@@ -49,17 +49,32 @@ ERROR = closed(
 FAILURE = closed({"success": {"const": False}, "data": NULL, "error": ref("Error")}, ["success", "data", "error"])
 SCHEMAS: dict[str, Schema] = {"Fault": FAULT, "Error": ERROR, "Failure": FAILURE}
 HEADERS: dict[str, Schema] = {
-    "request_id": {"description": "Id of the request in logs and in the audit record", "required": True, "schema": {"type": "string"}},
+    "request_id": {
+        "description": "Id of the request in logs and in the audit record",
+        "required": True,
+        "schema": {"type": "string"},
+    },
     "etag": {"description": "Strong form of the row's version", "schema": {"type": "string", "pattern": '^"[0-9]+"$'}},
     "location": {"description": "Path of the created row", "schema": {"type": "string"}},
     "retry_after": {"description": "Seconds to wait", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
     "allow": {"description": "Methods that the route takes", "schema": {"type": "string"}},
     "www_authenticate": {"description": "How to sign in", "required": True, "schema": {"type": "string"}},
 }
-ERROR_HEADERS = {401: ("WWW-Authenticate", "www_authenticate"), 405: ("Allow", "allow"), 429: ("Retry-After", "retry_after")}
+ERROR_HEADERS = {
+    401: ("WWW-Authenticate", "www_authenticate"),
+    405: ("Allow", "allow"),
+    429: ("Retry-After", "retry_after"),
+}
 
 ALWAYS = (
-    *("unknown_parameter", "not_authenticated", "invalid_token", "permission_denied", "wrong_scope", "validation_error"),
+    *(
+        "unknown_parameter",
+        "not_authenticated",
+        "invalid_token",
+        "permission_denied",
+        "wrong_scope",
+        "validation_error",
+    ),
     *("rate_limited", "internal_error", "db_unavailable", "pool_exhausted", "query_timeout"),
 )
 BODY = ("invalid_json", "bad_request", "too_complex", "payload_too_large", "unsupported_media_type")
@@ -115,7 +130,13 @@ def error_responses() -> dict[str, Schema]:
     """One response component an HTTP status."""
     found = {}
     for status, text in TITLES.items():
-        known = [ERROR_HEADERS[status]] if status in ERROR_HEADERS else [("Retry-After", "retry_after")] if status == 503 else []
+        known = (
+            [ERROR_HEADERS[status]]
+            if status in ERROR_HEADERS
+            else [("Retry-After", "retry_after")]
+            if status == 503
+            else []
+        )
         found[f"error_{status}"] = {"description": text, "headers": headers(*known), "content": content(ref("Failure"))}
     return found
 
@@ -131,7 +152,7 @@ def generic_codes() -> dict[str, Schema]:
 
 
 def codes_of(catalog: Catalog, resource: Resource, op: Op) -> Codes:
-    """HTTP status -> error codes that the operation can give: the engine's own, those of constraints, those of rules."""
+    """HTTP status -> error codes that the operation can give: the engine's own, of constraints, and of rules."""
     names = [*ALWAYS]
     names += BODY if op in BODIES else ()
     names += ("not_found",) if op not in (Op.CREATE, Op.LIST) else ()
@@ -164,7 +185,8 @@ def _state_codes(catalog: Catalog, resource: Resource, op: Op) -> list[str]:
     wanted = {
         "version_conflict": changes,
         "version_required": changes and resource.entity.require_version,
-        "document_locked": (document and op in (Op.UPDATE, Op.REPLACE)) or (resource.header is not None and op is not Op.STATUS),
+        "document_locked": (document and op in (Op.UPDATE, Op.REPLACE))
+        or (resource.header is not None and op is not Op.STATUS),
         "not_draft": document and op is Op.DELETE,
         "in_use": restricted and (op is Op.DELETE or (op is Op.STATUS and not resource.stateful)),
         "invalid_transition": op is Op.STATUS and resource.stateful,

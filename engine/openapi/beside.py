@@ -8,12 +8,18 @@ from engine.openapi.answers import answer, content, failures, headers
 from engine.openapi.schemas import Schema, closed, ref
 
 TEXT: Schema = {"type": "string"}
-OAUTH_STATUSES = {400: "The form does not fit", 401: "The credentials are not right", 403: "Locked, or the tenant is not open"}
+OAUTH_STATUSES = {
+    400: "The form does not fit",
+    401: "The credentials are not right",
+    403: "Locked, or the tenant is not open",
+}
 OAUTH_STATUSES |= {413: "The form is too large", 415: "Send a form", 429: "Too many attempts"}
 OURS = (500, 503, 504)
 RETRY = ("Retry-After", "retry_after")
 SCHEMAS: dict[str, Schema] = {
-    "OAuthError": closed({"error": TEXT, "error_description": TEXT, "code": TEXT}, ["error", "error_description", "code"]),
+    "OAuthError": closed(
+        {"error": TEXT, "error_description": TEXT, "code": TEXT}, ["error", "error_description", "code"]
+    ),
     "Token": closed(
         {
             "access_token": TEXT,
@@ -32,7 +38,10 @@ SCHEMAS: dict[str, Schema] = {
             "refresh_token": {**TEXT, "description": "For grant_type=refresh_token; each is good for one use"},
             "tenant": {**TEXT, "description": "Slug of the tenant to enter; without it the Manager side"},
             "otp": {**TEXT, "description": "Code of the second factor"},
-            **{name: {**TEXT, "description": "Accepted for standard clients, not used"} for name in ("scope", "client_id", "client_secret")},
+            **{
+                name: {**TEXT, "description": "Accepted for standard clients, not used"}
+                for name in ("scope", "client_id", "client_secret")
+            },
         },
         ["grant_type"],
         examples=[{"grant_type": "password", "username": "ann@example.com", "password": "Correct-Horse-1"}],
@@ -41,7 +50,11 @@ SCHEMAS: dict[str, Schema] = {
     "Profile": {
         "type": "object",
         "description": "The caller as the registry shows him",
-        "properties": {"scope": TEXT, "roles": {"type": "array", "items": TEXT}, "permissions": {"type": "array", "items": TEXT}},
+        "properties": {
+            "scope": TEXT,
+            "roles": {"type": "array", "items": TEXT},
+            "permissions": {"type": "array", "items": TEXT},
+        },
         "required": ["scope", "roles", "permissions"],
     },
     "SecondFactorStep": closed(
@@ -53,11 +66,21 @@ SCHEMAS: dict[str, Schema] = {
         ["step"],
         examples=[{"step": "begin"}],
     ),
-    "SecondFactor": {"type": "object", "description": "`begin` shows `secret` and `uri` once; the others say `mfa_enabled`"},
-    "Keys": {"type": "object", "properties": {"keys": {"type": "array", "items": {"type": "object"}}}, "required": ["keys"]},
+    "SecondFactor": {
+        "type": "object",
+        "description": "`begin` shows `secret` and `uri` once; the others say `mfa_enabled`",
+    },
+    "Keys": {
+        "type": "object",
+        "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
+        "required": ["keys"],
+    },
     "Live": closed({"status": {"const": "live"}}, ["status"]),
     "Ready": closed(
-        {"status": {"type": "string", "enum": ["ready", "not ready"]}, "databases": {"type": "object", "additionalProperties": {"type": "boolean"}}},
+        {
+            "status": {"type": "string", "enum": ["ready", "not ready"]},
+            "databases": {"type": "object", "additionalProperties": {"type": "boolean"}},
+        },
         ["status", "databases"],
     ),
 }
@@ -87,12 +110,24 @@ def _oauth(success: Schema) -> Schema:
 
 def _auth_paths() -> Schema:
     token = _operation("auth_token", "Sign in, or renew a session", _oauth(_bare("A token", ref("Token"))))
-    revoke = _operation("auth_revoke", "Sign out: end the session of a token, known or not", _oauth(_bare("Done", closed({}))))
-    me = _operation("auth_me", "The caller, his roles and permissions", {"200": answer("The caller", ref("Profile")), **failures((401, 403, *OURS))})
+    revoke = _operation(
+        "auth_revoke", "Sign out: end the session of a token, known or not", _oauth(_bare("Done", closed({})))
+    )
+    me = _operation(
+        "auth_me",
+        "The caller, his roles and permissions",
+        {"200": answer("The caller", ref("Profile")), **failures((401, 403, *OURS))},
+    )
     step = {"required": True, "content": content(ref("SecondFactorStep"))}
     refused = failures((400, 401, 403, 409, 413, 415, 422, *OURS))
-    factor = _operation("auth_second_factor", "Begin, confirm or end the second factor", {"200": answer("Done", ref("SecondFactor")), **refused})
-    keys = _operation("jwks", "The public keys that verify access tokens", {"200": _bare("Keys, as RFC 7517 says", ref("Keys"))})
+    factor = _operation(
+        "auth_second_factor",
+        "Begin, confirm or end the second factor",
+        {"200": answer("Done", ref("SecondFactor")), **refused},
+    )
+    keys = _operation(
+        "jwks", "The public keys that verify access tokens", {"200": _bare("Keys, as RFC 7517 says", ref("Keys"))}
+    )
     return {
         "/auth/token": {"post": {**token, "security": [], "requestBody": _form("TokenForm")}},
         "/auth/revoke": {"post": {**revoke, "security": [], "requestBody": _form("RevokeForm")}},
@@ -106,10 +141,16 @@ def paths() -> Schema:
     """Path items of every route that is no entity's."""
     busy = answer("A database does not answer", ref("Ready"), RETRY)
     live = _operation("health_live", "The process answers", {"200": answer("It lives", ref("Live"))})
-    ready = _operation("health_ready", "Every database answers", {"200": answer("All answer", ref("Ready")), "503": busy})
+    ready = _operation(
+        "health_ready", "Every database answers", {"200": answer("All answer", ref("Ready")), "503": busy}
+    )
     metrics = {"description": "Prometheus text", "content": content(TEXT, "text/plain")}
     known = {"name": "If-None-Match", "in": "header", "schema": TEXT}
-    document = {"description": "This document", "headers": {"ETag": {"schema": TEXT}}, "content": content({"type": "object"})}
+    document = {
+        "description": "This document",
+        "headers": {"ETag": {"schema": TEXT}},
+        "content": content({"type": "object"}),
+    }
     unchanged = {"description": "Not changed", "headers": {"ETag": {"schema": TEXT}}}
     return {
         **_auth_paths(),
@@ -117,6 +158,8 @@ def paths() -> Schema:
         "/health/ready": {"get": {**ready, "security": []}},
         "/metrics": {"get": _operation("metrics", "Metrics for Prometheus", {"200": metrics}, security=[])},
         "/openapi.json": {
-            "get": _operation("openapi", "This document", {"200": document, "304": unchanged}, security=[], parameters=[known]),
+            "get": _operation(
+                "openapi", "This document", {"200": document, "304": unchanged}, security=[], parameters=[known]
+            ),
         },
     }

@@ -1,4 +1,4 @@
-"""Parameters of the operations: the key in the path, the query of a list with its typed filters, conditional headers."""
+"""Parameters of the operations: the key in the path, the query of a list with typed filters, conditional headers."""
 
 from __future__ import annotations
 
@@ -36,16 +36,23 @@ def query(name: str, schema: Schema, text: str = "", **extra: Any) -> Schema:
 
 def header(name: str, text: str) -> Schema:
     """A request header."""
-    return {"name": name, "in": "header", "description": text, "schema": {"type": "string", "pattern": '^(\\*|"[0-9]{1,9}")$'}}
+    return {
+        "name": name,
+        "in": "header",
+        "description": text,
+        "schema": {"type": "string", "pattern": '^(\\*|"[0-9]{1,9}")$'},
+    }
 
 
-COMMA = {"style": "form", "explode": False}
+COMMA: Schema = {"style": "form", "explode": False}
 DELETED = {"type": "string", "enum": ["exclude", "include", "only"], "default": "exclude"}
 COUNT = {"type": "string", "enum": ["exact", "estimated", "none"], "default": "exact"}
 LAST_PAGE = MAX_OFFSET // MAX_PAGE_SIZE
 SIMPLE: dict[str, Schema] = {
     "page": query("page", {"type": "integer", "minimum": 1, "maximum": LAST_PAGE, "default": 1}),
-    "page_size": query("page_size", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}),
+    "page_size": query(
+        "page_size", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
+    ),
     "count": query("count", COUNT, "Whether `total` is counted; `estimated` asks the planner above 10,000 rows"),
     "deleted": query("deleted", DELETED, "Whether deleted rows are shown"),
     "version": query("version", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "The version that was read"),
@@ -86,10 +93,20 @@ class Parameters:
             return {"name": "id", "in": "path", "required": True, "schema": schema}
         text = f"{', '.join(resource.keys)}, joined by commas"
         pattern = "^[^,/]+" + ",[^,/]+" * (len(resource.keys) - 1) + "$"
-        return {"name": "id", "in": "path", "required": True, "description": text, "schema": {"type": "string", "pattern": pattern}}
+        return {
+            "name": "id",
+            "in": "path",
+            "required": True,
+            "description": text,
+            "schema": {"type": "string", "pattern": pattern},
+        }
 
     def _list(self, resource: Resource) -> list[Schema]:
-        found = [*simple("page", "page_size", "count", "deleted"), self._sort(resource), self._fields(resource, nested=False)]
+        found = [
+            *simple("page", "page_size", "count", "deleted"),
+            self._sort(resource),
+            self._fields(resource, nested=False),
+        ]
         if resource.entity.search:
             text = f"Text that one of {', '.join(resource.entity.search)} holds, any case"
             found.append(query("q", {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "\\S"}, text))
@@ -119,7 +136,7 @@ class Parameters:
         return found
 
     def _filter(self, field: Field, name: str, operator: Operator) -> Schema:
-        several = COMMA if operator.takes in ("many", "two", "items") else {}
+        several: Schema = COMMA if operator.takes in ("many", "two", "items") else {}
         made = query(name, self._value(field, operator), **several)
         if field.name not in SHARED:
             return made
@@ -134,7 +151,9 @@ class Parameters:
             return _taking(operator, {"type": "string", "enum": list(choices)})
         kind = field.scalar.name if operator.takes in ("one", "many", "two", "node") else "text"
         name = f"filter_{kind}_{operator.name}"
-        self.values.setdefault(name, {"description": operator.meaning, **_taking(operator, VALUES.get(kind, VALUES["text"]))})
+        self.values.setdefault(
+            name, {"description": operator.meaning, **_taking(operator, VALUES.get(kind, VALUES["text"]))}
+        )
         return ref(name)
 
 

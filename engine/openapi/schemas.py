@@ -1,4 +1,4 @@
-"""JSON schemas of an entity: what reads show, what each body takes. Exact about null, closed where the reader is closed."""
+"""JSON schemas of an entity: what reads show, what each body takes. Exact about null, closed where readers are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from engine.catalog import Catalog, Field, Resource
 
 Schema = dict[str, Any]
 NULL: Schema = {"type": "null"}
-VERSION: Schema = {"type": ["integer", "null"], "minimum": 1, "maximum": 2**31 - 1, "description": "The version that was read"}
+VERSION: Schema = {
+    "type": ["integer", "null"],
+    "minimum": 1,
+    "maximum": 2**31 - 1,
+    "description": "The version that was read",
+}
 SAMPLES = {
     "uuid": "01890a5d-ac96-774b-bcce-b302099a8057",
     "date": "2026-01-31",
@@ -81,7 +86,9 @@ def target_of(catalog: Catalog, resource: Resource, field: Field) -> str | None:
         return str(field.column.info["outside"])
     if field.name not in resource.reference_columns:
         return None
-    return next(r.path for r in catalog.resources.values() if r.scope is resource.scope and r.table.fullname == field.references)
+    return next(
+        r.path for r in catalog.resources.values() if r.scope is resource.scope and r.table.fullname == field.references
+    )
 
 
 def default_of(field: Field) -> Schema:
@@ -119,7 +126,11 @@ def _example_of_kind(kind: str, schema: Schema) -> Any:
         return {"array": [], "boolean": True, "null": None}[kind]
     if "contentEncoding" in schema:
         return "AA=="
-    text = SAMPLES.get(schema.get("format", "")) or SAMPLES.get(schema.get("pattern", "")) or ("1" if "pattern" in schema else "text")
+    text = (
+        SAMPLES.get(schema.get("format", ""))
+        or SAMPLES.get(schema.get("pattern", ""))
+        or ("1" if "pattern" in schema else "text")
+    )
     return text.ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength")]
 
 
@@ -147,7 +158,9 @@ class Schemas:
         """A whole row without child rows."""
         required = [field.name for field in resource.shown]
         text = resource.entity.description
-        return self._keep(name_of(resource), lambda: {"description": text, "allOf": [self.part(resource)], "required": required})
+        return self._keep(
+            name_of(resource), lambda: {"description": text, "allOf": [self.part(resource)], "required": required}
+        )
 
     def _children(self, resource: Resource) -> dict[str, Schema]:
         found = {}
@@ -219,7 +232,9 @@ class Schemas:
             "version": VERSION,
             "reason": {"type": ["string", "null"], "maxLength": 500, "description": "Printable characters"},
         }
-        return self._keep(f"{name_of(resource)}_status", lambda: closed(members, ["status"], examples=[{"status": states[-1]}]))
+        return self._keep(
+            f"{name_of(resource)}_status", lambda: closed(members, ["status"], examples=[{"status": states[-1]}])
+        )
 
     # -- answers that are no row
 

@@ -12,6 +12,7 @@ from sqlalchemy import and_, func, select
 
 from engine.errors import ConflictError, ValidationError
 from engine.hooks import Change, Moment, Point, Row, Rules, refuse
+from registry.locks import lock_by_id
 from registry.manager.bill import Invoice, InvoiceLine
 from registry.manager.tnnt import Tenant
 from registry.money import share, times
@@ -152,35 +153,27 @@ async def credit_originals(moment: Moment, changes: list[Change]) -> None:
     notes = [change for change in changes if change["kind"] == "credit_note"]
     if not notes:
         return
-    originals = await _lock_invoices(moment, {note["original_invoice_id"] for note in notes})
+    originals = await lock_by_id(moment, Invoice, {note["original_invoice_id"] for note in notes})
     credited: dict[UUID, Decimal] = {}
     for note in notes:
-        original = originals[note["original_invoice_id"]]
+        original = originals[note["original_invoice_id"]]  # it refers to an active row, else it could not be stored
         so_far = credited.get(original["id"], original["amount_credited"])
         if not _may_credit(note, original) or note["total"] > original["total"] - so_far:
             raise ConflictError(
                 "credit_exceeds_invoice", "The credit note exceeds what is left of its original invoice"
             )
         credited[original["id"]] = so_far + note["total"]
-    stored = await moment.update(
-        "bill.invoices", [{"id": key, "amount_credited": sum_} for key, sum_ in credited.items()]
-    )
-    await _pay_off(moment, stored)
-
-
-async def _lock_invoices(moment: Moment, keys: set[UUID]) -> dict[UUID, Row]:
-    heads = Invoice.__table__
-    statement = select(heads).where(heads.c.id.in_(keys)).order_by(heads.c.id).with_for_update(key_share=True)
-    return {row["id"]: row for row in await moment.fetch(statement)}
+    rows = [{"id": key, "amount_credited": amount} for key, amount in credited.items()]
+    await pay_off(moment, await moment.update("bill.invoices", rows))
 
 
 def _may_credit(note: Change, original: Row) -> bool:
     """Whether the original is a posted invoice of the same tenant and currency."""
     alike = all(note[name] == original[name] for name in ("tenant_id", "currency"))
-    return alike and original["is_active"] and original["kind"] == "invoice" and original["status"] in CREDITABLE
+    return alike and original["kind"] == "invoice" and original["status"] in CREDITABLE
 
 
-async def _pay_off(moment: Moment, invoices: Iterable[Row]) -> None:
+async def pay_off(moment: Moment, invoices: Iterable[Row]) -> None:
     """Move the invoices on which nothing is due any more to paid."""
     done = [row["id"] for row in invoices if row["status"] in PAYABLE and row["amount_due"] <= 0]
     if done:
@@ -190,7 +183,7 @@ async def _pay_off(moment: Moment, invoices: Iterable[Row]) -> None:
 @rules.on("BILL-I2", "invoices", Point.AFTER_STATUS, edges="draft>open")
 async def pay_empty_totals(moment: Moment, changes: list[Change]) -> None:
     """An invoice over nothing is paid as soon as it is open."""
-    await _pay_off(moment, [change.values for change in changes if change["total"] == 0])
+    await pay_off(moment, [change.values for change in changes if change["total"] == 0])
 
 
 @rules.on("BILL-I2", "invoices", Point.BEFORE_STATUS, edges="open>paid uncollectible>paid")

@@ -37,7 +37,8 @@ def discount(coupon: Row | None, price: Decimal, currency: str) -> Decimal:
         return Decimal(0)
     if coupon["percent_off"] is not None:
         return share(price, coupon["percent_off"], currency)
-    return min(coupon["amount_off"], price)
+    off: Decimal = coupon["amount_off"]
+    return min(off, price)
 
 
 def counts(subscription: Row) -> bool:

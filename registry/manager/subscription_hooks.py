@@ -92,7 +92,8 @@ async def redeem_coupons(moment: Moment, changes: list[Change]) -> None:
         coupon, plan = coupons.get(change["coupon_id"]), plans.get(change["plan_id"])
         if coupon is None or plan is None:  # none given, or refused by the reference itself
             continue
-        count = redeemed.get(coupon["id"], coupon["times_redeemed"]) + 1
+        so_far: int = coupon["times_redeemed"]
+        count = redeemed.get(coupon["id"], so_far) + 1
         if not _redeemable(coupon, plan, moment.today, count):
             raise ConflictError("coupon_not_valid", f"The coupon {coupon['code']} cannot be redeemed for this plan now")
         redeemed[coupon["id"]] = count
@@ -160,8 +161,8 @@ def _period(row: Row) -> dict[str, Any]:
 
 
 def _asked(changes: list[Change], name: str) -> list[tuple[Change, Row]]:
-    """The changes by which a caller asks for a plan or for seats, with the rows before. A renewal, which moves the period,
-    brings them as they are."""
+    """The changes by which a caller asks for a plan or for seats, with the rows before. A renewal, which moves the
+    period, brings them as they are."""
     return [
         (change, change.old)
         for change in changes
@@ -236,7 +237,7 @@ async def charge_changes(moment: Moment, changes: list[Change]) -> None:
 
 
 def _shares(old: Row, new: Row, plans: dict[Any, Row], coupon: Row | None) -> dict[str, Decimal]:
-    """What is charged of whole periods: another plan is credited and charged anew, seats on the same plan are added."""
+    """What is charged, for whole periods: another plan is credited and charged anew, seats on the same plan are added."""
     left, entered = plans[old["plan_id"]], plans[new["plan_id"]]
     was, price = period_price(left, old["seats"]), period_price(entered, new["seats"])
     if left["id"] == entered["id"]:
@@ -247,7 +248,8 @@ def _shares(old: Row, new: Row, plans: dict[Any, Row], coupon: Row | None) -> di
 
 def _proration(shares: dict[str, Decimal], days: tuple[int, int], currency: str) -> list[dict[str, Any]]:
     parts = {text: part(price, days, currency) for text, price in shares.items()}
-    return [{"kind": "proration", "description": text, "unit_amount": amount} for text, amount in parts.items() if amount]
+    kind = {"kind": "proration"}
+    return [{**kind, "description": text, "unit_amount": amount} for text, amount in parts.items() if amount]
 
 
 @rules.on("BILL-S8", "subscriptions", Point.BEFORE_STATUS, edges=ENDING)
