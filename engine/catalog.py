@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Column, Table
 
+from engine.behaviours import implied_rules
 from engine.entity import LETTERS, Entity, Machine, Virtual
 from engine.errors import StartupFault
 from engine.filters import operators_of
@@ -193,7 +194,8 @@ def compile_catalog(scopes: Iterable[Scope], entities: Iterable[Entity], rules: 
         scope = by_metadata.get(id(entity.table.metadata))
         if scope is None:
             raise StartupFault(f"{entity.key}: its MetaData belongs to no Scope; list it in `scopes = [Scope(...)]` of the package")
-        resource = _resource(scope, entity, by_entity.pop(f"{scope.name}/{entity.domain}/{entity.name}", ()))
+        path = f"{scope.name}/{entity.domain}/{entity.name}"
+        resource = _resource(scope, entity, (*implied_rules(path, entity), *by_entity.pop(path, ())))
         resources[resource.path] = resource
     if by_entity:
         raise StartupFault(f"hooks for entities that are not registered: {sorted(by_entity)}")

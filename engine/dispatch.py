@@ -284,10 +284,8 @@ def list_values(listing: Listing) -> dict[str, Any]:
 
 def _way(resource: Resource, state: str, to: str, allowed: bool) -> dict[str, Any]:
     reason = None
-    if (state, to) in resource.machine.reserved:
-        reason = "reserved_transition"
-    elif (state, to) not in resource.machine.edges:
-        reason = "invalid_transition"
+    if (state, to) not in resource.machine.edges:
+        reason = "reserved_transition" if (state, to) in resource.machine.reserved else "invalid_transition"
     elif not allowed:
         reason = "permission_denied"
     return {"status": to, "allowed": reason is None, "reason": reason}

@@ -9,6 +9,7 @@ SETTINGS: dict[str, Any] = {
     "auth.max_api_keys": 10,
     "bill.payment_terms_days": 14,
     "tnnt.reserved_slugs": ["www", "api", "admin", "app", "mail", "static", "status"],
+    "tnnt.platform_zone": "cxg.example",
     "tnnt.invitation_days": 7,
     "tnnt.closing_days": 30,
     "base_currency": "USD",

@@ -12,7 +12,7 @@ from engine.hooks import Moment, Row
 from registry.manager.authority import ADMINISTRATOR
 from registry.manager.idam import Permission, Role, User, UserRole
 from registry.manager.passwords import password_columns, weakness
-from registry.manager.tnnt import Tenant, TenantMember
+from registry.manager.tnnt import Tenant
 
 USUAL_ACTIONS = ("read", "create", "update", "status")
 
@@ -105,15 +105,11 @@ async def _make_administrator(moment: Moment, user: Row) -> None:
 
 async def create_tenant(moment: Moment, values: Mapping[str, Any]) -> Row:
     """A tenant in use with its first owner. `values`: slug, name, owner_email, owner_password, and any column of
-    tnnt.tenants. A tenant that is there is brought to the same end."""
+    tnnt.tenants. A tenant that is there already and still pending is brought to the same end."""
     tenants = await moment.list("tnnt.tenants", Tenant.__table__.c.slug == values["slug"], limit=1)
     tenant = tenants[0] if tenants else await _new_tenant(moment, values)
     if tenant["status"] == "pending":
-        await moment.status("tnnt.tenants", [tenant["id"]], "provisioning")
-    stored = await moment.get("tnnt.tenants", tenant["id"]) or tenant
-    if stored["status"] == "provisioning":  # a hook of the registry may have finished it already
-        await moment.status("tnnt.tenants", [tenant["id"]], "active")
-        await join_owner(moment, stored)
+        await moment.status("tnnt.tenants", [tenant["id"]], "provisioning")  # its hook goes on to active (TNNT-T2)
     return await moment.get("tnnt.tenants", tenant["id"]) or tenant
 
 
@@ -129,12 +125,3 @@ async def _new_tenant(moment: Moment, values: Mapping[str, Any]) -> Row:
     usual = {"billing_email": owner["email"], "country": "US"}
     [tenant] = await moment.create("tnnt.tenants", [{**usual, **given, "owner_id": owner["id"]}])
     return tenant
-
-
-async def join_owner(moment: Moment, tenant: Row) -> None:
-    """Make the owner a member of the tenant, once."""
-    members = TenantMember.__table__.c
-    known = (members.tenant_id == tenant["id"], members.user_id == tenant["owner_id"], members.status != "removed")
-    if not await moment.list("tnnt.tenant-members", *known, limit=1):
-        row = {"tenant_id": tenant["id"], "user_id": tenant["owner_id"], "role": "owner", "joined_at": moment.now}
-        await moment.create("tnnt.tenant-members", [row])

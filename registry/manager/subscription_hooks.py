@@ -72,7 +72,7 @@ def _require_available(plan: Row) -> None:
 
 
 def _first_period(plan: Row, today: date) -> dict[str, Any]:
-    """The columns of a new subscription. Paid periods begin on the anchor day: after a trial that is the day it ends."""
+    """The columns of a new subscription. Paid periods begin on the anchor day; after a trial that is its last day."""
     if plan["trial_days"]:
         end = today + timedelta(days=plan["trial_days"])
         own = {"status": "trialing", "trial_end": end, "period_end": end, "anchor_day": end.day}
@@ -237,7 +237,7 @@ async def charge_changes(moment: Moment, changes: list[Change]) -> None:
 
 
 def _shares(old: Row, new: Row, plans: dict[Any, Row], coupon: Row | None) -> dict[str, Decimal]:
-    """What is charged, for whole periods: another plan is credited and charged anew, seats on the same plan are added."""
+    """What is charged, for whole periods: another plan is credited and charged anew, further seats are added."""
     left, entered = plans[old["plan_id"]], plans[new["plan_id"]]
     was, price = period_price(left, old["seats"]), period_price(entered, new["seats"])
     if left["id"] == entered["id"]:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import tuple_
 
 from engine.errors import ConflictError, ForbiddenError
 from engine.hooks import Change, Moment, Point, Rules, refuse
-from registry.manager.seed import join_owner
+from registry.locks import lock_by_id
+from registry.manager.bill import Subscription
+from registry.manager.idam import Session
+from registry.manager.sign_in import revoke_where
 from registry.manager.tnnt import Tenant, TenantMember
 
 rules = Rules("manager/tnnt")
 
 RANK = {"guest": 0, "member": 1, "admin": 2, "owner": 3}
 RETIRING = "active>suspended active>removed"
+CLOSING = "active>closing suspended>closing"
+# why a caller may suspend a tenant
+REASONS = ("abuse", "request", "security")
 
 
 @rules.on("TNNT-T1", "tenants", Point.BEFORE_CREATE, raises="422:reserved_slug")
@@ -36,9 +43,62 @@ async def guard_legal_hold(moment: Moment, changes: list[Change]) -> None:
 @rules.on("TNNT-T2", "tenants", Point.AFTER_STATUS, edges="pending>provisioning")
 async def provision(moment: Moment, changes: list[Change]) -> None:
     """A pooled tenant needs no database of its own: its owner becomes a member, and it is active."""
+    await _join_owners(moment, changes)
     await moment.status("tnnt.tenants", [change.key for change in changes], "active")
+
+
+async def _join_owners(moment: Moment, changes: list[Change]) -> None:
+    """Make each tenant's owner a member of it, unless he is one."""
+    members = TenantMember.__table__.c
+    wanted = {(change.key, change["owner_id"]) for change in changes}
+    known = await moment.list(
+        "tnnt.tenant-members", tuple_(members.tenant_id, members.user_id).in_(wanted), members.status != "removed"
+    )
+    missing = wanted - {(row["tenant_id"], row["user_id"]) for row in known}
+    owner = {"role": "owner", "joined_at": moment.now}
+    rows = [{"tenant_id": tenant, "user_id": user, **owner} for tenant, user in missing]
+    await moment.create("tnnt.tenant-members", rows)
+
+
+@rules.on("TNNT-T3", "tenants", Point.BEFORE_STATUS, edges="active>suspended")
+async def note_suspension(moment: Moment, changes: list[Change]) -> None:
+    """A suspension says since when and why. The caller's reason counts when it is one of the listed ones; where billing
+    suspends, it has written its own already."""
     for change in changes:
-        await join_owner(moment, change.values)
+        given = change.inputs.get("reason")
+        reason = given if given in REASONS else "request"
+        change.values.update(suspended_at=moment.now, suspended_reason=change["suspended_reason"] or reason)
+
+
+@rules.on(
+    "TNNT-T4",
+    "tenants",
+    Point.BEFORE_STATUS,
+    edges="suspended>active closing>active",
+    raises="409:suspended_for_billing",
+)
+async def lift_suspension(moment: Moment, changes: list[Change]) -> None:
+    """A suspension for billing is lifted by payment alone, which clears the reason first; closing does not lift it."""
+    for change in changes:
+        if change["suspended_reason"] == "billing":
+            raise ConflictError("suspended_for_billing", "The tenant is active again once its invoices are paid")
+        change.values.update(suspended_at=None, suspended_reason=None, closing_on=None)
+
+
+@rules.on("TNNT-T5", "tenants", Point.BEFORE_STATUS, edges=CLOSING)
+async def plan_closing(moment: Moment, changes: list[Change]) -> None:
+    """A closing tenant has a day on which it will be closed."""
+    for change in changes:
+        change.values["closing_on"] = moment.today + timedelta(days=moment.setting("tnnt.closing_days"))
+
+
+@rules.on("TNNT-T5", "tenants", Point.AFTER_STATUS, edges=CLOSING)
+async def cancel_subscriptions(moment: Moment, changes: list[Change]) -> None:
+    """Closing cancels the subscription."""
+    columns = Subscription.__table__.c
+    own = columns.tenant_id.in_({change.key for change in changes})
+    live = await moment.list("bill.subscriptions", own, columns.status != "canceled")
+    await moment.status("bill.subscriptions", [row["id"] for row in live], "canceled", "the tenant closes")
 
 
 @rules.on("TNNT-T6", "tenants", Point.BEFORE_DELETE, raises="409:tenant_live")
@@ -68,9 +128,7 @@ async def _refuse_last_owner(moment: Moment, changes: list[Change]) -> None:
     going = {change.key: change["tenant_id"] for change in changes if _is_active_owner(change)}
     if not going:
         return
-    tenants, members = Tenant.__table__.c, TenantMember.__table__.c
-    lock = select(tenants.id).where(tenants.id.in_(going.values()), tenants.is_active).order_by(tenants.id)
-    live = {row["id"] for row in await moment.fetch(lock.with_for_update(key_share=True))}
+    members, live = TenantMember.__table__.c, set(await lock_by_id(moment, Tenant, set(going.values())))
     owners = await moment.list(
         "tnnt.tenant-members",
         *(members.tenant_id.in_(live), members.role == "owner", members.status == "active"),
@@ -92,13 +150,22 @@ async def grant_own_rank_at_most(moment: Moment, changes: list[Change]) -> None:
         raise ForbiddenError("privilege_escalation", "Nobody changes his own role")
     if not changed or moment.principal.everything:
         return
-    ranks = await _own_ranks(moment, {change["tenant_id"] for change in changed})
+    ranks = await own_ranks(moment, {change["tenant_id"] for change in changed})
     if any(RANK[change["role"]] > ranks.get(change["tenant_id"], -1) for change in changed):
         raise ForbiddenError("privilege_escalation", "A role above one's own is not granted")
 
 
-async def _own_ranks(moment: Moment, tenants: set[UUID]) -> dict[UUID, int]:
+async def own_ranks(moment: Moment, tenants: set[UUID]) -> dict[UUID, int]:
     """The caller's rank in each tenant where he is an active member."""
     members = TenantMember.__table__.c
     own = (members.tenant_id.in_(tenants), members.user_id == moment.principal.user_id, members.status == "active")
     return {row["tenant_id"]: RANK[row["role"]] for row in await moment.list("tnnt.tenant-members", *own)}
+
+
+@rules.on("TNNT-M3", "tenant-members", Point.AFTER_DELETE)
+@rules.on("TNNT-M3", "tenant-members", Point.AFTER_STATUS, edges="active>removed suspended>removed")
+async def end_sessions(moment: Moment, changes: list[Change]) -> None:
+    """Whoever is no longer a member has no session in the tenant."""
+    sessions = Session.__table__.c
+    gone = {(change["user_id"], change["tenant_id"]) for change in changes}
+    await revoke_where(moment, tuple_(sessions.user_id, sessions.tenant_id).in_(gone), "admin")

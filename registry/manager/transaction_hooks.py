@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select, tuple_
 
-from engine.errors import ApiError, ConflictError
+from engine.errors import ConflictError
 from engine.hooks import Change, Moment, Point, Row, Rules, refuse
 from registry.locks import lock_by_id
 from registry.manager.bill import Invoice, Subscription, Transaction
@@ -18,8 +18,6 @@ from registry.manager.bill_hooks import PAYABLE, pay_off
 from registry.manager.tenant_billing import restore_tenants
 
 rules = Rules("manager/bill")
-
-REFUNDABLE = (*PAYABLE, "paid")
 
 
 @rules.on("BILL-T2", "transactions", Point.BEFORE_CREATE)
@@ -40,36 +38,53 @@ def _idempotency(row: Row | Change) -> tuple[UUID, str]:
     return row["tenant_id"], row["idempotency_key"]
 
 
-@rules.on("BILL-T1", "transactions", Point.BEFORE_CREATE, raises="422:invalid_reference 422:currency_mismatch")
+@rules.on(
+    "BILL-T1",
+    "transactions",
+    Point.BEFORE_CREATE,
+    raises="422:invalid_reference 422:currency_mismatch 409:overpayment 409:refund_exceeds_payment",
+)
 async def fit_invoices(moment: Moment, changes: list[Change]) -> None:
-    """A transaction has tenant and currency of its invoice, and a refund the invoice of its payment."""
+    """A transaction has tenant and currency of its invoice; a payment takes no more than what is due, a refund no more
+    than what is left of its payment. What names no row is left to the check of references."""
     invoices = await lock_by_id(moment, Invoice, {change["invoice_id"] for change in changes})
     payments = await lock_by_id(moment, Transaction, {change["parent_id"] for change in changes})
     for change in changes:
-        invoice, payment = invoices.get(change["invoice_id"]), payments.get(change["parent_id"])
-        if invoice is None:  # refused by the reference itself
-            continue
-        if change["tenant_id"] != invoice["tenant_id"]:
-            raise refuse(change, "invoice_id", "invalid_reference", "The invoice is another tenant's")
-        if change["currency"] != invoice["currency"]:
-            raise refuse(change, "currency", "currency_mismatch", f"The invoice is in {invoice['currency']}")
-        if payment is not None and payment["invoice_id"] != invoice["id"]:
-            raise refuse(change, "parent_id", "invalid_reference", "The payment belongs to another invoice")
+        if invoice := invoices.get(change["invoice_id"]):
+            _fit(change, invoice, payments.get(change["parent_id"]))
+    _limit_payments([change for change in changes if change["kind"] == "payment"], invoices)
+    backward = [change for change in changes if change["kind"] != "payment" and change["invoice_id"] in invoices]
+    _limit_refunds(backward, payments, await _refunded(moment, set(payments)))
 
 
-@rules.on("BILL-T1", "transactions", Point.BEFORE_CREATE, raises="409:overpayment")
-async def limit_payments(moment: Moment, changes: list[Change]) -> None:
-    """Payments take no more than what is due on an open or uncollectible invoice."""
-    payments = [change for change in changes if change["kind"] == "payment"]
-    await _require_due(moment, payments)
+def _fit(change: Change, invoice: Row, payment: Row | None) -> None:
+    if change["tenant_id"] != invoice["tenant_id"]:
+        raise refuse(change, "invoice_id", "invalid_reference", "The invoice is another tenant's")
+    if change["currency"] != invoice["currency"]:
+        raise refuse(change, "currency", "currency_mismatch", f"The invoice is in {invoice['currency']}")
+    if payment is not None and payment["invoice_id"] != invoice["id"]:
+        raise refuse(change, "parent_id", "invalid_reference", "The payment belongs to another invoice")
 
 
-async def _require_due(moment: Moment, payments: list[Change]) -> None:
-    invoices = await lock_by_id(moment, Invoice, {change["invoice_id"] for change in payments})
+def _limit_payments(payments: list[Change], invoices: dict[UUID, Row]) -> None:
+    """409 when payments take more than what is due on an open or uncollectible invoice."""
     for key, amount in _sums(payments, "invoice_id").items():
         invoice = invoices.get(key)
         if invoice is not None and (invoice["status"] not in PAYABLE or amount > invoice["amount_due"]):
             raise ConflictError("overpayment", "The payment is more than what is due on the invoice")
+
+
+def _limit_refunds(backward: list[Change], payments: dict[UUID, Row], refunded: dict[UUID, Decimal]) -> None:
+    """409 when refunds and chargebacks take more than what is left of a payment that succeeded."""
+    for key, amount in _sums(backward, "parent_id").items():
+        payment = payments.get(key)
+        if payment is not None and amount > _brought(payment) - refunded.get(key, Decimal(0)):
+            raise ConflictError("refund_exceeds_payment", "The refund is more than what is left of the payment")
+
+
+def _brought(payment: Row) -> Decimal:
+    amount: Decimal = payment["amount"]
+    return amount if payment["kind"] == "payment" and payment["status"] == "succeeded" else Decimal(0)
 
 
 def _sums(changes: Iterable[Change], name: str) -> dict[Any, Decimal]:
@@ -80,32 +95,8 @@ def _sums(changes: Iterable[Change], name: str) -> dict[Any, Decimal]:
     return sums
 
 
-@rules.on("BILL-T1", "transactions", Point.BEFORE_CREATE, raises="409:refund_exceeds_payment")
-async def limit_refunds(moment: Moment, changes: list[Change]) -> None:
-    """Refunds and chargebacks take no more than what is left of a payment that succeeded; pending ones count."""
-    backward = [change for change in changes if change["kind"] != "payment" and change["parent_id"] is not None]
-    payments = await lock_by_id(moment, Transaction, {change["parent_id"] for change in backward})
-    invoices = await lock_by_id(moment, Invoice, {change["invoice_id"] for change in backward})
-    refunded = await _refunded(moment, set(payments))
-    for key, amount in _sums(backward, "parent_id").items():
-        payment = payments.get(key)
-        if payment is not None and amount > _refundable(payment, invoices) - refunded.get(key, Decimal(0)):
-            raise _exceeds()
-
-
-def _refundable(payment: Row, invoices: dict[UUID, Row]) -> Decimal:
-    """What the payment brought, refunds not counted."""
-    counts = payment["kind"] == "payment" and payment["status"] == "succeeded"
-    brought: Decimal = payment["amount"]
-    return brought if counts and invoices[payment["invoice_id"]]["status"] in REFUNDABLE else Decimal(0)
-
-
-def _exceeds() -> ApiError:
-    return ConflictError("refund_exceeds_payment", "The refund is more than what is left of the payment")
-
-
 async def _refunded(moment: Moment, payments: set[UUID]) -> dict[UUID, Decimal]:
-    """What refunds and chargebacks that did not fail take of each payment."""
+    """What refunds and chargebacks take of each payment; pending ones count, failed ones do not."""
     columns = Transaction.__table__.c
     taken = columns.parent_id.in_(payments) & columns.is_active & (columns.status != "failed")
     statement = select(columns.parent_id, func.sum(columns.amount).label("amount")).where(taken)
@@ -116,7 +107,8 @@ async def _refunded(moment: Moment, payments: set[UUID]) -> dict[UUID, Decimal]:
 @rules.on("BILL-T3", "transactions", Point.BEFORE_STATUS, edges="pending>succeeded", raises="409:overpayment")
 async def take_once(moment: Moment, changes: list[Change]) -> None:
     """What became due while a payment was pending counts, not what was due when it began."""
-    await _require_due(moment, [change for change in changes if change["kind"] == "payment"])
+    payments = [change for change in changes if change["kind"] == "payment"]
+    _limit_payments(payments, await lock_by_id(moment, Invoice, {change["invoice_id"] for change in payments}))
 
 
 @rules.on("BILL-T3", "transactions", Point.BEFORE_STATUS, edges="pending>succeeded pending>failed")
@@ -143,7 +135,7 @@ async def settle_invoices(moment: Moment, changes: list[Change]) -> None:
 
 
 async def _revive(moment: Moment, keys: set[UUID]) -> None:
-    """Subscriptions on which nothing is past due are active again; a new one brings back the tenant that the old lost."""
+    """Subscriptions on which nothing is past due are active again, and so are the tenants of those that are."""
     late = await _late(moment, keys)
     subscriptions = Subscription.__table__.c
     rows = await moment.list("bill.subscriptions", subscriptions.id.in_(keys - late)) if keys - late else []
@@ -164,7 +156,7 @@ async def _late(moment: Moment, keys: set[UUID]) -> set[UUID]:
 async def fall_behind(moment: Moment, changes: list[Change]) -> None:
     """A failed payment of an invoice past due makes its active subscription past_due."""
     invoices = await lock_by_id(moment, Invoice, {change["invoice_id"] for change in changes})
-    late = await _late(moment, {row["subscription_id"] for row in invoices.values()} - {None})
+    late = {row["subscription_id"] for row in invoices.values() if row["due_date"] < moment.today} - {None}
     columns = Subscription.__table__.c
     rows = await moment.list("bill.subscriptions", columns.id.in_(late), columns.status == "active") if late else []
     await moment.status("bill.subscriptions", [row["id"] for row in rows], "past_due", "a payment failed")

@@ -32,9 +32,7 @@ def one_line(_maker: RowMaker) -> list[Any]:
 
 
 RECIPES = {
-    "manager/bill/subscriptions": Recipe(
-        values={"plan_id": active_plan}, plant="the rules that begin a subscription's first period are not there yet"
-    ),
+    "manager/bill/subscriptions": Recipe(values={"plan_id": active_plan}),
     "manager/bill/invoices": Recipe(values={"lines": one_line}),
     "manager/bill/invoice-lines": Recipe(fix=plain_line),
     "manager/idam/roles": Recipe(values={"permissions": ["bill.plans.read"]}),

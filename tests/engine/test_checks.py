@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Integer, MetaData, Numeric, String, Table, Uuid
 
-from engine.checks import CHECKS, check_declarations
+from engine.checks import check_declarations
+from engine.declared import CHECKS
 from engine.entity import Entity, Nested, Number, Virtual
 from engine.errors import StartupFault
 from engine.hooks import Point, Rules
@@ -82,14 +83,17 @@ def lines(*columns: Column[Any], **options: Any) -> Shop:
     return shop().plans(nested=nested).entity("bill.lines", *columns, **options)
 
 
-LOG = [Column(n, String(9), nullable=False) for n in ("domain", "entity", "action", "changes")]
-STAMP = DateTime(timezone=True)
-
-
 def change_log(name: str, made: Shop, *columns: Column[Any]) -> Shop:
-    copied = [column.copy() for column in LOG]  # type: ignore[no-untyped-call]
-    more = [Column("occurred_at", STAMP, nullable=False), Column("entity_id", Uuid, nullable=True)]
-    return made.entity(name, *copied, *more, *columns, role="change_log")
+    texts = [Column(word, String(9), nullable=False) for word in ("domain", "entity", "action", "changes")]
+    rest = [Column("occurred_at", DateTime(timezone=True), nullable=False), Column("entity_id", Uuid)]
+    return made.entity(name, *texts, *rest, *columns, role="change_log")
+
+
+def stranger() -> Shop:
+    """An entity whose tables no scope knows."""
+    made = shop().plans()
+    made.scopes[0] = Scope("shop", MetaData())
+    return made
 
 
 class Example(NamedTuple):
@@ -106,7 +110,9 @@ EXAMPLES = [
     Example("E002", lambda: shop().plans(unique=["sku"]), "unique names 'sku'"),
     Example("E002", lambda: shop().plans(tree="parent_id"), "tree names 'parent_id'"),
     Example("E003", lambda: shop().plans(virtual=[Virtual("code", String())]), "'code' is a column as well"),
-    Example("E003", lambda: shop().plans(virtual=[Virtual("a", String()), Virtual("a", String())]), "'a' is declared twice"),
+    Example(
+        "E003", lambda: shop().plans(virtual=[Virtual("a", String()), Virtual("a", String())]), "'a' is declared twice"
+    ),
     Example("E004", lambda: shop().plans(Column("net price", Integer)), "'net price' cannot be written in a filter"),
     Example("E004", lambda: shop().plans(Column("net", Integer, key="price")), "has the key 'price'"),
     Example("E005", lambda: shop().plans(Column("seats", Integer), search=["seats"]), "'seats', which is no text"),
@@ -118,9 +124,15 @@ EXAMPLES = [
     Example("E008", lambda: shop().plans(machine=f"a* {'b' * 25} : a>{'b' * 25}"), "longer than 24"),
     Example("E009", lambda: shop().plans(nested=[Nested("lines", "bill.line")]), "nested names 'bill.line'"),
     Example("E009", lambda: shop().plans(parent=("sale.orders", "id")), "parent names 'sale.orders'"),
-    Example("E010", lambda: lines(), "nests bill.lines, which must say parent=('bill.plans'"),
-    Example("E011", lambda: lines(Column("plan_id", Uuid), parent=("bill.plans", "plan_id")), "'plan_id' does not refer to bill.plans"),
-    Example("E012", lambda: shop().plans(Column("up", Uuid), tree="up"), "tree column 'up' does not refer to its own table"),
+    Example("E010", lines, "nests bill.lines, which must say parent=('bill.plans'"),
+    Example(
+        "E011",
+        lambda: lines(Column("plan_id", Uuid), parent=("bill.plans", "plan_id")),
+        "'plan_id' does not refer to bill.plans",
+    ),
+    Example(
+        "E012", lambda: shop().plans(Column("up", Uuid), tree="up"), "tree column 'up' does not refer to its own table"
+    ),
     Example(
         "E012",
         lambda: shop().plans(Column("up", ForeignKey("bill.plans.id"), nullable=False), tree="up"),
@@ -133,16 +145,26 @@ EXAMPLES = [
     Example("E016", lambda: shop().entity("bill.a_b").entity("bill.a-b"), "shop/bill/a-b: two entities have this path"),
     Example("E017", lambda: with_scope(Scope("shop", MetaData())), "scope 'shop' is declared twice"),
     Example("E017", shared_metadata, "scopes shop, market share one MetaData"),
-    Example("E018", lambda: stranger(), "belongs to no Scope"),
+    Example("E018", stranger, "belongs to no Scope"),
     Example("E019", lambda: change_log("a.logs", change_log("b.logs", shop())), "2 entities with role='change_log'"),
     Example("E020", lambda: shop().plans(role="change_log"), "as change_log it needs the column 'entity_id'"),
-    Example("E020", lambda: change_log("a.logs", shop(), Column("why", String, nullable=False)), "no write fills 'why'"),
+    Example(
+        "E020", lambda: change_log("a.logs", shop(), Column("why", String, nullable=False)), "no write fills 'why'"
+    ),
     Example("E021", lambda: shop().plans(Column("number", String), number=Number("P")), "has role='number_sequences'"),
-    Example("E021", lambda: shop().plans(Column("number", String), number=Number("P", at="open")), "at='open' is neither"),
-    Example("E022", lambda: with_rule("planz"), "'shop/bill/planz', which is not registered; perhaps 'shop/bill/plans'"),
-    Example("E023", lambda: shop().plans(hidden=["code"], read_only=["code"], search=["code"]), "take it out of search"),
+    Example(
+        "E021", lambda: shop().plans(Column("number", String), number=Number("P", at="open")), "at='open' is neither"
+    ),
+    Example(
+        "E022", lambda: with_rule("planz"), "'shop/bill/planz', which is not registered; perhaps 'shop/bill/plans'"
+    ),
+    Example(
+        "E023", lambda: shop().plans(hidden=["code"], read_only=["code"], search=["code"]), "take it out of search"
+    ),
     Example("E023", lambda: shop().plans(masked=["code"], label="code"), "take it out of label"),
-    Example("E024", lambda: shop().plans(Column("pin", Integer), encrypted=["pin"], hidden=["pin"]), "'pin' must be a text"),
+    Example(
+        "E024", lambda: shop().plans(Column("pin", Integer), encrypted=["pin"], hidden=["pin"]), "'pin' must be a text"
+    ),
     Example("E024", lambda: shop().plans(encrypted=["code"]), "'code' must be hidden or masked too"),
     Example("E025", lambda: shop().plans(once=["code"], read_only=["code"]), "'code' is both once and read_only"),
     Example("E025", lambda: shop().plans(once=["code"], live=["code"]), "'code' is live, yet nobody may change it"),
@@ -152,10 +174,18 @@ EXAMPLES = [
         lambda: shop().entity("a.b", Column("c", Integer, primary_key=True, nullable=True), key=False, label="c"),
         "'c' is nullable",
     ),
-    Example("E027", lambda: shop().plans(Column("rank", Integer, server_default="1")), "'rank' is nullable with a server default"),
+    Example(
+        "E027",
+        lambda: shop().plans(Column("rank", Integer, server_default="1")),
+        "'rank' is nullable with a server default",
+    ),
     Example("E028", lambda: shop().plans(hidden=["code"]), "hidden column 'code' is required at create"),
     Example("E029", lambda: shop(tenant_bound=True).plans(Column("tenant_id", Uuid)), "declares tenant_id"),
-    Example("E030", lambda: shop().plans(Column("user_id", ForeignKey("idam.users.id"))), "'idam.users.id', which is no table"),
+    Example(
+        "E030",
+        lambda: shop().plans(Column("user_id", ForeignKey("idam.users.id"))),
+        "'idam.users.id', which is no table",
+    ),
     Example("E031", lambda: shop().plans(Column("is_active", String(1))), "but the engine writes Boolean"),
     Example("E031", lambda: shop().plans(Column("updated_at", Boolean)), "'updated_at' is Boolean"),
     Example(
@@ -164,13 +194,6 @@ EXAMPLES = [
         "default 'c' of 'kind' is none of a, b",
     ),
 ]
-
-
-def stranger() -> Shop:
-    """An entity whose tables no scope knows."""
-    made = shop().plans()
-    made.scopes[0] = Scope("shop", MetaData())
-    return made
 
 
 def test_every_rule_has_a_bad_example() -> None:

@@ -1,0 +1,82 @@
+"""Behaviour that declarations imply, as rules at the same points as a domain's own.
+
+A row of `BEHAVIOURS` says which entities it concerns and what it makes for them; the rules run before the domain's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.entity import Entity
+from engine.errors import ApiError, Fault, generic
+from engine.hooks import Change, Hook, Moment, Point, Rule
+
+MAX_DEPTH = 10
+
+
+def tree_rule(entity: Entity) -> Hook:
+    """No node lies below itself, and a tree has at most ten levels."""
+    table, parent = entity.table, str(entity.tree)
+
+    async def hold_the_tree(moment: Moment, changes: list[Change]) -> None:
+        moved = [change for change in changes if change.changes(parent) and change[parent] is not None]
+        if not moved:
+            return
+        above = await moment.fetch(_climb(table, parent, {change[parent] for change in moved}))
+        heights = await _heights(moment, table, parent, [change.key for change in moved if change.old is not None])
+        for change in moved:
+            line = [row for row in above if row["start"] == change[parent]]
+            if any(row["id"] == change.key for row in line):
+                raise _refused("tree_cycle", parent)
+            if len(line) + 1 + heights.get(change.key, 0) > MAX_DEPTH:
+                raise _refused("tree_too_deep", parent)
+
+    return hold_the_tree
+
+
+def _refused(code: str, field: str) -> ApiError:
+    error = generic(code)
+    return generic(code, details=[Fault(field, code, error.message)])
+
+
+def _climb(table: Any, parent: str, starts: set[Any]) -> Any:
+    """(start, id) of each node from `start` to its root; stops a level past the limit, so a cycle in old data ends too."""
+    node, up = table.alias(), table.alias()
+    line = sa.select(node.c.id.label("start"), node.c.id, node.c[parent].label("up"), sa.literal_column("1").label("level"))
+    base = line.where(node.c.id.in_(starts)).cte("line", recursive=True)
+    step = sa.select(base.c.start, up.c.id, up.c[parent], base.c.level + sa.literal_column("1"))
+    full = base.union_all(step.where(up.c.id == base.c.up, base.c.level <= sa.literal_column(str(MAX_DEPTH + 1))))
+    return sa.select(full.c.start, full.c.id)
+
+
+async def _heights(moment: Moment, table: Any, parent: str, nodes: Sequence[Any]) -> dict[Any, int]:
+    """How many levels of active rows lie below each node."""
+    if not nodes:
+        return {}
+    node, down = table.alias(), table.alias()
+    top = sa.select(node.c.id.label("start"), node.c.id, sa.literal_column("0").label("level"))
+    base = top.where(node.c.id.in_(nodes)).cte("below", recursive=True)
+    step = sa.select(base.c.start, down.c.id, base.c.level + sa.literal_column("1"))
+    full = base.union_all(
+        step.where(down.c[parent] == base.c.id, down.c.is_active, base.c.level <= sa.literal_column(str(MAX_DEPTH)))
+    )
+    rows = await moment.fetch(sa.select(full.c.start, sa.func.max(full.c.level).label("height")).group_by(full.c.start))
+    return {row["start"]: row["height"] for row in rows}
+
+
+def _tree(entity: Entity) -> list[tuple[Point, Hook]]:
+    if entity.tree is None:
+        return []
+    rule = tree_rule(entity)
+    return [(Point.BEFORE_CREATE, rule), (Point.BEFORE_UPDATE, rule)]
+
+
+BEHAVIOURS: dict[str, Callable[[Entity], list[tuple[Point, Hook]]]] = {"G17": _tree}
+
+
+def implied_rules(path: str, entity: Entity) -> tuple[Rule, ...]:
+    """The rules that a declaration implies, for the entity at `scope/domain/entity`."""
+    return tuple(Rule(number, path, (point,), hook) for number, make in BEHAVIOURS.items() for point, hook in make(entity))
