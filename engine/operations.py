@@ -165,7 +165,8 @@ class Operations:
         return [change.values for change in moving]
 
     async def _load(self, unit: UnitOfWork, resource: Resource, wanted: Sequence[tuple[UUID, dict[str, Any], Mapping[str, Any]]]) -> list[Change]:
-        old = {row["id"]: row for row in await self.rows(unit, resource, [key for key, _, _ in wanted], lock=True)}
+        keys = [key for key, _, _ in wanted]
+        old = {row["id"]: row for row in await self.rows(unit, resource, keys, lock=True)} if keys else {}
         return [Change(index, old.get(key), dict(values), inputs) for index, (key, values, inputs) in enumerate(wanted)]
 
     def change_needs_transaction(self, resource: Resource, action: Action, row: Incoming) -> bool:

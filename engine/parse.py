@@ -62,6 +62,8 @@ class BodyReader:
         self.required = (
             () if purpose == "update" else tuple(n for n, f in self.fields.items() if f.required)
         )
+        # the annotation of plain jsonb takes null, whatever its column says
+        self.never_null = frozenset(n for n, f in self.fields.items() if not f.nullable and f.annotation is Any)
         wanted = "c" if purpose == "create" else "u"
         self.nested = {
             n.key: BodyReader(catalog, catalog.find(resource.scope.name, n.entity), "create", under=_parent_column(catalog, resource, n.entity))
@@ -127,7 +129,10 @@ class BodyReader:
             if value is UNSET:
                 continue
             keys += 1
-            if value is not None and finish is not None:
+            if value is None:
+                if name in self.never_null:
+                    raise BadValue("required", name)
+            elif finish is not None:
                 value = finish(value)
             if counted:
                 keys += _count(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -62,8 +63,8 @@ async def _billing(moment: Moment, home: Row) -> None:
     [contract] = await moment.create("bill.subscriptions", [{"tenant_id": home["id"], "plan_id": plans[0]["id"], "seats": 5}])
     [invoice] = await moment.create("bill.invoices", [{"tenant_id": home["id"], "subscription_id": contract["id"], "currency": "USD"}])
     lines: list[dict[str, Any]] = [
-        {"kind": "one_off", "description": "Set-up", "unit_amount": 120},
-        {"kind": "usage", "description": "API calls", "quantity": 4, "unit_amount": "2.5"},
+        {"kind": "one_off", "description": "Set-up", "unit_amount": Decimal(120)},
+        {"kind": "usage", "description": "API calls", "quantity": 4, "unit_amount": Decimal("2.5")},
     ]
     await moment.create("bill.invoice-lines", [{"invoice_id": invoice["id"], **line} for line in lines])
     await moment.status("bill.invoices", [invoice["id"]], "open")

@@ -61,7 +61,7 @@ class Bench:
     def updates(self, row: Body) -> list[tuple[Field, Any]]:
         """For each field that an update may set and that is no reference: another value than the row has."""
         found = []
-        fixed = self.maker.recipe(self.resource).values
+        fixed = self.maker.fixed_names(self.resource)
         for field in self.resource.columns:
             if field.updatable and not field.references and not field.hidden and field.name not in fixed:
                 value = another(field, row.get(field.name))

@@ -87,7 +87,8 @@ def update_one_field(bench: Bench) -> None:
         equal_but(before, after, field.name, *derived, *bench.resource.nested)
         _moved_on(bench, before, after)
         check(answer.headers.get("etag") == f'"{after["version"]}"', "the ETag is not the new version")
-    check(done > 0, f"every update was refused; the last: {described(answer)}")
+    if not done:
+        raise NotApplicable("rules refuse every update of a new row")
 
 
 def _moved_on(bench: Bench, before: Body, after: Body) -> None:

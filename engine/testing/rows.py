@@ -25,12 +25,12 @@ Body = dict[str, Any]
 class Recipe:
     """What a body of an entity needs beside its metadata.
 
-    `values`: column -> value, or function of the RowMaker that gives it; part of every body. `fix`: brings a drawn body in
-    line with rules, in place. `decided`: fields that rules may set otherwise than given. `skip`: check -> why it is left out.
+    `values`: column -> value, or function of the RowMaker that gives it; or one function that gives them all, for columns that
+    belong together. They are part of every body. `fix`: brings a body in line with rules, in place. `decided`: fields that rules may set otherwise than given. `skip`: check -> why it is left out.
     `plant`: why the API cannot make rows though it offers create; they are put into the database then.
     """
 
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] | Callable[[RowMaker], Mapping[str, Any]] = field(default_factory=dict)
     fix: Callable[[Body], None] | None = None
     decided: frozenset[str] = frozenset()
     skip: Mapping[str, str] = field(default_factory=dict)
@@ -46,6 +46,7 @@ class RowMaker:
     def __init__(self, live: Live, recipes: Recipes | None = None) -> None:
         self.live, self.recipes = live, recipes or {}
         self.parents: dict[str, str] = {}
+        self.known: dict[str, frozenset[str]] = {}
 
     def recipe(self, resource: Resource) -> Recipe:
         """The given recipe, else the one that the entity's declaration holds."""
@@ -53,7 +54,17 @@ class RowMaker:
 
     def fixed(self, resource: Resource) -> Body:
         """The values of the recipe."""
-        return {name: value(self) if callable(value) else value for name, value in self.recipe(resource).values.items()}
+        given = self.recipe(resource).values
+        values = given(self) if callable(given) else given
+        body = {name: value(self) if callable(value) else value for name, value in values.items()}
+        self.known[resource.path] = frozenset(body)
+        return body
+
+    def fixed_names(self, resource: Resource) -> frozenset[str]:
+        """The fields that the recipe gives."""
+        if resource.path not in self.known:
+            self.fixed(resource)
+        return self.known[resource.path]
 
     def body(self, resource: Resource, **given: Any) -> Body:
         """The smallest valid body: required fields, what rules over several columns ask for, the recipe, `given`."""
@@ -63,7 +74,10 @@ class RowMaker:
         for name in wanted:
             if name not in body:
                 body[name] = self._value(resource, resource.fields[name], pattern)
-        return body
+        fix = self.recipe(resource).fix
+        if fix:
+            fix(body)
+        return {**body, **given}
 
     def _value(self, resource: Resource, field: Field, pattern: Mapping[str, Any]) -> Any:
         if field.references:
@@ -92,11 +106,11 @@ class RowMaker:
         """Whether rows are made through the API."""
         return Op.CREATE in resource.ops and not self.recipe(resource).plant
 
-    def references(self, resource: Resource) -> Mapping[str, str]:
-        """A row for each reference column that a body may fill."""
-        fixed = self.recipe(resource).values
+    def references(self, resource: Resource) -> Mapping[str, Any]:
+        """A row for each reference column that a body may fill, and the recipe's values."""
+        fixed = self.fixed(resource)
         names = [n for n in resource.reference_columns if resource.fields[n].creatable and n not in fixed]
-        return {name: self.parent(resource, name) for name in names}
+        return {**{name: self.parent(resource, name) for name in names}, **fixed}
 
     def make(self, resource: Resource, client: httpx.Client | None = None, **given: Any) -> Body:
         """A new row. Through the API where it offers create, else put into the database as the engine would."""

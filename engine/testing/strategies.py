@@ -18,7 +18,7 @@ from engine.testing.rows import Body, Recipe, unique_columns
 from engine.testing.values import FORMS, NUMBERS, example, holds, limits, patterns
 from engine.types import FORMATS, Formatted, Shaped
 
-References = Callable[[], Mapping[str, str]]
+References = Callable[[], Mapping[str, Any]]
 Purpose = Literal["create", "update"]
 NOBODY = "00000000-0000-7000-8000-000000000000"
 CHARACTERS = st.characters(codec="utf-8", exclude_characters="\x00")
@@ -116,27 +116,22 @@ def values_of(resource: Resource, field: Field) -> SearchStrategy[Any]:
 @st.composite
 def valid_body(draw: st.DrawFn, resource: Resource, references: References, recipe: Recipe | None = None) -> Body:
     """A body that a create takes: types, lengths, formats, bounds, choices, rules over several columns. `references` gives the
-    rows that it may name, new ones at each call; what hooks ask for beside the metadata says the recipe."""
-    known, wanted = references(), recipe or Recipe()
+    rows that it may name and the recipe's values, new ones at each call; `recipe.fix` has the last word."""
+    known = references()
     pattern = draw(st.sampled_from(patterns(resource)))
     body: Body = {}
     for name, field in resource.fields.items():
-        if not field.creatable or field.column is None or name in wanted.values:
+        if not field.creatable or field.column is None:
             continue
-        if field.required or pattern.get(name) is not None or (name not in pattern and draw(st.booleans())):
+        if name in known and not field.references:
+            body[name] = known[name]
+        elif field.required or pattern.get(name) is not None or (name not in pattern and draw(st.booleans())):
             body[name] = _chosen(draw, resource, field, {"known": known, "pattern": pattern})
     if not holds(resource, body):  # an order between two dates or numbers
         body.update({name: value for name, value in pattern.items() if name in body and name not in known})
-    body.update(known_values(wanted, references))
-    if wanted.fix:
-        wanted.fix(body)
+    if recipe and recipe.fix:
+        recipe.fix(body)
     return body
-
-
-def known_values(recipe: Recipe, references: References) -> Body:
-    """The recipe's values; functions get the RowMaker behind `references`."""
-    maker = getattr(references, "maker", None)
-    return {name: value(maker) if callable(value) else value for name, value in recipe.values.items()}
 
 
 def _chosen(draw: st.DrawFn, resource: Resource, field: Field, given: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -164,13 +159,13 @@ WRONG |= {"date": "2026-02-30", "timestamptz": "yesterday", "time": "25:00", "by
 NO_VALUE = object()
 
 
-def faults_of(resource: Resource, purpose: Purpose = "create", recipe: Recipe | None = None) -> list[Faulty]:
+def faults_of(resource: Resource, purpose: Purpose = "create") -> list[Faulty]:
     """Every way of going wrong that the metadata tells. `body` holds the one field that is wrong; a missing one is NO_VALUE."""
     found: list[Faulty] = [Faulty("unknown field", {"no_such_field": 1}, "field_not_allowed", "no_such_field")]
     for name, field in resource.fields.items():
         if field.creatable if purpose == "create" else field.updatable:
             found += _faults_of_field(field)
-            if field.required and purpose == "create" and name not in (recipe or Recipe()).values:
+            if field.required and purpose == "create":
                 found.append(Faulty("missing required", {name: NO_VALUE}, "required", name))
             if field.name in resource.reference_columns:
                 found.append(Faulty("unknown reference", {name: NOBODY}, "invalid_reference", name))
@@ -205,7 +200,7 @@ def _faults_of_field(field: Field) -> list[Faulty]:
 @st.composite
 def nearly_valid_body(draw: st.DrawFn, resource: Resource, references: References, recipe: Recipe | None = None, purpose: Purpose = "create") -> Faulty:
     """A body with exactly one fault of a known kind."""
-    fault = draw(st.sampled_from(faults_of(resource, purpose, recipe)))
+    fault = draw(st.sampled_from(faults_of(resource, purpose)))
     body: Body = draw(valid_body(resource, references, recipe)) if purpose == "create" else {}
     for name, value in fault.body.items():
         if value is NO_VALUE:

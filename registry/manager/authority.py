@@ -15,6 +15,7 @@ from sqlalchemy.sql import ColumnElement
 from engine.errors import ApiError, ForbiddenError, UnauthorizedError
 from engine.hooks import Moment, Row
 from engine.types import Principal, TenantRef
+from registry.locks import lock_rows
 from registry.manager.idam import ApiKey, Role, User, UserRole
 from registry.manager.tnnt import Tenant, TenantMember
 
@@ -159,21 +160,11 @@ async def _note_use(moment: Moment, key: Row, ip: str | None) -> None:
         await moment.update("idam.api-keys", [{"id": key["id"], "last_used_at": moment.now, "last_used_ip": ip}])
 
 
-async def lock_users(moment: Moment, *conditions: ColumnElement[bool]) -> list[Row]:
-    """The active users that meet the conditions, as they stand once nobody else is changing them."""
-    users = User.__table__
-    return await moment.fetch(
-        select(users).where(users.c.is_active, *conditions).order_by(users.c.id).with_for_update(key_share=True)
-    )
-
-
 async def administrators(moment: Moment) -> list[Row]:
     """(grant_id, user_id) of every active holder of SUPER_ADMIN. The role's row is locked, so that two
     administrators who remove each other at once come one after the other."""
     users, grants, roles = User.__table__, UserRole.__table__, Role.__table__
-    await moment.fetch(
-        select(roles.c.id).where(roles.c.code == ADMINISTRATOR, roles.c.is_active).with_for_update(key_share=True)
-    )
+    await lock_rows(moment, Role, roles.c.code == ADMINISTRATOR)
     return await moment.fetch(
         select(grants.c.id.label("grant_id"), grants.c.user_id)
         .join(roles, roles.c.id == grants.c.role_id)

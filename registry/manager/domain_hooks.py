@@ -19,13 +19,13 @@ FULL_NAME = re.compile(rf"({LABEL}\.)+(?!\d+\Z){LABEL}")
 
 @rules.on("TNNT-D1", "domains", Point.BEFORE_CREATE, raises="422:hostname_not_allowed")
 async def check_hostnames(moment: Moment, changes: list[Change]) -> None:
-    """A host name is a full one in small letters, outside the platform's own zone, and begins with no reserved label."""
+    """A host name is a full one in small letters, outside the platform's zone, and begins with no reserved label."""
     zone, reserved = moment.setting("tnnt.platform_zone"), moment.setting("tnnt.reserved_slugs")
     for change in changes:
         name = change["hostname"]
         own = name == zone or name.endswith(f".{zone}")
         if not FULL_NAME.fullmatch(name) or own or name.partition(".")[0] in reserved:
-            raise refuse(change, "hostname", "hostname_not_allowed", "Give a full host name of your own, such as shop.example.com")
+            raise refuse(change, "hostname", "hostname_not_allowed", "Give a full host name of your own")
         change.values["verification_token"] = secrets.token_urlsafe(TOKEN_BYTES)
 
 
@@ -35,7 +35,9 @@ async def choose_primary(moment: Moment, changes: list[Change]) -> None:
     chosen = [change for change in changes if change["is_primary"] and change.changes("is_primary")]
     if any(change["status"] != "verified" for change in chosen):
         raise ConflictError("domain_not_verified", "Verify the host name before it becomes the primary one")
-    domains = Domain.__table__.c
-    others = [domains.tenant_id.in_({change["tenant_id"] for change in chosen}), domains.is_primary]
-    old = await moment.list("tnnt.domains", *others, domains.id.not_in({change.key for change in chosen})) if chosen else []
-    await moment.update("tnnt.domains", [{"id": row["id"], "is_primary": False} for row in old])
+    if chosen:
+        domains = Domain.__table__.c
+        old = await moment.list(
+            "tnnt.domains", domains.tenant_id.in_({change["tenant_id"] for change in chosen}), domains.is_primary
+        )
+        await moment.update("tnnt.domains", [{"id": row["id"], "is_primary": False} for row in old])

@@ -14,8 +14,9 @@ from sqlalchemy import func, or_, select
 from engine.errors import ApiError, ConflictError, ForbiddenError
 from engine.hooks import Change, Moment, Point, Row, Rules, refuse
 from engine.types import ENGINE, Principal
+from registry.locks import lock_by_id
 from registry.manager import idam
-from registry.manager.authority import ADMINISTRATOR, administrators, authority, digest, lock_users
+from registry.manager.authority import ADMINISTRATOR, administrators, authority, digest
 from registry.manager.passwords import HISTORY, password_columns, was_used, weakness
 from registry.manager.sign_in import revoke_where
 
@@ -88,16 +89,16 @@ async def clear_failures(moment: Moment, changes: list[Change]) -> None:
         change.values.update(failed_login_count=0, first_failed_at=None, locked_until=None)
 
 
-@rules.on("IDAM-U4", "users", Point.AFTER_DELETE)
+@rules.on("IDAM-U4", "users", Point.BEFORE_DELETE)
 @rules.on("IDAM-U4", "users", Point.AFTER_STATUS, edges=LEAVING)
 async def cut_off(moment: Moment, changes: list[Change]) -> None:
-    """Disabling or deleting a user revokes his live sessions and his API keys."""
+    """Disabling or deleting a user revokes his live sessions and his API keys. A deletion does so before the row goes:
+    afterwards it has taken them along, and their state would stay as it was."""
     gone = [change.key for change in changes]
     await revoke_where(moment, idam.Session.__table__.c.user_id.in_(gone), "admin")
     keys = idam.ApiKey.__table__.c
     live = await moment.list("idam.api-keys", keys.user_id.in_(gone), keys.status == "active")
-    if live:
-        await moment.status("idam.api-keys", [key["id"] for key in live], "revoked", "the owner is gone")
+    await moment.status("idam.api-keys", [key["id"] for key in live], "revoked", "the owner is gone")
 
 
 @rules.on("IDAM-U4", "users", Point.AFTER_UPDATE)
@@ -160,19 +161,13 @@ async def grant_what_one_holds(moment: Moment, changes: list[Change]) -> None:
     moment.require("idam.user-roles.create")
     if any(change["user_id"] == moment.principal.user_id for change in changes):
         raise ForbiddenError("self_grant", "Nobody grants a role to himself")
-    roles = await _lock_roles(moment, {change["role_id"] for change in changes})
+    # held, so that grants of the same role are counted one after the other
+    roles = (await lock_by_id(moment, idam.Role, {change["role_id"] for change in changes})).values()
     for role in roles:
         if role["code"] == ADMINISTRATOR and not moment.principal.everything:
             raise _escalation("Only a SUPER_ADMIN makes another one")
         _require_all(moment.principal, role["permissions"])
     await _keep_assignee_limits(moment, [role for role in roles if role["max_assignees"] is not None], changes)
-
-
-async def _lock_roles(moment: Moment, keys: set[UUID]) -> list[Row]:
-    """The roles, held so that grants of the same role are counted one after the other."""
-    roles = idam.Role.__table__
-    statement = select(roles).where(roles.c.id.in_(keys), roles.c.is_active).order_by(roles.c.id)
-    return await moment.fetch(statement.with_for_update(key_share=True))
 
 
 async def _keep_assignee_limits(moment: Moment, limited: list[Row], changes: list[Change]) -> None:
@@ -217,7 +212,7 @@ async def limit_keys(moment: Moment, changes: list[Change]) -> None:
     """Scopes lie within what the owner holds, keys live at most 366 days, and a user has only so many."""
     for change in changes:
         _check_key_limits(moment, change)
-    owners = {row["id"]: row for row in await lock_users(moment, idam.User.__table__.c.id.in_(_owners(changes)))}
+    owners = await lock_by_id(moment, idam.User, _owners(changes))
     wanted: dict[tuple[UUID, UUID | None], set[str]] = {}
     for change in changes:
         wanted.setdefault((change["user_id"], change["tenant_id"]), set()).update(change["scopes"])

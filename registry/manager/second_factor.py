@@ -10,7 +10,7 @@ import pyotp
 from engine.errors import ConflictError, Fault, ForbiddenError, UnauthorizedError, invalid
 from engine.hooks import Moment, Row
 from registry.manager.passwords import hashable
-from registry.manager.sign_in import code_fits, wrong
+from registry.manager.sign_in import code_fits, invalid_credentials
 
 ISSUER = "CXG"
 
@@ -51,7 +51,7 @@ async def _end(moment: Moment, user: Row, given: Mapping[str, str]) -> Mapping[s
     """Switching it off needs the password."""
     password = given.get("password", "")
     if not hashable(password) or not await moment.check_password(password, user["password_hash"]):
-        raise wrong()
+        raise invalid_credentials()
     await moment.update("idam.users", [{"id": user["id"], "mfa_enabled": False, "mfa_secret": None}])
     return {"mfa_enabled": False}
 

@@ -18,8 +18,9 @@ from sqlalchemy.sql import ColumnElement
 from engine.errors import ApiError, ForbiddenError, UnauthorizedError
 from engine.hooks import Moment, Row, Session, SignIn
 from engine.types import Principal
+from registry.locks import lock_by_id
 from registry.manager import idam
-from registry.manager.authority import OPEN_TENANT, authority, digest, lock_users, membership
+from registry.manager.authority import OPEN_TENANT, authority, digest, membership
 from registry.manager.passwords import hashable, storable
 from registry.manager.tnnt import Tenant
 
@@ -27,7 +28,7 @@ SESSIONS = "idam.sessions"
 TOKEN_BYTES = 32  # 43 characters
 
 
-def wrong() -> ApiError:
+def invalid_credentials() -> ApiError:
     """The one answer to an unknown user, a wrong password, a disabled user and a foreign tenant."""
     return UnauthorizedError("invalid_credentials")
 
@@ -38,12 +39,12 @@ async def sign_in(moment: Moment, attempt: SignIn) -> Session | ApiError:
     password, hashed = attempt.password, user["password_hash"] if user else None
     right = await moment.check_password(*((password, hashed) if hashable(password) else ("", None)))
     if user is None:
-        return wrong()
-    standing = await lock_users(moment, idam.User.__table__.c.id == user["id"])
-    if not standing or standing[0]["user_type"] == "service":
-        return wrong()
-    refusal = await _judge(moment, standing[0], attempt, right and standing[0]["password_hash"] == hashed)
-    return refusal or await _enter(moment, standing[0], attempt)
+        return invalid_credentials()
+    user = (await lock_by_id(moment, idam.User, {user["id"]})).get(user["id"])
+    if user is None or user["user_type"] == "service":
+        return invalid_credentials()
+    refusal = await _judge(moment, user, attempt, right and user["password_hash"] == hashed)
+    return refusal or await _enter(moment, user, attempt)
 
 
 async def _find_user(moment: Moment, email: str) -> Row | None:
@@ -60,10 +61,10 @@ async def _judge(moment: Moment, user: Row, attempt: SignIn, right: bool) -> Api
             return ForbiddenError("account_locked", "Too many failed attempts; try again later")
         user = (await moment.status("idam.users", [user["id"]], "active", "the lock has ended"))[0]
     if user["status"] != "active":
-        return wrong()
+        return invalid_credentials()
     if not right:
         await _count_failure(moment, user)
-        return wrong()
+        return invalid_credentials()
     return await _second_factor(moment, user, attempt.code)
 
 
@@ -105,7 +106,7 @@ async def _enter(moment: Moment, user: Row, attempt: SignIn) -> Session | ApiErr
         known = storable(attempt.tenant)
         place = await membership(moment, user["id"], Tenant.__table__.c.slug == attempt.tenant) if known else None
         if place is None:
-            return wrong()
+            return invalid_credentials()
         if place.status not in OPEN_TENANT:
             return ForbiddenError("tenant_closed", "The tenant is not open")
         tenant_id = place.tenant.id

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from engine.errors import ConflictError
 from engine.hooks import Change, Moment, Point, Row, Rules, refuse
 from registry.money import share
-from registry.tenants.crm import Contact, Customer
+from registry.tenants.crm import Contact, Customer, Opportunity
 
 rules = Rules("tenants/crm")
 
@@ -20,7 +20,7 @@ STAGES = {"discovery": 10, "proposal": 40, "negotiation": 70, "won": 100, "lost"
 WARM_SOURCES = ("referral", "partner")
 LARGE_VALUE = 10_000
 # references that are cleared when the row behind them goes
-PARTNERS = {"customer_id": "crm.customers", "contact_id": "crm.contacts", "opportunity_id": "crm.opportunities"}
+PARTNERS: dict[str, Any] = {"customer_id": Customer, "contact_id": Contact, "opportunity_id": Opportunity}
 # name -> points for a lead that has it
 SCORES = {"email": 20, "phone": 10, "company_name": 20}
 
@@ -105,24 +105,24 @@ async def _settle(moment: Moment, customers: Collection[UUID], preferred: Collec
 @rules.on("CRM-L2", "leads", Point.BEFORE_UPDATE, Point.BEFORE_DELETE, raises="409:document_locked")
 async def freeze_converted(moment: Moment, changes: list[Change]) -> None:
     """A converted lead is frozen."""
-    await _refuse_frozen(moment, changes, ("converted",))
+    await _refuse_frozen(moment, [change for change in changes if change["status"] == "converted"])
 
 
-async def _refuse_frozen(moment: Moment, changes: list[Change], states: Collection[str]) -> None:
-    for change in changes:
-        frozen = change.old is not None and change.old["status"] in states
-        if frozen and not await _only_loses_partner(moment, change):
+async def _refuse_frozen(moment: Moment, frozen: list[Change]) -> None:
+    """409 unless the writes are the engine's own: they clear references to rows that were deleted."""
+    gone = {name: await _gone(moment, name, frozen) for name in PARTNERS}
+    for change in frozen:
+        changed = {name: (change.old or {})[name] for name in change.values if change.changes(name)}
+        if not changed or any(change[name] or old not in gone.get(name, ()) for name, old in changed.items()):
             raise ConflictError("document_locked", f"The row is {change['status']} and no longer changes")
 
 
-async def _only_loses_partner(moment: Moment, change: Change) -> bool:
-    """Whether the write is the engine's own: clearing a reference to a row that was deleted."""
-    old = change.old or {}
-    changed = [name for name in change.values if change.changes(name)]
-    for name in changed:
-        if name not in PARTNERS or change[name] is not None or await moment.get(PARTNERS[name], old[name]) is not None:
-            return False
-    return bool(changed)
+async def _gone(moment: Moment, name: str, changes: list[Change]) -> set[UUID]:
+    """Those of the rows to which the changes clear the reference `name` that were deleted."""
+    cleared = {change.old[name] for change in changes if change.old and change.changes(name) and change[name] is None}
+    table = PARTNERS[name].__table__.c
+    present = await moment.fetch(select(table.id).where(table.id.in_(cleared), table.is_active)) if cleared else []
+    return cleared - {row["id"] for row in present}
 
 
 @rules.on("CRM-L1", "leads", Point.BEFORE_CREATE, Point.BEFORE_UPDATE)
@@ -219,7 +219,7 @@ async def start_opportunities(moment: Moment, changes: list[Change]) -> None:
 @rules.on("CRM-O3", "opportunities", Point.BEFORE_UPDATE, Point.BEFORE_DELETE, raises="409:document_locked")
 async def freeze_closed(moment: Moment, changes: list[Change]) -> None:
     """Won and lost opportunities are frozen."""
-    await _refuse_frozen(moment, changes, ("won", "lost"))
+    await _refuse_frozen(moment, [change for change in changes if change["status"] in ("won", "lost")])
 
 
 @rules.on("CRM-O1", "opportunities", Point.BEFORE_CREATE, Point.BEFORE_UPDATE, raises="422:contact_mismatch")
@@ -276,3 +276,10 @@ async def say_why_lost(moment: Moment, changes: list[Change]) -> None:
     for change in changes:
         if not change["lost_reason"]:
             raise refuse(change, "lost_reason", "reason_required", "Set lost_reason first")
+
+
+@rules.on("CRM-ACTIVITY", "activities", Point.BEFORE_STATUS, edges="planned>done done>planned")
+async def stamp_done(moment: Moment, changes: list[Change]) -> None:
+    """An activity that is done says since when."""
+    for change in changes:
+        change.values["done_at"] = moment.now if change["status"] == "done" else None

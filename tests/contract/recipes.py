@@ -5,20 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from engine.testing.rows import Body, Recipe, RowMaker
+from engine.testing.values import NUMBERS
 
 
-def active_plan(maker: RowMaker) -> str:
-    """A plan that tenants may subscribe to."""
-    plans = maker.live.resource("manager/bill/plans")
-    plan = maker.make(plans)
-    answer = maker.live.client("manager").patch(f"/{plans.path}/{plan['id']}/status", json={"status": "active"})
+def moved(maker: RowMaker, path: str, status: str) -> Body:
+    """A new row of an entity, led to a state."""
+    resource = maker.live.resource(path)
+    row = maker.make(resource)
+    answer = maker.live.client(resource.scope.name).patch(f"/{path}/{row['id']}/status", json={"status": status})
     assert answer.status_code == 200, answer.text
-    return str(plan["id"])
+    led: Body = answer.json()["data"]
+    return led
 
 
-def new_user(maker: RowMaker) -> str:
-    """A user whom no other row names."""
-    return str(maker.make(maker.live.resource("manager/idam/users"))["id"])
+def on_offer(maker: RowMaker) -> Body:
+    """A plan that tenants may subscribe to, for few enough seats that a price fits its column."""
+    return {"plan_id": moved(maker, "manager/bill/plans", "active")["id"], "coupon_id": None, "seats": 3}
+
+
+def payment(maker: RowMaker) -> Body:
+    """A payment of what is due on an open invoice."""
+    invoice = moved(maker, "manager/bill/invoices", "open")
+    own = {name: invoice[name] for name in ("tenant_id", "currency")}
+    return {**own, "invoice_id": invoice["id"], "kind": "payment", "parent_id": None, "amount": "10"}
 
 
 def plain_line(body: Body) -> None:
@@ -26,20 +35,37 @@ def plain_line(body: Body) -> None:
     body.update(kind="one_off", quantity="1", unit_amount="10.5")
 
 
-def one_line(_maker: RowMaker) -> list[Any]:
-    """The lines that an invoice needs to be opened."""
-    return [{"kind": "one_off", "description": "Setup", "unit_amount": "100"}]
+def own_key(maker: RowMaker) -> Body:
+    """A key of a user who has no other; he holds nothing to pass on."""
+    user = maker.make(maker.live.resource("manager/idam/users"))["id"]
+    return {"user_id": user, "tenant_id": None, "scopes": [], "allowed_ips": [], "expires_at": None}
 
+
+
+def open_tenant(maker: RowMaker) -> str:
+    """A tenant in use."""
+    return str(moved(maker, "manager/tnnt/tenants", "provisioning")["id"])
+
+
+def host_name(_maker: RowMaker) -> str:
+    """A full host name that no other row has."""
+    return f"h{next(NUMBERS)}.example.org"
+
+
+LINES: list[Any] = [{"kind": "one_off", "description": "Setup", "unit_amount": "100"}]
 
 RECIPES = {
-    "manager/bill/subscriptions": Recipe(values={"plan_id": active_plan}),
-    "manager/bill/invoices": Recipe(values={"lines": one_line}),
+    "manager/bill/subscriptions": Recipe(values=on_offer, decided=frozenset({"plan_id", "seats"})),
+    "manager/bill/invoices": Recipe(
+        values={"lines": LINES, "kind": "invoice", "original_invoice_id": None, "subscription_id": None}
+    ),
     "manager/bill/invoice-lines": Recipe(fix=plain_line),
-    "manager/idam/roles": Recipe(values={"permissions": ["bill.plans.read"]}),
-    "manager/idam/api-keys": Recipe(values={"scopes": [], "allowed_ips": [], "expires_at": None, "user_id": new_user}),
-    "manager/tnnt/invitations": Recipe(plant="the rules that make an invitation's token are not there yet"),
-    "manager/tnnt/domains": Recipe(plant="the rules that make a domain's verification token are not there yet"),
+    "manager/bill/transactions": Recipe(values=payment),
+    "manager/idam/roles": Recipe(values={"permissions": ["bill.plans.read"], "max_assignees": None}),
+    "manager/idam/api-keys": Recipe(values=own_key),
+    "manager/tnnt/invitations": Recipe(values={"tenant_id": open_tenant}),
+    "manager/tnnt/domains": Recipe(values={"hostname": host_name, "is_primary": False}),
     "tenants/crm/contacts": Recipe(decided=frozenset({"is_primary"})),
     "tenants/crm/leads": Recipe(values={"disqualify_reason": "no need"}),
-    "tenants/crm/opportunities": Recipe(values={"lost_reason": "price"}),
+    "tenants/crm/opportunities": Recipe(values={"lost_reason": "price", "contact_id": None}),
 }

@@ -1,0 +1,121 @@
+"""What is asked of every contestant, and how near to the floor the engine has to come (design/performance.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from tests.benchmarks.contestants import Server
+from tests.benchmarks.stage import Stage
+
+USERS, CONTACTS = "/manager/idam/users", "/tenants/crm/contacts"
+PAGES = 10  # the first pages of a list are asked in turn
+
+
+class Request(NamedTuple):
+    """One HTTP request; `body` empty = none."""
+
+    method: str
+    path: str
+    body: bytes = b""
+
+
+class Round(NamedTuple):
+    """Where requests are made for: the rows, whether for the engine's own query syntax, and a number that no other round has."""
+
+    stage: Stage
+    engine: bool
+    serial: int
+
+
+class Case(NamedTuple):
+    """`target`: at most so many times the floor's CPU; `gain`: at least so many times less than the ORM's. None = not said.
+    `once`: a request is sent once only. `before`: a statement that readies the rows."""
+
+    name: str
+    title: str
+    make: Callable[[Round], list[Request]]
+    target: float | None = None
+    gain: float | None = None
+    once: bool = False
+    scope: str = "manager"
+    before: str | None = None
+
+
+def get(at: Round) -> list[Request]:
+    """Every user once."""
+    return [Request("GET", f"{USERS}/{key}") for key in at.stage.users]
+
+
+def get_contact(at: Round) -> list[Request]:
+    """Every contact once."""
+    return [Request("GET", f"{CONTACTS}/{key}") for key in at.stage.contacts]
+
+
+def list_counted(at: Round) -> list[Request]:
+    """Pages of 50 with the exact total."""
+    return [Request("GET", f"{USERS}?page={page}&page_size=50") for page in range(1, PAGES + 1)]
+
+
+def list_uncounted(at: Round) -> list[Request]:
+    """Pages of 50 without a total."""
+    return [Request("GET", f"{USERS}?page={page}&page_size=50&count=none") for page in range(1, PAGES + 1)]
+
+
+def list_filtered(at: Round) -> list[Request]:
+    """50 tenant users from a varying address on, by address."""
+    span = max(len(at.stage.users) - 200, 1)
+    starts = [f"user-{index % span:05}@example.com" for index in range(0, 97 * 200, 97)]
+    if not at.engine:
+        rest = "user_type=tenant&sort=email&page_size=50&count=none"
+        return [Request("GET", f"{USERS}?email_from={quote(start)}&{rest}") for start in starts]
+    by_email, by_type = quote("filter[email][gte]"), quote("filter[user_type]")
+    rest = f"{by_type}=tenant&sort=email&page_size=50&count=none"
+    return [Request("GET", f"{USERS}?{by_email}={quote(start)}&{rest}") for start in starts]
+
+
+def update(at: Round) -> list[Request]:
+    """A new name for every user, and then another."""
+    names = (f"Name {at.serial} {half}".encode() for half in "ab")
+    bodies = [b'{"full_name":"%b"}' % name for name in names]
+    return [Request("PATCH", f"{USERS}/{key}", body) for body in bodies for key in at.stage.users]
+
+
+def create(at: Round) -> list[Request]:
+    """New users, each with an address of its own."""
+    constant = {"full_name": "Made By Benchmark", "user_type": "tenant", "locale": "de"}
+    count = 2 * len(at.stage.users)
+    rows = ({"email": f"made-{at.serial}-{index}@example.com", **constant} for index in range(count))
+    return [Request("POST", USERS, msgspec.json.encode(row)) for row in rows]
+
+
+def status(at: Round) -> list[Request]:
+    """Every user from invited to active."""
+    return [Request("PATCH", f"{USERS}/{key}/status", b'{"status":"active"}') for key in at.stage.users]
+
+
+INVITE = "update idam.users set status = 'invited' where id in (select id from idam.users where email like 'user-%' and status <> 'invited')"
+UNMAKE = "delete from idam.users where email like 'made-%'"
+CASES: tuple[Case, ...] = (
+    Case("get", "get by id", get, 1.5, 6),
+    Case("list", "list 50, exact total", list_counted, 1.4, 15),
+    Case("list-none", "list 50, no total", list_uncounted),
+    Case("list-filter", "list 50, filter + sort, no total", list_filtered, 1.5, 12),
+    Case("tenants-get", "get by id, tenants scope", get_contact, 1.5, 4, scope="tenants"),
+    Case("update", "update one field", update, 1.6, 9),
+    Case("create", "create", create, 1.6, 9, once=True, before=UNMAKE),
+    Case("status", "status change", status, 1.6, 9, once=True, before=INVITE),
+)
+
+
+def rendered(server: Server, case: Case, request: Request) -> bytes:
+    """The request as it goes over the wire."""
+    lines = [f"{request.method} {request.path} HTTP/1.1", f"Host: 127.0.0.1:{server.port}", "User-Agent: benchmark", "Accept: */*"]
+    if case.scope in server.tokens:
+        lines.append(f"Authorization: {server.tokens[case.scope]}")
+    if request.body:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(request.body)}"]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + request.body
