@@ -44,6 +44,7 @@ class Field:
     encrypted: bool = False
     virtual: Virtual | None = None
     references: str | None = None
+    target: str = "id"
     generated: bool = False
 
     @property
@@ -67,11 +68,12 @@ class Field:
 
 @dataclass(frozen=True)
 class Reference:
-    """A foreign key from a child's column to this resource's rows, and what soft delete does to it."""
+    """A foreign key from a child's column to this resource's column `target`, and what soft delete does to it."""
 
     child: str
     column: str
     on_delete: str
+    target: str = "id"
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +117,16 @@ class Resource:
     def columns(self) -> tuple[Field, ...]:
         """Fields that are stored."""
         return tuple(field for field in self.fields.values() if field.column is not None)
+
+    @cached_property
+    def by_uuid(self) -> bool:
+        """Whether one uuid `id` is the key, as it usually is; else keys travel as a record set."""
+        return self.keys == ("id",) and self.fields["id"].scalar.name == "uuid"
+
+    @cached_property
+    def numbered(self) -> bool:
+        """Whether the database makes the key."""
+        return any(self.fields[name].generated for name in self.keys)
 
     @cached_property
     def stateful(self) -> bool:
@@ -266,12 +278,14 @@ def _operations(entity: Entity) -> frozenset[Op]:
 
 def _field(entity: Entity, column: Column[Any]) -> Field:
     name, scalar, bounds = column.name, scalar_of(column.type), bounds_of(column)
-    own = engine_set(entity, column) or (name == "id" and bool(column.primary_key))
+    own = engine_set(entity, column) or (name == "id" and bool(column.primary_key) and isinstance(column.type, sa.Uuid))
     read_only = own or name in entity.read_only
     once = name in entity.once or (bool(column.primary_key) and not own)
     generated = bool(column.primary_key and isinstance(column.type, sa.Integer) and column.table.autoincrement_column is column)
     default = _default(column)
     annotation = scalar.annotate(column.type, bounds)
+    # tenant_id is part of each composite key, and names no row by itself
+    target = None if column.info.get("tenant") else next((key.column for key in column.foreign_keys), None)
     return Field(
         name=name,
         column=column,
@@ -289,8 +303,8 @@ def _field(entity: Entity, column: Column[Any]) -> Field:
         hidden=name in entity.hidden,
         masked=name in entity.masked,
         encrypted=name in entity.encrypted,
-        # tenant_id is part of each composite key, and names no row by itself
-        references=None if column.info.get("tenant") else next((key.column.table.fullname for key in column.foreign_keys), None),
+        references=target.table.fullname if target is not None else None,
+        target=target.name if target is not None else "id",
         generated=generated,
     )
 
@@ -354,8 +368,8 @@ def _incoming(resources: Mapping[str, Resource]) -> dict[str, tuple[Reference, .
     for path, resource in resources.items():
         for rule in resource.table.foreign_key_constraints:
             target = paths.get((resource.scope.name, rule.referred_table.fullname))
-            columns = [c.name for c in rule.columns if not c.info.get("tenant")]
-            if target and len(columns) == 1:
+            pairs = [(e.parent.name, e.column.name) for e in rule.elements if not e.parent.info.get("tenant")]
+            if target and len(pairs) == 1:
                 kind = (rule.ondelete or "RESTRICT").split("(")[0].strip().upper()
-                found[target] = (*found.get(target, ()), Reference(path, columns[0], kind))
+                found[target] = (*found.get(target, ()), Reference(path, pairs[0][0], kind, pairs[0][1]))
     return found

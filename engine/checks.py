@@ -378,3 +378,11 @@ def choices_hold_their_default(_declared: Declared, entity: Entity) -> Iterator[
         choices = column.type.enums if isinstance(column.type, sa.Enum) else None
         if choices and default is not None and default.is_scalar and default.arg not in choices:
             yield f"default {default.arg!r} of {column.name!r} is none of {', '.join(choices)}"
+
+
+@each("E033")
+def identities_can_be_given(_declared: Declared, entity: Entity) -> Iterator[str]:
+    """The engine draws numbers itself, to write the row and its record at once."""
+    for column in entity.table.c:
+        if column.identity is not None and column.identity.always:
+            yield f"{column.name!r} is GENERATED ALWAYS, so its number cannot be drawn beforehand; use Identity()"

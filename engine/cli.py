@@ -91,7 +91,7 @@ async def _prepare(system: System, say: Progress) -> list[str]:
 
 
 @app.command
-def serve(
+def serve(  # budget: an argument is an option of the command line
     *,
     host: Annotated[str | None, Parameter(help="Address to listen on.")] = None,
     port: Annotated[int | None, Parameter(help="Port to listen on.")] = None,

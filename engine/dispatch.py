@@ -181,7 +181,7 @@ class Dispatcher:
         guards = guards_of(resource, action, row)
 
         async def work(unit: UnitOfWork) -> Written:
-            return await self.operations.change(unit, resource, action, row, key=key, guards=guards)
+            return await self.operations.change(unit, resource, change, key=key, guards=guards)
 
         try:
             transaction = self.operations.change_needs_transaction(resource, action, row)

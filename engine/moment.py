@@ -161,8 +161,8 @@ class UnitOfWork:
         return self.shop.catalog.find(self.scope, entity)
 
     async def get(self, entity: str, key: UUID) -> Row | None:
-        rows = await self.operations.rows(self, self.find(entity), [key], lock=False)
-        return rows[0] if rows and rows[0]["is_active"] else None
+        row = (await self.operations.rows(self, self.find(entity), [key], lock=False))[0]
+        return row if row is not None and row["is_active"] else None
 
     async def list(self, entity: str, *conditions: ColumnElement[bool], limit: int = 1000) -> Rows:
         resource = self.find(entity)
@@ -179,7 +179,9 @@ class UnitOfWork:
         return await self.operations.change_internal(self, self.find(entity), "update", rows)
 
     async def delete(self, entity: str, keys: Sequence[UUID]) -> Rows:
-        return await self.operations.change_internal(self, self.find(entity), "delete", [{"id": key} for key in keys])
+        resource = self.find(entity)
+        rows = [dict(zip(resource.keys, key if isinstance(key, tuple) else (key,), strict=True)) for key in keys]
+        return await self.operations.change_internal(self, resource, "delete", rows)
 
     async def status(self, entity: str, keys: Sequence[UUID], status: str, reason: str | None = None) -> Rows:
         return await self.operations.status_internal(self, self.find(entity), keys, status)

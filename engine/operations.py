@@ -20,6 +20,9 @@ from engine.shapes import ChangeShape, Incoming, InsertShape
 from engine.store import retriable, translate
 
 Action = Literal["update", "delete", "status"]
+Asked = tuple[Action, Incoming]
+# the id of a row, or the parts of a composite key in their order
+Key = Any
 
 
 class Written(NamedTuple):
@@ -41,11 +44,16 @@ class Operations:
 
     # -- reading for hooks
 
-    async def rows(self, unit: UnitOfWork, resource: Resource, keys: Sequence[UUID], *, lock: bool) -> list[dict[str, Any]]:
-        """All columns of rows by id, deleted ones included; `lock` until the end of the transaction."""
+    async def rows(self, unit: UnitOfWork, resource: Resource, keys: Sequence[Key], *, lock: bool) -> list[dict[str, Any] | None]:
+        """All columns of rows by key, deleted ones included, None for absent ones; `lock` until the end of the transaction."""
         statement = self.shop.question("locked_rows" if lock else "plain_rows", resource)
-        records = await unit.run(statement, {"keys": keys, "tenant": unit.tenant})
-        return [plain(record, resource.json_columns) for record in records]
+        records = await unit.run(statement, {"keys": _given(resource, keys), "tenant": unit.tenant})
+        rows = [plain(record, resource.json_columns) for record in records]
+        if resource.by_uuid:
+            by_id = {row["id"]: row for row in rows}
+            return [by_id.get(key) for key in keys]
+        by_place = {row.pop("given_ord"): row for row in rows}
+        return [by_place.get(place) for place in range(len(keys))]
 
     # -- create
 
@@ -53,7 +61,7 @@ class Operations:
         """Whether a create is more than one statement."""
         entity = resource.entity
         numbered = entity.number is not None and entity.number.at == "create"
-        return len(rows) > 1 or numbered or resource.hooked(Point.BEFORE_CREATE, Point.AFTER_CREATE) or any(row.nested for row in rows)
+        return len(rows) > 1 or numbered or resource.numbered or resource.hooked(Point.BEFORE_CREATE, Point.AFTER_CREATE) or any(row.nested for row in rows)
 
     async def create(self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming]) -> list[Written]:
         """Insert rows as a caller may."""
@@ -91,7 +99,7 @@ class Operations:
         for name, default in resource.defaults:
             if name not in change.values:
                 change.values[name] = default()
-        if "id" in resource.keys and "id" not in change.values:
+        if resource.by_uuid and "id" not in change.values:
             change.values["id"] = CLOCK.new_id()
 
     async def _insert(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], *, internal: bool) -> list[Any]:
@@ -148,13 +156,13 @@ class Operations:
 
     async def change_internal(self, unit: UnitOfWork, resource: Resource, action: Action, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         """Update or delete rows as the engine may: any column, whatever the document's state."""
-        given = [(row["id"], _split(resource, {k: v for k, v in row.items() if k != "id"})) for row in rows]
+        given = [(_key(resource, row), _split(resource, {k: v for k, v in row.items() if k not in resource.keys})) for row in rows]
         changes = await self._load(unit, resource, [(key, split.values, split.inputs) for key, split in given])
         alive = [change for change in changes if change.old is not None and change.old["is_active"]]
         await self._change_all(unit, resource, action, alive, ())
         return [change.values for change in alive]
 
-    async def status_internal(self, unit: UnitOfWork, resource: Resource, keys: Sequence[UUID], status: str) -> list[Row]:
+    async def status_internal(self, unit: UnitOfWork, resource: Resource, keys: Sequence[Key], status: str) -> list[Row]:
         """Move rows to a state, reserved edges included; rows already there stay as they are."""
         changes = await self._load(unit, resource, [(key, {"status": status}, {}) for key in keys])
         moving = [change for change in changes if change.old is not None and change.old["status"] != status]
@@ -164,10 +172,10 @@ class Operations:
         await self._change_all(unit, resource, "status", moving, ())
         return [change.values for change in moving]
 
-    async def _load(self, unit: UnitOfWork, resource: Resource, wanted: Sequence[tuple[UUID, dict[str, Any], Mapping[str, Any]]]) -> list[Change]:
+    async def _load(self, unit: UnitOfWork, resource: Resource, wanted: Sequence[tuple[Key, dict[str, Any], Mapping[str, Any]]]) -> list[Change]:
         keys = [key for key, _, _ in wanted]
-        old = {row["id"]: row for row in await self.rows(unit, resource, keys, lock=True)} if keys else {}
-        return [Change(index, old.get(key), dict(values), inputs) for index, (key, values, inputs) in enumerate(wanted)]
+        old = await self.rows(unit, resource, keys, lock=True) if keys else []
+        return [Change(index, old[index], dict(values), inputs) for index, (_, values, inputs) in enumerate(wanted)]
 
     def change_needs_transaction(self, resource: Resource, action: Action, row: Incoming) -> bool:
         """Whether a change of one row is more than one statement."""
@@ -175,20 +183,25 @@ class Operations:
         wanted = points.get(action, (Point.BEFORE_STATUS, Point.AFTER_STATUS))
         numbered = action == "status" and resource.entity.number is not None and resource.entity.number.at == row.values.get("status")
         cascades = row.values.get("is_active") is False or action == "delete"
-        return resource.hooked(*wanted) or bool(row.nested) or numbered or (cascades and bool(self._following(resource)))
+        # a restored row must refer to active rows again, which is looked up under its lock
+        restores = row.values.get("is_active") is True and bool(resource.reference_columns)
+        follows = cascades and bool(self._following(resource))
+        return resource.hooked(*wanted) or bool(row.nested) or numbered or restores or follows
 
-    async def change(self, unit: UnitOfWork, resource: Resource, action: Action, row: Incoming, *, key: Sequence[str], guards: tuple[str, ...]) -> Written:
+    async def change(self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]) -> Written:
         """Update, delete or move one row as a caller may. `guards` name what the stored row must be."""
         if unit.connection is None:
-            return await self._change_one(unit, resource, action, row, key=key, guards=guards)
-        changes = await self._load(unit, resource, [(UUID(key[0]), row.values, row.inputs)])
+            return await self._change_one(unit, resource, write, key=key, guards=guards)
+        action, row = write
+        changes = await self._load(unit, resource, [(UUID(key[0]) if resource.by_uuid else tuple(key), row.values, row.inputs)])
         await self.refusals.check(unit, resource, action, (changes[0], row), guards)
         await self._change_all(unit, resource, action, changes, guards)
         if row.nested:
             await self._replace_nested(unit, resource, changes[0], row)
         return (await self._answer(unit, resource, changes))[0]
 
-    async def _change_one(self, unit: UnitOfWork, resource: Resource, action: Action, row: Incoming, *, key: Sequence[str], guards: tuple[str, ...]) -> Written:
+    async def _change_one(self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]) -> Written:
+        action, row = write
         record = {**row.values, **dict(zip(resource.keys, key, strict=True)), "ord": 0, "log_id": CLOCK.new_id(), "expected": row.version}
         shape = self._shape(resource, action, row.values, guards)
         values = unit.base(resource)
@@ -213,7 +226,7 @@ class Operations:
         if action == "status" and changes[0].values.get("status"):
             await self._number(unit, resource, changes, changes[0].values["status"])
         columns = {name for change in changes for name in change.values}
-        records = [self._record(change, order, columns) for order, change in enumerate(changes)]
+        records = [self._record(resource, change, order, columns) for order, change in enumerate(changes)]
         shape = self._shape(resource, action, dict.fromkeys(columns), tuple(g for g in guards if g == "inactive"), internal=True)
         values = unit.base(resource)
         values["keys"] = [change.key for change in changes]
@@ -223,7 +236,7 @@ class Operations:
             raise await self.refusals.references(unit, resource, changes, shape.checked)
         for change, record in zip(changes, found, strict=True):
             change.values = plain(record, resource.json_columns)
-        await self._follow(unit, resource, [c.key for c in changes if not c.values["is_active"] and c.old and c.old["is_active"]])
+        await self._follow(unit, resource, [c.values for c in changes if not c.values["is_active"] and c.old and c.old["is_active"]])
         await self._hooks(unit, resource, after, changes)
         self._remember(unit, resource, changes)
 
@@ -231,31 +244,32 @@ class Operations:
         if resource.hooked(Point.DONE):
             unit.done.append((resource, changes))
 
-    def _record(self, change: Change, order: int, columns: set[str]) -> dict[str, Any]:
+    def _record(self, resource: Resource, change: Change, order: int, columns: set[str]) -> dict[str, Any]:
         assert change.old is not None
-        stored = {name: change[name] for name in columns}
-        return {**stored, "id": change.old["id"], "ord": order, "log_id": CLOCK.new_id(), "expected": None}
+        stored = {name: change[name] for name in columns} | {name: change.old[name] for name in resource.keys}
+        return {**stored, "ord": order, "log_id": CLOCK.new_id(), "expected": None}
 
     def _following(self, resource: Resource) -> list[Any]:
         return [r for r in self.shop.catalog.incoming.get(resource.path, ()) if r.on_delete in ("CASCADE", "SET NULL")]
 
-    async def _follow(self, unit: UnitOfWork, resource: Resource, keys: Sequence[UUID]) -> None:
+    async def _follow(self, unit: UnitOfWork, resource: Resource, gone: Sequence[Row]) -> None:
         """Soft delete reaches the rows that refer to these: cascade deletes them, setnull clears the reference."""
-        for reference in self._following(resource) if keys else ():
+        for reference in self._following(resource) if gone else ():
             child = self.shop.catalog.resources[reference.child]
-            rows = await unit.list(child.key, child.table.c[reference.column].in_(keys), limit=100_000)
-            ids = [row["id"] for row in rows]
+            named = [row[reference.target] for row in gone]
+            rows = await unit.list(child.key, child.table.c[reference.column].in_(named), limit=100_000)
+            keys = [{name: row[name] for name in child.keys} for row in rows]
             if reference.on_delete == "CASCADE":
-                await self.change_internal(unit, child, "delete", [{"id": key} for key in ids])
+                await self.change_internal(unit, child, "delete", keys)
             else:
-                await self.change_internal(unit, child, "update", [{"id": key, reference.column: None} for key in ids])
+                await self.change_internal(unit, child, "update", [{**key, reference.column: None} for key in keys])
 
     async def _replace_nested(self, unit: UnitOfWork, resource: Resource, change: Change, row: Incoming) -> None:
         for key, children in row.nested.items():
             child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
             assert child.entity.parent is not None
             present = await unit.list(child.key, child.table.c[child.entity.parent[1]] == change.key)
-            await self.change_internal(unit, child, "delete", [{"id": line["id"]} for line in present])
+            await self.change_internal(unit, child, "delete", [{name: line[name] for name in child.keys} for line in present])
             await self._nest_one(unit, resource, (change.key, key), children)
 
     # -- hooks and answers
@@ -267,17 +281,30 @@ class Operations:
                 await unit.within(rule, rule.run(unit, concerned))
 
     async def _answer(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> list[Written]:
-        keys = list(dict.fromkeys(change.key for change in changes))
-        records = await unit.run(self.shop.question("reread", resource), {**unit.base(resource), "keys": keys})
+        known = [tuple(change[name] for name in resource.keys) for change in changes]
+        keys = list(dict.fromkeys(known))
+        given = [key[0] for key in keys] if resource.by_uuid else keys
+        records = await unit.run(self.shop.question("reread", resource), {**unit.base(resource), "keys": _given(resource, given)})
         rows = dict(zip(keys, records, strict=True))
         return [
-            Written(rows[change.key][0], rows[change.key][1], change.output, tuple(change[name] for name in resource.keys), change.found is not None)
-            for change in changes
+            Written(rows[key][0], rows[key][1], change.output, key, change.found is not None) for key, change in zip(known, changes, strict=True)
         ]
 
 
 def _points(action: Action) -> tuple[Point, Point]:
     return Point(f"before_{action}"), Point(f"after_{action}")
+
+
+def _key(resource: Resource, row: Mapping[str, Any]) -> Key:
+    return row["id"] if resource.by_uuid else tuple(row[name] for name in resource.keys)
+
+
+def _given(resource: Resource, keys: Sequence[Key]) -> Any:
+    """Keys as the parameter `keys` takes them: uuids, else a record set."""
+    if resource.by_uuid:
+        return keys
+    tuples = [key if isinstance(key, tuple) else (key,) for key in keys]
+    return ENCODER.encode([{**dict(zip(resource.keys, key, strict=True)), "given_ord": i} for i, key in enumerate(tuples)]).decode()
 
 
 def _split(resource: Resource, row: Mapping[str, Any]) -> Incoming:

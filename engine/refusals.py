@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.catalog import Resource
+import msgspec
+
+from engine.catalog import Field, Resource
 from engine.errors import ApiError, Fault, generic
 from engine.hooks import Change
 from engine.moment import UnitOfWork, Workshop
@@ -85,9 +87,9 @@ class Refusals:
         if change.old is None:
             raise generic("not_found")
         state: dict[str, Any] = {"referred": False, "header": None, "status": None, **change.old}
-        key = [str(change.old["id"])]
+        key = [str(change.old[name]) for name in resource.keys]
         if {"unreferenced", "header"} & set(guards):
-            values = {"key0": key[0], "tenant": unit.tenant}
+            values = {**{f"key{i}": part for i, part in enumerate(key)}, "tenant": unit.tenant}
             found = await unit.run(self.shop.question("state", resource, self.shop.writes.restricting(resource)), values)
             state |= {"referred": found[0]["referred"], "header": found[0]["header"]}
         error = await self.judge(unit, resource, (action, row, key), state)
@@ -149,6 +151,15 @@ def key_of(resource: Resource, parts: Sequence[str]) -> tuple[str, ...]:
     if len(parts) != len(resource.keys):
         raise generic("not_found")
     for name, part in zip(resource.keys, parts, strict=True):
-        if resource.fields[name].scalar.name == "uuid" and not CANONICAL_UUID(part):
+        uuid = resource.fields[name].scalar.name == "uuid"
+        if not (CANONICAL_UUID(part) if uuid else _fits(resource.fields[name], part)):
             raise generic("not_found")
     return tuple(parts)
+
+
+def _fits(field: Field, text: str) -> bool:
+    try:
+        value = msgspec.convert(text, field.annotation, strict=False)
+        return bool(text) and (field.finish is None or field.finish(value) is not None)
+    except (msgspec.ValidationError, ValueError):
+        return False

@@ -15,7 +15,7 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity
-paging registration
+paging registration behaviours
 catalog shapes declared
 auth checks encode load observe openapi parse query routes sql store
 moment

@@ -110,6 +110,18 @@ def key_predicate(resource: Resource, source: FromClause) -> Column:
     )
 
 
+def given_keys(resource: Resource) -> Any:
+    """The record set of the parameter `keys`, with the place of each key in `given_ord`."""
+    columns = [sa.column(name, TYPES[resource.fields[name].scalar.record_type]) for name in resource.keys]
+    records = sa.func.json_to_recordset(bind("keys", pg.JSON()))
+    return records.table_valued(*columns, sa.column("given_ord", sa.Integer()), name="k").render_derived(with_types=True)
+
+
+def same_key(resource: Resource, one: Any, other: Any) -> Column:
+    """Whether two sources show the same row."""
+    return sa.and_(*(one.c[name] == other.c[name] for name in resource.keys))
+
+
 def entity_id(resource: Resource, source: FromClause) -> Column:
     """The uuid under which the change log knows a row: its uuid key, else a digest of the key's text."""
     if len(resource.keys) == 1 and resource.fields[resource.keys[0]].scalar.name == "uuid":

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql as pg
 from engine.catalog import Catalog, Reference, Resource
 from engine.shapes import GetShape, ListShape, Order, Statement
 from engine.sql.parts import (
+    TYPES,
     UUID,
     bind,
     compile_statement,
@@ -18,8 +19,10 @@ from engine.sql.parts import (
     document,
     entity_id,
     fields_to_show,
+    given_keys,
     key_predicate,
     presence,
+    same_key,
     search,
     shown,
     wall,
@@ -45,9 +48,12 @@ class Reads:
     def reread(self, resource: Resource) -> Statement:
         """(version, document) of the rows of `keys`, in that order: what a write with hooks answers."""
         row = resource.table.alias("t")
+        statement = sa.select(row.c.version, document(self.catalog, resource, row)).where(*wall(resource, row, self.walled))
+        if not resource.by_uuid:
+            given = given_keys(resource)
+            return compile_statement(statement.join(given, same_key(resource, given, row)).order_by(given.c.given_ord))
         keys = bind("keys", pg.ARRAY(UUID))
-        statement = sa.select(row.c.version, document(self.catalog, resource, row)).where(row.c.id == sa.any_(keys), *wall(resource, row, self.walled))
-        return compile_statement(statement.order_by(sa.func.array_position(keys, row.c.id)))
+        return compile_statement(statement.where(row.c.id == sa.any_(keys)).order_by(sa.func.array_position(keys, row.c.id)))
 
     def listing(self, resource: Resource, shape: ListShape) -> Statement:
         """(items as JSON text without brackets, total or null) of one page."""
@@ -89,16 +95,20 @@ class Reads:
 
     def plain_rows(self, resource: Resource) -> Statement:
         """All columns of the rows of `keys`, for hooks."""
-        return compile_statement(self._rows(resource))
+        return compile_statement(self._rows(resource, resource.table.alias("t")))
 
     def locked_rows(self, resource: Resource) -> Statement:
         """The same, and other writers wait until the end of the transaction."""
-        return compile_statement(self._rows(resource).with_for_update())
-
-    def _rows(self, resource: Resource) -> Any:
         row = resource.table.alias("t")
-        statement = sa.select(*(row.c[field.name] for field in resource.columns))
-        return statement.where(row.c.id == sa.any_(bind("keys", pg.ARRAY(UUID))), *wall(resource, row, self.walled)).order_by(row.c.id)
+        return compile_statement(self._rows(resource, row).with_for_update(of=row))
+
+    def _rows(self, resource: Resource, row: Any) -> Any:
+        statement = sa.select(*(row.c[field.name] for field in resource.columns)).where(*wall(resource, row, self.walled))
+        if not resource.by_uuid:
+            given = given_keys(resource)
+            statement = statement.add_columns(given.c.given_ord).join(given, same_key(resource, given, row))
+            return statement.order_by(*(row.c[name] for name in resource.keys))
+        return statement.where(row.c.id == sa.any_(bind("keys", pg.ARRAY(UUID)))).order_by(row.c.id)
 
     def moved(self, resource: Resource, log: Resource) -> Statement:
         """(version, actor_id, names) of the changes after version `since`, oldest first."""
@@ -151,7 +161,8 @@ class Reads:
         for reference in references:
             child = self.catalog.resources[reference.child].table.alias()
             same = [child.c.tenant_id == row.c.tenant_id] if resource.scope.tenant_bound else []
-            query: Any = sa.select(sa.literal_column("1")).where(child.c[reference.column] == row.c.id, child.c.is_active, *same)
+            link = child.c[reference.column] == row.c[reference.target]
+            query: Any = sa.select(sa.literal_column("1")).where(link, child.c.is_active, *same)
             found.append(sa.exists(query.correlate(row)))
         return sa.or_(*found) if found else sa.false()
 
@@ -172,8 +183,10 @@ class Reads:
         for name in names:
             target = self.catalog_table(resource, name)
             parent = target.table.alias()
-            given = sa.func.unnest(bind(f"r_{name}", pg.ARRAY(UUID))).column_valued(f"g_{name}")
-            alive: Any = sa.select(sa.literal_column("1")).where(parent.c.id == given, parent.c.is_active, *wall(target, parent, self.walled))
+            field = resource.fields[name]
+            given = sa.func.unnest(bind(f"r_{name}", pg.ARRAY(TYPES[field.scalar.record_type]))).column_valued(f"g_{name}")
+            there = [parent.c[field.target] == given, parent.c.is_active, *wall(target, parent, self.walled)]
+            alive: Any = sa.select(sa.literal_column("1")).where(*there)
             columns.append(sa.select(sa.func.array_agg(given)).where(sa.not_(sa.exists(alive))).scalar_subquery().label(name))
         return compile_statement(sa.select(*columns))
 

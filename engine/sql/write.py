@@ -5,6 +5,7 @@ Rows travel as one JSON record set, so that one row and ten thousand use the sam
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,10 +14,11 @@ from sqlalchemy.sql import FromClause
 
 from engine.catalog import Catalog, Field, Resource
 from engine.shapes import ChangeShape, InsertShape, Statement
-from engine.sql.parts import TYPES, UUID, Column, bind, compile_statement, constant, document, entity_id, wall
+from engine.sql.parts import DIALECT, TYPES, UUID, Column, bind, compile_statement, constant, document, entity_id, same_key, wall
 from engine.sql.read import Reads
 
 SECRET = "***"
+TABLE_NAME = DIALECT.identifier_preparer.format_table
 # columns that a creation's record says with its own columns
 SAID_BY_THE_RECORD = frozenset({"created_at", "created_by", "updated_at", "updated_by", "is_active"})
 
@@ -29,13 +31,13 @@ class Writes:
 
     def insert(self, resource: Resource, shape: InsertShape) -> Statement:
         """Insert the rows of `rows` whose references name active rows; returns (version, document), or all columns."""
-        given = self._input(resource, (*resource.keys, *shape.columns), "ord", "log_id")
+        given = self._input(resource, (*resource.keys, *shape.columns), "ord", "log_id", numbered=True)
         values: dict[str, Any] = {name: _kept(resource.fields[name], given.c[name]) for name in (*resource.keys, *shape.columns)}
         values |= self._engine_values(resource, {"created_at", "created_by", "updated_at", "updated_by", "tenant_id", "status"} - set(values))
         source = sa.select(*values.values()).select_from(given).where(*self._alive(resource, given, shape.checked))
         insert = sa.insert(resource.table).from_select(list(values), source, include_defaults=False)
         new = insert.returning(*resource.table.c).cte("new")
-        joined = new.join(given, _same(resource, new, given))
+        joined = new.join(given, same_key(resource, new, given))
         log = self._log(resource, "create", None, (new, given, joined))
         return self._answer(resource, new, joined, (given, log, shape.internal))
 
@@ -63,22 +65,22 @@ class Writes:
         values |= {"version": old.c.version + sa.literal_column("1"), "updated_at": bind("now", sa.DateTime(timezone=True)), "updated_by": bind("actor", UUID)}
         if shape.action == "delete":
             values["is_active"] = sa.false()
-        where = [_same(resource, table, old), _same(resource, given, old), sa.or_(given.c.expected.is_(None), given.c.expected == old.c.version)]
+        where = [same_key(resource, table, old), same_key(resource, given, old), sa.or_(given.c.expected.is_(None), given.c.expected == old.c.version)]
         where += [*wall(resource, table, self.walled), *self._alive(resource, given, shape.checked)]
         new = sa.update(table).values(values).where(*where).returning(*table.c).cte("new")
-        joined = new.join(given, _same(resource, new, given)).join(old, _same(resource, old, new))
+        joined = new.join(given, same_key(resource, new, given)).join(old, same_key(resource, old, new))
         changed = (*shape.columns, *(("is_active",) if shape.action == "delete" else ()))
         log = self._log(resource, shape.action, changed, (new, given, joined), old)
         return self._answer(resource, new, joined, (given, log, shape.internal))
 
     def _chosen(self, resource: Resource, row: Any, given: Any) -> list[Column]:
         walls = wall(resource, row, self.walled)
-        if resource.keys == ("id",) and resource.fields["id"].scalar.name == "uuid":
+        if resource.by_uuid:
             return [row.c.id == sa.any_(bind("keys", pg.ARRAY(UUID))), *walls]
-        return [sa.exists(sa.select(sa.literal_column("1")).select_from(given).where(_same(resource, given, row))), *walls]
+        return [sa.exists(sa.select(sa.literal_column("1")).select_from(given).where(same_key(resource, given, row))), *walls]
 
     def _guards(self, resource: Resource, row: Any, shape: ChangeShape) -> list[Column]:
-        available = {
+        available: dict[str, Callable[[], Column]] = {
             "active": lambda: row.c.is_active,
             "inactive": lambda: sa.not_(row.c.is_active),
             "from": lambda: row.c.status == sa.any_(bind("sources", pg.ARRAY(sa.Text))),
@@ -103,19 +105,22 @@ class Writes:
         for name in names:
             target = self.reads.catalog_table(resource, name)
             parent = target.table.alias()
-            alive: Any = sa.select(sa.literal_column("1")).where(parent.c.id == given.c[name], parent.c.is_active, *wall(target, parent, self.walled))
+            link = parent.c[resource.fields[name].target] == given.c[name]
+            alive: Any = sa.select(sa.literal_column("1")).where(link, parent.c.is_active, *wall(target, parent, self.walled))
             if resource.entity.parent and resource.entity.parent[1] == name and target.stateful and target.entity.kind == "document":
                 alive = alive.where(parent.c.status == constant(target.machine.initial))
             found.append(sa.or_(given.c[name].is_(None), sa.exists(alive.correlate(given))))
         return found
 
-    def _input(self, resource: Resource, names: tuple[str, ...], *extra: str) -> Any:
+    def _input(self, resource: Resource, names: tuple[str, ...], *extra: str, numbered: bool = False) -> Any:
+        """The record set of the rows; `numbered`: a key that the database makes is drawn here, so that the audit record has it."""
         types: dict[str, Any] = {"ord": sa.Integer(), "log_id": UUID, "expected": sa.Integer()}
         types = {name: types[name] for name in extra}
         columns = [sa.column(name, TYPES[resource.fields[name].scalar.record_type]) for name in dict.fromkeys(names)]
         columns += [sa.column(name, type_) for name, type_ in types.items()]
         rows = sa.func.json_to_recordset(bind("rows", pg.JSON(none_as_null=True)))
-        return sa.select(rows.table_valued(*columns, name="i").render_derived(with_types=True)).cte("given")
+        given = rows.table_valued(*columns, name="i").render_derived(with_types=True)
+        return sa.select(*(_drawn(resource, name, c) if numbered else c for name, c in given.c.items())).cte("given")
 
     def _answer(self, resource: Resource, new: Any, joined: Any, parts: tuple[Any, Any, bool]) -> Statement:
         given, log, internal = parts
@@ -181,8 +186,8 @@ def _object(pairs: list[tuple[str, Any]]) -> Any:
     return sa.func.jsonb_build_object(*(part for name, value in pairs for part in (constant(name), value)), type_=pg.JSONB)
 
 
-def _merged(parts: list[Any]) -> Any:
-    merged = parts[0]
+def _merged(parts: list[Any]) -> Column:
+    merged: Column = parts[0]
     for part in parts[1:]:
         merged = merged.op("||")(part)
     return merged
@@ -190,9 +195,13 @@ def _merged(parts: list[Any]) -> Any:
 
 def _kept(field: Field, value: Any) -> Any:
     kept = field.scalar.keep(value, field.type) if field.scalar.keep else value
-    server = field.column.server_default if field.column is not None else None
-    return sa.func.coalesce(kept, server.arg) if server is not None and not field.nullable else kept  # type: ignore[attr-defined]
+    # what the database computes or numbers by itself has no expression to repeat here
+    server = getattr(field.column.server_default, "arg", None) if field.column is not None else None
+    return sa.func.coalesce(kept, server) if server is not None and not field.nullable else kept
 
 
-def _same(resource: Resource, one: Any, other: Any) -> Column:
-    return sa.and_(*(one.c[name] == other.c[name] for name in resource.keys))
+def _drawn(resource: Resource, name: str, column: Any) -> Any:
+    if name not in resource.keys or not resource.fields[name].generated:
+        return column
+    sequence = sa.func.pg_get_serial_sequence(constant(TABLE_NAME(resource.table)), constant(name))
+    return sa.func.coalesce(column, sa.func.nextval(sa.cast(sequence, pg.REGCLASS))).label(name)

@@ -1,4 +1,4 @@
-"""What a check of the contract works with: the entity, its caller, rows, and answers that name the fault when they differ."""
+"""What a check of the contract works with: the entity, its caller, rows, and readers of answers that name the fault."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Bench:
 
     def read(self, row: Body) -> Body:
         """The row as get shows it."""
-        return data(self.client.get(self.path(row)))
+        found: Body = data(self.client.get(self.path(row)))
+        return found
 
     def items(self, **query: Any) -> list[Body]:
         """Rows of a list."""
@@ -71,8 +72,10 @@ class Bench:
         return found
 
     def documented(self, answer: httpx.Response) -> bool:
-        """Whether the answer is a refusal that a rule of the registry announces (`raises=`)."""
-        codes = {pair for r in self.live.catalog.resources.values() for rules in r.hooks.values() for rule in rules for pair in rule.raises}
+        """Whether the answer is a refusal that a rule of the entity's domain announces (`raises=`)."""
+        own = (self.resource.scope.name, self.resource.entity.domain)
+        near = (r for r in self.live.catalog.resources.values() if (r.scope.name, r.entity.domain) == own)
+        codes = {pair for r in near for rules in r.hooks.values() for rule in rules for pair in rule.raises}
         return (answer.status_code, code(answer)) in codes
 
 
@@ -98,7 +101,9 @@ def data(answer: httpx.Response, status: int = 200) -> Any:
 
 def code(answer: httpx.Response) -> str:
     """The error code of an answer, or nothing."""
-    error = answer.json().get("error") if answer.headers.get("content-type", "").startswith("application/json") else None
+    error = (
+        answer.json().get("error") if answer.headers.get("content-type", "").startswith("application/json") else None
+    )
     return str(error["code"]) if error else ""
 
 
@@ -106,10 +111,16 @@ def refused(answer: httpx.Response, status: int, expected: str, field: str | Non
     """The answer is the error `expected`, and names the field with its own code when one is given."""
     details = answer.json()["error"]["details"] if answer.status_code >= 400 else []
     if field is None:
-        check((answer.status_code, code(answer)) == (status, expected), f"{described(answer)}, expected {status} {expected}")
+        check(
+            (answer.status_code, code(answer)) == (status, expected),
+            f"{described(answer)}, expected {status} {expected}",
+        )
         return
     found = [(fault["field"], fault["code"]) for fault in details]
-    check(answer.status_code == status and (field, expected) in found, f"{described(answer)}, expected {status} with {expected} at {field}")
+    check(
+        answer.status_code == status and (field, expected) in found,
+        f"{described(answer)}, expected {status} with {expected} at {field}",
+    )
 
 
 def described(answer: httpx.Response) -> str:
@@ -136,7 +147,9 @@ class Check:
 CHECKS: dict[str, Check] = {}
 
 
-def contract(*needs: Op, when: Callable[[Resource], bool] = lambda _resource: True) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
+def contract(
+    *needs: Op, when: Callable[[Resource], bool] = lambda _resource: True
+) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
     """Enter a function into the contract of all entities that offer the operations."""
 
     def enter(run: Callable[[Bench], None]) -> Callable[[Bench], None]:

@@ -1,8 +1,8 @@
 """The contract that every entity must pass, as cases for pytest.
 
-    @pytest.mark.parametrize(("path", "name"), contract_cases(catalog))
-    def test_contract(live, path, name):
-        run_check(live, live.resource(path), name, RECIPES)
+@pytest.mark.parametrize(("path", "name"), contract_cases(catalog))
+def test_contract(live, path, name):
+    run_check(live, live.resource(path), name, RECIPES)
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.catalog import Catalog, Resource
-from engine.testing import guarding, lifecycle
+from engine.testing import guarding, lifecycle, trail, transitions
 from engine.testing.bench import CHECKS, Bench, ContractFault, NotApplicable
 from engine.testing.harness import Live
 from engine.testing.rows import Recipe, Recipes, RowMaker
 
 __all__ = ["CHECKS", "ContractFault", "NotApplicable", "Recipe", "RowMaker", "broken", "contract_cases", "run_check"]
 
-# the two halves enter their checks when they are imported
-PARTS = (lifecycle, guarding)
+# each part enters its checks when it is imported
+PARTS = (lifecycle, transitions, trail, guarding)
 
 
 def contract_cases(catalog: Catalog, scopes: tuple[str, ...] = ()) -> list[tuple[str, str]]:

@@ -25,16 +25,15 @@ Body = dict[str, Any]
 class Recipe:
     """What a body of an entity needs beside its metadata.
 
-    `values`: column -> value, or function of the RowMaker that gives it; or one function that gives them all, for columns that
-    belong together. They are part of every body. `fix`: brings a body in line with rules, in place. `decided`: fields that rules may set otherwise than given. `skip`: check -> why it is left out.
-    `plant`: why the API cannot make rows though it offers create; they are put into the database then.
+    `values`: column -> value, or function of the RowMaker that gives it; or one function that gives them all, for columns
+    that belong together. They are part of every body. `fix`: brings a body in line with rules, in place. `decided`: fields
+    that rules may set otherwise than given. `skip`: check -> why it is left out.
     """
 
     values: Mapping[str, Any] | Callable[[RowMaker], Mapping[str, Any]] = field(default_factory=dict)
     fix: Callable[[Body], None] | None = None
     decided: frozenset[str] = frozenset()
     skip: Mapping[str, str] = field(default_factory=dict)
-    plant: str = ""
 
 
 Recipes = Mapping[str, Recipe]
@@ -69,7 +68,9 @@ class RowMaker:
     def body(self, resource: Resource, **given: Any) -> Body:
         """The smallest valid body: required fields, what rules over several columns ask for, the recipe, `given`."""
         pattern = {name: value for name, value in patterns(resource)[0].items() if value is not None}
-        wanted = dict.fromkeys(name for name, f in resource.fields.items() if f.creatable and (f.required or name in pattern))
+        wanted = dict.fromkeys(
+            name for name, f in resource.fields.items() if f.creatable and (f.required or name in pattern)
+        )
         body: Body = {**self.fixed(resource), **given}
         for name in wanted:
             if name not in body:
@@ -89,22 +90,22 @@ class RowMaker:
     def target(self, resource: Resource, column: str) -> Resource | None:
         """The entity that a reference column names, if it is registered."""
         wanted = resource.fields[column].references
-        found = (r for r in self.live.catalog.resources.values() if r.scope is resource.scope and r.table.fullname == wanted)
+        found = (
+            r for r in self.live.catalog.resources.values() if r.scope is resource.scope and r.table.fullname == wanted
+        )
         return next(found, None)
 
     def parent(self, resource: Resource, column: str) -> str:
         """The id of a row that the column may name: a new one when the column is part of a unique key."""
         target = self.target(resource, column)
-        assert target is not None, f"{resource.path}.{column} refers to a table that is not registered; a recipe must give it"
+        assert target is not None, (
+            f"{resource.path}.{column} refers to a table that is not registered; a recipe must give it"
+        )
         if column in unique_columns(resource) or resource.header is target:
             return str(self.make(target)["id"])
         if target.path not in self.parents:
             self.parents[target.path] = str(self.make(target)["id"])
         return self.parents[target.path]
-
-    def creates(self, resource: Resource) -> bool:
-        """Whether rows are made through the API."""
-        return Op.CREATE in resource.ops and not self.recipe(resource).plant
 
     def references(self, resource: Resource) -> Mapping[str, Any]:
         """A row for each reference column that a body may fill, and the recipe's values."""
@@ -114,7 +115,7 @@ class RowMaker:
 
     def make(self, resource: Resource, client: httpx.Client | None = None, **given: Any) -> Body:
         """A new row. Through the API where it offers create, else put into the database as the engine would."""
-        if not self.creates(resource):
+        if Op.CREATE not in resource.ops:
             return self.plant(resource, given)
         caller = client or self.live.client(resource.scope.name)
         answer = caller.post(f"/{resource.path}", json=self.body(resource, **given))
@@ -123,7 +124,7 @@ class RowMaker:
         return kept(resource, made)
 
     def plant(self, resource: Resource, given: Body) -> Body:
-        """Put a row into the database beside the API, for entities that only the engine writes; the row as it is read."""
+        """Put a row of an entity that only the engine writes into the database; the row as it is read."""
         row: Body = {**self.fixed(resource), **given}
         for f in resource.columns:
             needed = not f.nullable and f.column is not None and f.column.server_default is None
@@ -162,7 +163,9 @@ def kept(resource: Resource, made: Body) -> Body:
 
 def unique_columns(resource: Resource) -> frozenset[str]:
     """Columns that are part of a unique key."""
-    return frozenset(name for code, names in resource.constraints.values() if code == "duplicate" for name in names) - set(resource.keys)
+    return frozenset(
+        name for code, names in resource.constraints.values() if code == "duplicate" for name in names
+    ) - set(resource.keys)
 
 
 def key_of(resource: Resource, row: Mapping[str, Any]) -> str:

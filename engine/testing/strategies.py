@@ -30,7 +30,11 @@ def text(length: int | None = None) -> SearchStrategy[str]:
     return st.text(CHARACTERS, max_size=min(length or 200, 200))
 
 
-JSON = st.recursive(st.none() | st.booleans() | WHOLE | text(20), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text(8), inner, max_size=3), max_leaves=6)
+JSON = st.recursive(
+    st.none() | st.booleans() | WHOLE | text(20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text(8), inner, max_size=3),
+    max_leaves=6,
+)
 
 
 def shape_values(info: Any) -> SearchStrategy[Any]:
@@ -38,7 +42,9 @@ def shape_values(info: Any) -> SearchStrategy[Any]:
     name = type(info).__name__
     if name in ("StructType", "TypedDictType", "DataclassType"):
         needed = {f.encode_name: shape_values(f.type) for f in info.fields if f.required}
-        return st.fixed_dictionaries(needed, optional={f.encode_name: shape_values(f.type) for f in info.fields if not f.required})
+        return st.fixed_dictionaries(
+            needed, optional={f.encode_name: shape_values(f.type) for f in info.fields if not f.required}
+        )
     if name in ("ListType", "SetType", "VarTupleType"):
         return st.lists(shape_values(info.item_type), max_size=3)
     if name == "DictType":
@@ -48,8 +54,15 @@ def shape_values(info: Any) -> SearchStrategy[Any]:
     if name == "LiteralType":
         return st.sampled_from(info.values)
     if name == "StrType":
-        return st.from_regex(info.pattern, fullmatch=True, alphabet=CHARACTERS) if info.pattern else text(info.max_length)
-    plain: dict[str, SearchStrategy[Any]] = {"BoolType": st.booleans(), "NoneType": st.none(), "IntType": WHOLE, "FloatType": WHOLE}
+        return (
+            st.from_regex(info.pattern, fullmatch=True, alphabet=CHARACTERS) if info.pattern else text(info.max_length)
+        )
+    plain: dict[str, SearchStrategy[Any]] = {
+        "BoolType": st.booleans(),
+        "NoneType": st.none(),
+        "IntType": WHOLE,
+        "FloatType": WHOLE,
+    }
     return plain.get(name, JSON)
 
 
@@ -72,7 +85,11 @@ def _decimals(field: Field) -> SearchStrategy[str]:
     scale = field.type.scale or 0
     low, high = limits(field)
     step = Decimal(1).scaleb(-scale)
-    lowest = Decimal(low - 1) + step if field.bounds.above is not None or getattr(field.type, "above", None) is not None else Decimal(low)
+    lowest = (
+        Decimal(low - 1) + step
+        if field.bounds.above is not None or getattr(field.type, "above", None) is not None
+        else Decimal(low)
+    )
     return st.integers(int(lowest / step), int(Decimal(high) / step)).map(lambda n: str(n * step))
 
 
@@ -82,7 +99,11 @@ def _bytes(_field: Field) -> SearchStrategy[str]:
 
 def _shaped(field: Field) -> SearchStrategy[Any]:
     shape = field.type.shape if isinstance(field.type, Shaped) else None
-    return JSON.filter(lambda value: value is not None) if shape is None else shape_values(msgspec.inspect.type_info(shape))
+    return (
+        JSON.filter(lambda value: value is not None)
+        if shape is None
+        else shape_values(msgspec.inspect.type_info(shape))
+    )
 
 
 VALUES: dict[str, Callable[[Field], SearchStrategy[Any]]] = {
@@ -94,7 +115,9 @@ VALUES: dict[str, Callable[[Field], SearchStrategy[Any]]] = {
     "numeric": _decimals,
     "text": _texts,
     "date": lambda _f: st.dates().map(lambda day: day.isoformat()),
-    "timestamptz": lambda _f: st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.just(UTC)).map(lambda at: at.isoformat()),
+    "timestamptz": lambda _f: st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.just(UTC)).map(
+        lambda at: at.isoformat()
+    ),
     "time": lambda _f: st.times().map(lambda at: at.isoformat()),
     "jsonb": _shaped,
     "bytes": _bytes,
@@ -115,8 +138,8 @@ def values_of(resource: Resource, field: Field) -> SearchStrategy[Any]:
 
 @st.composite
 def valid_body(draw: st.DrawFn, resource: Resource, references: References, recipe: Recipe | None = None) -> Body:
-    """A body that a create takes: types, lengths, formats, bounds, choices, rules over several columns. `references` gives the
-    rows that it may name and the recipe's values, new ones at each call; `recipe.fix` has the last word."""
+    """A body that a create takes: types, lengths, formats, bounds, choices, rules over several columns. `references`
+    gives the rows that it may name and the recipe's values, new ones at each call; `recipe.fix` has the last word."""
     known = references()
     pattern = draw(st.sampled_from(patterns(resource)))
     body: Body = {}
@@ -154,13 +177,21 @@ class Faulty(NamedTuple):
     field: str
 
 
-WRONG: dict[str, Any] = {"text": 17, "boolean": "yes", "integer": "many", "bigint": "many", "numeric": "much", "float": "much", "uuid": "x"}
+WRONG: dict[str, Any] = {
+    "text": 17,
+    "boolean": "yes",
+    "integer": "many",
+    "bigint": "many",
+    "numeric": "much",
+    "float": "much",
+    "uuid": "x",
+}
 WRONG |= {"date": "2026-02-30", "timestamptz": "yesterday", "time": "25:00", "bytes": "*", "array": 1}
 NO_VALUE = object()
 
 
 def faults_of(resource: Resource, purpose: Purpose = "create") -> list[Faulty]:
-    """Every way of going wrong that the metadata tells. `body` holds the one field that is wrong; a missing one is NO_VALUE."""
+    """Every way of going wrong that the metadata tells. `body` holds the one wrong field; a missing one is NO_VALUE."""
     found: list[Faulty] = [Faulty("unknown field", {"no_such_field": 1}, "field_not_allowed", "no_such_field")]
     for name, field in resource.fields.items():
         if field.creatable if purpose == "create" else field.updatable:
@@ -173,7 +204,14 @@ def faults_of(resource: Resource, purpose: Purpose = "create") -> list[Faulty]:
             found.append(Faulty("wrong type", {name: "1"}, "invalid_format", name))
         else:
             once = field.once and not field.hidden
-            found.append(Faulty("write once" if once else "read-only", {name: None}, "write_once" if once else "field_not_allowed", name))
+            found.append(
+                Faulty(
+                    "write once" if once else "read-only",
+                    {name: None},
+                    "write_once" if once else "field_not_allowed",
+                    name,
+                )
+            )
     return found
 
 
@@ -193,12 +231,20 @@ def _faults_of_field(field: Field) -> list[Faulty]:
     if scalar in ("integer", "bigint", "numeric"):
         low, high = limits(field)
         for value in (high + 1, low - 2):
-            found.append(Faulty("out of range", {name: value if scalar == "integer" else str(value)}, "out_of_range", name))
+            found.append(
+                Faulty("out of range", {name: value if scalar == "integer" else str(value)}, "out_of_range", name)
+            )
     return found
 
 
 @st.composite
-def nearly_valid_body(draw: st.DrawFn, resource: Resource, references: References, recipe: Recipe | None = None, purpose: Purpose = "create") -> Faulty:
+def nearly_valid_body(
+    draw: st.DrawFn,
+    resource: Resource,
+    references: References,
+    recipe: Recipe | None = None,
+    purpose: Purpose = "create",
+) -> Faulty:
     """A body with exactly one fault of a known kind."""
     fault = draw(st.sampled_from(faults_of(resource, purpose)))
     body: Body = draw(valid_body(resource, references, recipe)) if purpose == "create" else {}
@@ -212,23 +258,87 @@ def nearly_valid_body(draw: st.DrawFn, resource: Resource, references: Reference
 
 # what takes the place of the first value of a body, as JSON text
 HOSTILE_VALUES = (
-    *(r'"a\u0000b"', r'"\ud800"', r'"\udc00\ud800"', "NaN", "Infinity", "-Infinity", "1e4000", "-1e999999999", "9" * 5000, "[" * 5000),
-    *("[" * 40 + "]" * 40, '{"a":' * 40 + "1" + "}" * 40, '{"a":1,"a":2}', "01", "+1", "0x10", "'a'", "tru", "\\", '"\n"', '"', "{", "undefined"),
+    *(
+        r'"a\u0000b"',
+        r'"\ud800"',
+        r'"\udc00\ud800"',
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e4000",
+        "-1e999999999",
+        "9" * 5000,
+        "[" * 5000,
+    ),
+    *(
+        "[" * 40 + "]" * 40,
+        '{"a":' * 40 + "1" + "}" * 40,
+        '{"a":1,"a":2}',
+        "01",
+        "+1",
+        "0x10",
+        "'a'",
+        "tru",
+        "\\",
+        '"\n"',
+        '"',
+        "{",
+        "undefined",
+    ),
 )
 HOSTILE_BODIES = (
-    *(b"", b" ", b"null", b"true", b"17", b'"text"', b"[1]", b"[null]", b'["x"]', b"[[]]", b"[{}, 1]", b"{", b"}", b"{]", b"[", b",", b"\x00"),
-    *(b"\xff\xfe{}", b"\xef\xbb\xbf{}", b"{\x80:1}", b'{"\xc3":1}', b"{} {}", b"{}x", b'{"":1}', b'{"a\\u0000":1}', b'{"\\ud800":1}', b"/**/{}"),
-    *(b'{"no_such_field":1,"no_such_field":1}', b"{'a':1}", b'{"a":1,}', b"[" * 100_000, b'{"a":' * 20_000, "{}".encode("utf-16"), "{}".encode("utf-32")),
+    *(
+        b"",
+        b" ",
+        b"null",
+        b"true",
+        b"17",
+        b'"text"',
+        b"[1]",
+        b"[null]",
+        b'["x"]',
+        b"[[]]",
+        b"[{}, 1]",
+        b"{",
+        b"}",
+        b"{]",
+        b"[",
+        b",",
+        b"\x00",
+    ),
+    *(
+        b"\xff\xfe{}",
+        b"\xef\xbb\xbf{}",
+        b"{\x80:1}",
+        b'{"\xc3":1}',
+        b"{} {}",
+        b"{}x",
+        b'{"":1}',
+        b'{"a\\u0000":1}',
+        b'{"\\ud800":1}',
+        b"/**/{}",
+    ),
+    *(
+        b'{"no_such_field":1,"no_such_field":1}',
+        b"{'a':1}",
+        b'{"a":1,}',
+        b"[" * 100_000,
+        b'{"a":' * 20_000,
+        "{}".encode("utf-16"),
+        "{}".encode("utf-32"),
+    ),
 )
 
 
 @st.composite
 def hostile_body(draw: st.DrawFn, resource: Resource, valid: Body, purpose: Purpose = "create") -> bytes:
-    """Raw bytes that no write may take: always a documented 4xx in the envelope, never a 5xx. `valid`: what stands around a
-    hostile value."""
+    """Raw bytes that no write may take: always a documented 4xx in the envelope, never a 5xx. `valid`: what stands
+    around a hostile value."""
     if draw(st.booleans()):
         return draw(st.sampled_from(HOSTILE_BODIES))
-    names = [name for name, f in resource.fields.items() if (f.creatable if purpose == "create" else f.updatable)] or ["no_such_field"]
+    names = [name for name, f in resource.fields.items() if (f.creatable if purpose == "create" else f.updatable)] or [
+        "no_such_field"
+    ]
     name = draw(st.sampled_from(names))
     member = f"{json.dumps(name)}:{draw(st.sampled_from(HOSTILE_VALUES))}"
     rest = [f"{json.dumps(key)}:{json.dumps(value)}" for key, value in valid.items() if key != name]

@@ -1,5 +1,5 @@
-"""Values that fit a field, by metadata alone: examples that never repeat, what a shown value means, and which CHECK rules
-a row keeps."""
+"""Values that fit a field, by metadata alone: examples that never repeat, what a shown value means, and which CHECK
+rules a row keeps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -61,7 +61,11 @@ def limits(field: Field) -> tuple[int, int]:
     else:
         bits = 15 if isinstance(kind, sa.SmallInteger) else 63 if isinstance(kind, sa.BigInteger) else 31
         low, high = -(2**bits), 2**bits - 1
-    low = max(low, *(limit for limit in (bounds.minimum, None if bounds.above is None else bounds.above + 1) if limit is not None), low)
+    low = max(
+        low,
+        *(limit for limit in (bounds.minimum, None if bounds.above is None else bounds.above + 1) if limit is not None),
+        low,
+    )
     return low, high if bounds.maximum is None else min(high, bounds.maximum)
 
 
@@ -121,7 +125,7 @@ def meaning(field: Field, value: Any) -> Any:
     if name == "timestamptz":
         return datetime.fromisoformat(str(value).replace("Z", "+00:00"))
     if name in ("date", "time"):
-        return {"date": date, "time": time}[name].fromisoformat(str(value))
+        return date.fromisoformat(str(value)) if name == "date" else time.fromisoformat(str(value))
     if name == "uuid":
         return str(value).lower()
     normalise = FORMATS[field.type.format].normalise if isinstance(field.type, Formatted) else None
@@ -134,7 +138,12 @@ def same(field: Field, given: Any, shown: Any) -> bool:
 
 
 # SQL -> Python, enough for the rules that models usually state; what does not translate is left to recipes
-WORDS = ((r"\bis\s+not\s+null\b", "is not None"), (r"\bis\s+null\b", "is None"), ("<>", "!="), (r"(?<![<>!=])=(?!=)", "=="))
+WORDS = (
+    (r"\bis\s+not\s+null\b", "is not None"),
+    (r"\bis\s+null\b", "is None"),
+    ("<>", "!="),
+    (r"(?<![<>!=])=(?!=)", "=="),
+)
 Holds = Callable[[Mapping[str, Any]], bool]
 
 
@@ -145,7 +154,9 @@ def _translated(sql: str, names: set[str]) -> Holds | None:
         tree = ast.parse(sql, mode="eval")
     except SyntaxError:
         return None
-    if any(isinstance(node, ast.Call) or (isinstance(node, ast.Name) and node.id not in names) for node in ast.walk(tree)):
+    if any(
+        isinstance(node, ast.Call) or (isinstance(node, ast.Name) and node.id not in names) for node in ast.walk(tree)
+    ):
         return None
     code = compile(tree, "<check>", "eval")
 
@@ -158,11 +169,13 @@ def _translated(sql: str, names: set[str]) -> Holds | None:
     return holds
 
 
-@lru_cache(maxsize=None)
+@cache
 def rules_of(resource: Resource) -> tuple[tuple[frozenset[str], Holds], ...]:
     """The rules over several columns: which columns, and whether a row keeps the rule."""
     found = []
-    for rule in sorted(filter(lambda c: isinstance(c, sa.CheckConstraint), resource.table.constraints), key=lambda c: str(c.name)):
+    for rule in sorted(
+        filter(lambda c: isinstance(c, sa.CheckConstraint), resource.table.constraints), key=lambda c: str(c.name)
+    ):
         words = frozenset(rule.info.get("words", ())) & set(resource.table.c.keys())
         holds = _translated(str(rule.sqltext), set(words)) if len(words) > 1 else None  # type: ignore[attr-defined]
         if holds is not None:
@@ -173,7 +186,8 @@ def rules_of(resource: Resource) -> tuple[tuple[frozenset[str], Holds], ...]:
 def completed(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
     """Every column as it will stand, in meanings: given, else its default, else None."""
     return {
-        f.name: meaning(f, body[f.name]) if f.name in body else f.default() if f.default else None for f in resource.columns
+        f.name: meaning(f, body[f.name]) if f.name in body else f.default() if f.default else None
+        for f in resource.columns
     }
 
 
@@ -189,7 +203,7 @@ def _options(field: Field) -> list[Any]:
     return empty + (list(choices) if choices else [example(field, 1)])
 
 
-@lru_cache(maxsize=None)
+@cache
 def patterns(resource: Resource) -> tuple[dict[str, Any], ...]:
     """Ways to fill the columns that rules compare, fewest filled first: column -> a value, or None for none."""
     names = sorted({name for words, _ in rules_of(resource) for name in words if resource.fields[name].creatable})

@@ -227,7 +227,7 @@ async def weigh_opportunities(moment: Moment, changes: list[Change]) -> None:
     """weighted_amount = round(amount x probability / 100); the contact belongs to the customer."""
     contacts = Contact.__table__.c
     keys = {change["contact_id"] for change in changes if change["contact_id"] and change.changes("contact_id")}
-    rows = await moment.fetch(select(contacts.id, contacts.customer_id).where(contacts.id.in_(keys))) if keys else []
+    rows = await moment.list("crm.contacts", contacts.id.in_(keys), limit=len(keys)) if keys else []
     homes = {row["id"]: row["customer_id"] for row in rows}
     for change in changes:
         customer = change["customer_id"]

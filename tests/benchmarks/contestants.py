@@ -78,6 +78,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """The variables of a process that imports this project, and generated packages in `folder`; no settings of the engine."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CXG_")}
+    return {**kept, "PYTHONPATH": os.pathsep.join((str(ROOT), str(folder)))}
+
+
 @contextmanager
 def process(factory: str, folder: Path, variables: dict[str, str]) -> Iterator[tuple[psutil.Process, int]]:
     """uvicorn serving `factory`, given at once; the port may not answer yet. Ended after the block."""
@@ -85,10 +91,8 @@ def process(factory: str, folder: Path, variables: dict[str, str]) -> Iterator[t
     flags = ["--no-access-log", "--no-server-header", "--no-proxy-headers", "--log-level", "warning"]
     command = [sys.executable, "-m", "uvicorn", factory, "--factory", "--port", str(port)]
     command += ["--loop", "uvloop", "--http", "httptools", *flags]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CXG_")}
-    environment = {**kept, "PYTHONPATH": os.pathsep.join((str(ROOT), str(folder))), **variables}
     with open(folder / f"{factory.partition(':')[0]}.log", "ab") as log:
-        started = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        started = subprocess.Popen(command, cwd=folder, env={**environment(folder), **variables}, stdout=log, stderr=log)
     try:
         yield psutil.Process(started.pid), port
     finally:

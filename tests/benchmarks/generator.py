@@ -9,6 +9,9 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+PATIENCE = 10  # seconds to wait for the last answers
 
 
 def read_plan(path: Path) -> list[bytes]:
@@ -57,8 +60,7 @@ class Connection(asyncio.Protocol):
         self.buffer = b""
         self.sent = 0.0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: Any) -> None:
         self.transport = transport
         self.send()
 
@@ -95,10 +97,11 @@ class Connection(asyncio.Protocol):
 
 
 async def fire(port: int, load: Load, connections: int) -> None:
-    """Open the connections and wait until all have closed."""
+    """Open the connections and wait until all have closed. TimeoutError when one is not answered in `PATIENCE` seconds."""
     loop = asyncio.get_running_loop()
-    opened = [await loop.create_connection(lambda: Connection(load), "127.0.0.1", port) for _ in range(connections)]
-    await asyncio.gather(*(connection.done for _, connection in opened))
+    async with asyncio.timeout(load.until - load.began + PATIENCE):
+        opened = [await loop.create_connection(lambda: Connection(load), "127.0.0.1", port) for _ in range(connections)]
+        await asyncio.gather(*(connection.done for _, connection in opened))
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ def send(server: Server, requests: Sequence[bytes], seconds: float, *, once: boo
         plan = Path(folder) / "plan"
         plan.write_bytes(b"".join(b"%d\n%b" % (len(request), request) for request in requests))
         command = _command(server.port, plan, seconds, "once" if once else "cycle")
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30)
     line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), None)
     if line is None:
         raise RuntimeError(f"{command[0]} says no result:\n{done.stdout}{done.stderr}")
@@ -69,7 +69,7 @@ def send(server: Server, requests: Sequence[bytes], seconds: float, *, once: boo
 def measure(server: Server, requests: Sequence[bytes], seconds: float, *, once: bool) -> Measure:
     """Warm up with the first twentieth of the requests, then measure with the others."""
     warm = min(len(requests) // 20 + 1, 500)
-    send(server, requests[:warm], 0.3, once=once)
+    send(server, requests[:warm], min(0.3, seconds), once=once)
     before = server.cpu()
     load = send(server, requests[warm:] if once else requests, seconds, once=once)
     used = server.cpu() - before

@@ -41,7 +41,6 @@ def own_key(maker: RowMaker) -> Body:
     return {"user_id": user, "tenant_id": None, "scopes": [], "allowed_ips": [], "expires_at": None}
 
 
-
 def open_tenant(maker: RowMaker) -> str:
     """A tenant in use."""
     return str(moved(maker, "manager/tnnt/tenants", "provisioning")["id"])

@@ -1,11 +1,9 @@
-"""Every registered entity passes every check of the contract, over HTTP; bodies drawn from metadata are taken or refused
-as the metadata says."""
+"""Every registered entity passes every check of the contract, over HTTP."""
 
 from __future__ import annotations
 
 import pytest
 
-from engine.errors import CODES
 from engine.main import load
 from engine.testing.contract import NotApplicable, contract_cases, run_check
 from engine.testing.harness import Live

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Integer, MetaData, Numeric, String, Table, Uuid
+from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Identity, Integer, MetaData, Numeric, String, Table, Uuid
 
 from engine.checks import check_declarations
 from engine.declared import CHECKS
@@ -193,6 +193,7 @@ EXAMPLES = [
         lambda: shop().plans(Column("kind", sa.Enum("a", "b", native_enum=False), default="c")),
         "default 'c' of 'kind' is none of a, b",
     ),
+    Example("E033", lambda: shop().plans(Column("no", Integer, Identity(always=True))), "'no' is GENERATED ALWAYS"),
 ]
 
 

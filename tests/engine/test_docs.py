@@ -38,7 +38,7 @@ OPTIONS = (
 LAUNCH = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
-SECONDS = 40.0
+SECONDS = 60.0
 
 
 class Page:
@@ -64,9 +64,9 @@ class Page:
         return found["result"].get("value")
 
     def wait(self, expression: str) -> Any:
-        """The value of an expression as soon as it is true."""
+        """The value of an expression as soon as it is true; while the page is loading it may throw."""
         deadline = time.monotonic() + SECONDS
-        while not (value := self.evaluate(expression)):
+        while not (value := self.evaluate(f"(() => {{ try {{ return {expression} }} catch {{ return false }} }})()")):
             assert time.monotonic() < deadline, f"{expression} never became true; the page said {self.complaints()}"
             time.sleep(0.1)
         return value

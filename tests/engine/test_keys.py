@@ -96,7 +96,9 @@ def test_a_second_row_of_the_key_is_a_duplicate(client: httpx.Client, row: str) 
     assert [fault["field"] for fault in answer.json()["error"]["details"]] == ["currency", "day"]
 
 
-@pytest.mark.parametrize("key", ["X", f"X,{DAY},1", "X,tomorrow", "X,", f"{'X' * 9},{DAY}", f"X%00,{DAY}", f"%FF,{DAY}"])
+@pytest.mark.parametrize(
+    "key", ["X", f"X,{DAY},1", "X,tomorrow", "X,", f"{'X' * 9},{DAY}", f"X%00,{DAY}", f"%FF,{DAY}"]
+)
 @pytest.mark.parametrize("entity", ["rates", "quotes"])
 def test_what_cannot_be_a_key_is_not_found(client: httpx.Client, entity: str, key: str) -> None:
     for method, body in (("GET", None), ("PATCH", {"rate": "2"}), ("DELETE", None)):

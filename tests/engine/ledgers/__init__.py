@@ -53,7 +53,7 @@ class Entry(LedgerModel, table="led.entries"):
 class Stamp(LedgerModel, table="led.stamps"):
     """Numbered by an identity column."""
 
-    id: Mapped[int] = column(Identity(always=True), primary_key=True)
+    id: Mapped[int] = column(Identity(), primary_key=True)
     memo: Mapped[Name]
 
 

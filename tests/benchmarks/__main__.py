@@ -1,0 +1,115 @@
+"""`python -m tests.benchmarks`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from tests.benchmarks import routing, startup
+from tests.benchmarks.cases import CASES, Case
+from tests.benchmarks.contestants import CONTESTANTS, running
+from tests.benchmarks.proof import Wrong, prove
+from tests.benchmarks.report import Report, show, this_machine, write
+from tests.benchmarks.results import Say, measure_all, score_all, steps
+from tests.benchmarks.stage import Stage, built
+
+ROWS, SHORT_ROWS = 20_000, 1_000
+SHORT_SECONDS, STARTS = 0.3, 3
+NAMES = (*(case.name for case in CASES), "routing", "startup")
+
+app = App(
+    name="python -m tests.benchmarks",
+    help="Measure what a request costs this engine, against the physical limit (bare ASGI, hand-written SQL) and a hand-written "
+    "FastAPI + SQLAlchemy module, over the same rows in the same run. Answers are proved right before anything is timed. Figures "
+    "never make it fail: they are held against the targets of the project and printed. Quiet machines give steady figures.",
+)
+err = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def bar(total: int) -> Iterator[Say]:
+    """A progress bar of `total` steps; what it yields is told the next step's name."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("", total=total, completed=-1)
+
+        def say(step: str) -> None:
+            progress.update(task, description=step, advance=1)
+
+        yield say
+        progress.advance(task)
+
+
+def compete(stage: Stage, cases: Sequence[Case], rounds: int, seconds: float, report: Report) -> None:
+    """Prove, measure, and put the scores into the report."""
+    with running(CONTESTANTS, stage) as servers:
+        with err.status("proving that all answers are right"):
+            report.proved = prove(stage, servers)
+        for line in report.proved:
+            err.print(f"[green]proved[/] {line}")
+        if not cases:
+            return
+        plan = list(steps(servers, cases, rounds))
+        with bar(len(plan)) as say:
+            report.costs = score_all(cases, measure_all(stage, plan, seconds, say))
+
+
+def measure_more(stage: Stage, names: Sequence[str], report: Report, *, short: bool) -> None:
+    """Routing and start-up, as far as they are asked for."""
+    if "routing" in names:
+        with err.status("routing"):
+            report.routing = routing.compare()
+    sizes = [size for size in startup.SIZES if not short or size < 1000] if "startup" in names else []
+    for size in sizes:
+        with err.status(f"start-up with {size:,} entities (their tables first)"):
+            report.startup = [*report.startup, startup.measure_size(stage, size, 1 if short else STARTS)]
+
+
+@app.default
+def main(
+    *,
+    seconds: Annotated[float, Parameter(help="Length of one measurement; wrk takes whole seconds.")] = 3.0,
+    rounds: Annotated[int, Parameter(help="How often everything is measured; the median counts.")] = 3,
+    case: Annotated[list[str] | None, Parameter(help=f"Only this ({', '.join(NAMES)}); several may be given.", consume_multiple=True)] = None,
+    json: Annotated[Path | None, Parameter(help="File for the figures, every round included.")] = None,
+    short: Annotated[bool, Parameter(negative="", help="One quick round over fewer rows: shows that it works, says little.")] = False,
+) -> None:
+    """Run the benchmark.
+
+    Examples
+    --------
+    python -m tests.benchmarks                                   everything, about 10 minutes
+    python -m tests.benchmarks --case get list --rounds 5        two cases, steadier
+    python -m tests.benchmarks --short --json figures.json       does it still work?
+    """
+    names = case or NAMES
+    if unknown := [name for name in names if name not in NAMES]:
+        err.print(f"[red]no case {', '.join(unknown)}[/]; there are {', '.join(NAMES)}")
+        sys.exit(2)
+    cases = [known for known in CASES if known.name in names]
+    rounds, seconds = (1, SHORT_SECONDS) if short else (rounds, seconds)
+    report = Report(this_machine(), SHORT_ROWS if short else ROWS, seconds, [], {})
+    with ExitStack() as stack:
+        with err.status("PostgreSQL, tables, rows"):
+            stage = stack.enter_context(built(report.rows))
+        try:
+            compete(stage, cases, rounds, seconds, report)
+        except Wrong as wrong:
+            err.print(f"[red]wrong answer[/] {wrong}")
+            sys.exit(1)
+        measure_more(stage, names, report, short=short)
+    # a file or a pipe has no width of its own
+    show(Console(width=None if sys.stdout.isatty() else 170), report, cases)
+    if json is not None:
+        write(json, report)
+
+
+if __name__ == "__main__":
+    app()

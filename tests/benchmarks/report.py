@@ -1,0 +1,90 @@
+"""What a run of the benchmark found: JSON, and tables for people."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.cases import Case
+from tests.benchmarks.load import CONNECTIONS, tool
+from tests.benchmarks.results import Score, Verdict, cost_table, mark, speed_table
+from tests.benchmarks.routing import FEW, MANY, Routing
+from tests.benchmarks.startup import Startup
+
+
+class Machine(msgspec.Struct):
+    """Where and how it was measured."""
+
+    cores: int
+    system: str
+    python: str
+    load_generator: str
+    connections: int
+    load_average: float
+    at: datetime
+
+
+class Report(msgspec.Struct):
+    """A whole run. `costs`: case -> contestant -> score."""
+
+    machine: Machine
+    rows: int
+    seconds: float
+    proved: list[str]
+    costs: dict[str, dict[str, Score]]
+    routing: Routing | None = None
+    startup: list[Startup] = []  # noqa: RUF012  msgspec copies it for each report
+
+
+def this_machine() -> Machine:
+    """The machine as it is now; the load average says how quiet it was."""
+    generator = Path(tool()).name
+    average = psutil.getloadavg()[0]
+    cores = psutil.cpu_count() or 1
+    return Machine(cores, platform.system(), platform.python_version(), generator, CONNECTIONS, average, datetime.now(timezone.utc))
+
+
+def more_table(report: Report) -> Table:
+    """Routing and start-up against their targets."""
+    table = Table(title="routing and start-up", title_justify="left")
+    for name in ("what", "measured", "target", ""):
+        table.add_column(name)
+    if report.routing is not None:
+        found = report.routing
+        said = f"{found.few:,.0f} ns, {found.many:,.0f} ns: {found.ratio.figure:.2f}x"
+        table.add_row(f"routing with {FEW} and {MANY:,} entities", said, f"<= {found.ratio.target}x", mark(found.ratio))
+    for one in report.startup:
+        table.add_row(f"{one.entities:,} entities: start to first answer", *_cells(one.seconds, "s", 2))
+        table.add_row(f"{one.entities:,} entities: resident memory", *_cells(one.megabytes, "MB", 0))
+    return table
+
+
+def _cells(verdict: Verdict, unit: str, digits: int) -> tuple[str, str, str]:
+    return f"{verdict.figure:.{digits}f} {unit}", f"<= {verdict.target:g} {unit}", mark(verdict)
+
+
+def show(console: Console, report: Report, cases: Sequence[Case]) -> None:
+    """Print the tables."""
+    machine = report.machine
+    console.print(
+        f"\n{machine.cores} cores, Python {machine.python}, load by {machine.load_generator} with {machine.connections} connections, "
+        f"{report.rows:,} rows, {report.seconds:g} s a measurement; load average at the start {machine.load_average:.1f}\n"
+    )
+    if report.costs:
+        console.print(cost_table(cases, report.costs))
+        console.print(speed_table(cases, report.costs))
+    if report.routing is not None or report.startup:
+        console.print(more_table(report))
+    console.print("Differences under 30 % are noise; the gate is CPU a request as a multiple of the floor.", style="dim")
+
+
+def write(path: Path, report: Report) -> None:
+    """The report as JSON."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

@@ -1,0 +1,176 @@
+"""Cases that schemathesis draws from the OpenAPI document, sent to the live server: whatever comes back must be what the
+document says. Good and bad requests, on rows that exist and rows that do not, as administrator and as tenant owner."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from engine.catalog import Resource
+from engine.main import load
+from engine.openapi import build_document
+from engine.routes import ROUTES, Route
+from engine.testing.harness import Live, serving, settings_for_tests
+from engine.testing.rows import RowMaker, key_of
+from engine.types import Op
+from tests.contract.recipes import RECIPES
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+]
+FILTERS = 6  # a list takes 20 filters at most, and offers ten times as many
+GOOD, BAD = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
+_, CATALOG = load(["registry"])
+DOCUMENT = build_document(CATALOG, ROUTES)
+BESIDE = [
+    (method, path)
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+    if operation.get("tags") == ["engine"]
+]
+
+
+def with_few_filters(number: int) -> dict[str, Any]:
+    """The document, each list with a draw of its filters: a request with all of them would be refused as a whole."""
+    draw = random.Random(number)
+    shared = DOCUMENT["components"]["parameters"]
+    paths: dict[str, Any] = {}
+    for path, item in DOCUMENT["paths"].items():
+        get = item.get("get", {})
+        named = [(shared.get(p.get("$ref", "").rpartition("/")[2], p)["name"], p) for p in get.get("parameters", ())]
+        plain = [p for name, p in named if not name.startswith("filter[")]
+        filters = [p for name, p in named if name.startswith("filter[")]
+        chosen = [*plain, *draw.sample(filters, min(FILTERS, len(filters)))]
+        paths[path] = {**item, "get": {**get, "parameters": chosen}} if filters else item
+    return {**DOCUMENT, "paths": paths}
+
+
+@dataclass
+class Round:
+    """One run over the document: its cases, the rows they aim at, and what came back by operation and HTTP status."""
+
+    live: Live
+    number: int
+    maker: RowMaker
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    rows: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        config = SchemathesisConfig.from_dict({"generation": {"with-security-parameters": False}})
+        self.schema = schemathesis.openapi.from_dict(with_few_filters(self.number), config=config)
+
+    def draw(self, method: str, path: str, mode: GenerationMode, examples: int, send: Any) -> None:
+        """Send `examples` cases of an operation; the same ones each time."""
+        strategy = self.schema[path][method.upper()].as_strategy(generation_mode=mode)
+        quiet = settings(
+            max_examples=examples,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+
+        @seed(self.number)
+        @quiet
+        @given(case=strategy, real=st.integers(0, 3).map(bool))
+        def run(case: Case, real: bool) -> None:
+            send(case, real)
+
+        run()
+
+    def send(self, case: Case, caller: str) -> int:
+        """Send a case and check the answer. Its HTTP status."""
+        header = {"Authorization": self.live.client(caller).headers["Authorization"]}
+        answer = case.call(base_url=self.live.url, headers=header)
+        case.validate_response(answer, checks=CHECKS, headers=header)
+        return int(answer.status_code)
+
+    def entity(self, resource: Resource, examples: int) -> None:
+        """Every operation of an entity: good and bad requests of its own caller, and one of the other scope's."""
+        other = next(scope for scope in CATALOG.scopes if scope != resource.scope.name)
+        for route in (route for route in ROUTES if route.op in resource.ops):
+            path = f"/{resource.path}{route.tail}"
+
+            def send(case: Case, real: bool, route: Route = route) -> None:
+                self.aim(case, resource, route.op, real)
+                status = self.send(case, resource.scope.name)
+                self.answers[route.op.value, status] += 1
+                if status < 300 and route.op in (Op.DELETE, Op.STATUS):
+                    self.rows.pop(resource.path, None)
+
+            def wander(case: Case, _real: bool) -> None:
+                assert self.send(case, other) == 403
+
+            self.draw(route.method, path, GOOD, examples, send)
+            self.draw(route.method, path, BAD, max(1, examples // 3), send)
+            self.draw(route.method, path, GOOD, 1, wander)
+
+    def aim(self, case: Case, resource: Resource, op: Op, real: bool) -> None:
+        """Bring a case to rows that exist: in the path, and in the references of the body."""
+        if not real:
+            return
+        if "id" in (case.path_parameters or {}):
+            case.path_parameters["id"] = self.row(resource)
+        bodies = case.body if isinstance(case.body, list) else [case.body]
+        for body in (body for body in bodies if isinstance(body, dict)):
+            if op is Op.CREATE:
+                body.update(self.maker.references(resource))
+            elif op in (Op.UPDATE, Op.REPLACE):
+                body.pop("version", None)
+                body.update({k: v for k, v in self.maker.references(resource).items() if k in body})
+
+    def row(self, resource: Resource) -> str:
+        """The key of a row that was made here."""
+        if resource.path not in self.rows:
+            self.rows[resource.path] = key_of(resource, self.maker.make(resource))
+        return self.rows[resource.path]
+
+    def succeeded(self, op: str) -> int:
+        """How many cases of an operation were answered with success."""
+        return sum(count for (name, status), count in self.answers.items() if name == op and status < 400)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A server that no other test uses: what is drawn here changes whatever it can."""
+    with serving(settings_for_tests(tmp_path_factory.mktemp("schemathesis"))) as running:
+        yield running
+
+
+@pytest.mark.parametrize("path", CATALOG.resources)
+def test_entities_answer_as_documented(own: Live, path: str) -> None:
+    resource = CATALOG.resources[path]
+    run = Round(own, 1, RowMaker(own, RECIPES))
+    run.entity(resource, 3)
+    print(path, dict(run.answers))
+    idle = {op.value for op in resource.ops if not run.succeeded(op.value)}
+    print("IDLE", path, idle)
+
+
+@pytest.mark.parametrize("caller", CATALOG.scopes)
+@pytest.mark.parametrize(("method", "path"), BESIDE)
+def test_other_routes_answer_as_documented(own: Live, caller: str, method: str, path: str) -> None:
+    run = Round(own, 1, RowMaker(own, RECIPES))
+    for mode in (GOOD, BAD):
+        run.draw(method, path, mode, 5, lambda case, _real: run.send(case, caller))

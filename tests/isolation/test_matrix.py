@@ -1,0 +1,213 @@
+"""Every entity of the tenants scope x every operation x every way of being the wrong caller or naming the wrong row:
+the same answers with both walls, and with either one down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from engine.catalog import Resource
+from engine.main import load
+from engine.testing.bench import Bench, code, described
+from engine.testing.guarding import ABSENT, attempts, sent
+from engine.testing.harness import Live
+from engine.testing.rows import Body, RowMaker, key_of
+from engine.testing.walls import walls
+from engine.types import Op
+from tests.contract.recipes import RECIPES
+
+_, CATALOG = load(["registry"])
+BOUND = [path for path, resource in CATALOG.resources.items() if resource.scope.tenant_bound]
+SETUPS = {
+    "both walls": {},
+    "row security alone": {"statement": False},
+    "statements alone": {"row_security": False},
+}
+
+
+@pytest.fixture(scope="module", params=list(SETUPS))
+def walled(request: pytest.FixtureRequest, live: Live) -> Iterator[Live]:
+    """The server with the walls of one setup."""
+    with walls(live, **SETUPS[request.param]) as other:
+        yield other
+
+
+class Seen(NamedTuple):
+    """What an answer says, but for the row it may show."""
+
+    status: int
+    code: str
+
+
+REFUSED = {
+    "no token": Seen(401, "not_authenticated"),
+    "wrong role": Seen(403, "permission_denied"),
+    "wrong scope": Seen(403, "wrong_scope"),
+}
+
+
+def callers(live: Live) -> dict[str, httpx.Client]:
+    """Those who may not be here at all."""
+    return {
+        "no token": httpx.Client(base_url=live.url, timeout=30),
+        "wrong role": live.powerless("tenants"),
+        "wrong scope": live.client("manager"),
+    }
+
+
+@pytest.mark.parametrize("path", BOUND)
+def test_wrong_callers_are_refused(walled: Live, path: str) -> None:
+    """No token 401, no role 403, another scope's token 403: for each operation, and nothing happens."""
+    bench = Bench(RowMaker(walled, RECIPES), walled.resource(path))
+    row = bench.make()
+    for name, client in callers(walled).items():
+        for op, method, where, body in attempts(bench, row):
+            answer = sent(client, method, where, body)
+            assert Seen(answer.status_code, code(answer)) == REFUSED[name], f"{op} with {name}: {described(answer)}"
+    assert bench.read(row) == row
+
+
+@pytest.mark.parametrize("path", BOUND)
+def test_own_rows_are_there(walled: Live, path: str) -> None:
+    """The owner of a row is served, so that the refusals beside it mean something."""
+    bench = Bench(RowMaker(walled, RECIPES), walled.resource(path))
+    row = bench.make()
+    for op, method, where, body in own_attempts(bench, row):
+        answer = sent(bench.client, method, where, body)
+        assert answer.status_code in (200, 201) or bench.documented(answer), f"{op}: {described(answer)}"
+
+
+def own_attempts(bench: Bench, row: Body) -> list[tuple[Op, str, str, Any]]:
+    """Requests that the owner's row takes, deletion last."""
+    tries = []
+    for op, method, where, body in sorted(attempts(bench, row), key=lambda attempt: attempt[0] is Op.DELETE):
+        if op is Op.CREATE:
+            body = bench.maker.body(bench.resource)
+        elif op is Op.REPLACE:
+            body = {f.name: row[f.name] for f in bench.resource.columns if f.updatable and f.shown}
+        elif op is Op.STATUS and not bench.resource.stateful:
+            body = {"status": "active"}
+        tries.append((op, method, where, body))
+    return tries
+
+
+@pytest.mark.parametrize("path", BOUND)
+def test_another_tenants_row_is_an_absent_one(walled: Live, path: str) -> None:
+    """For each operation on a row: the same status, headers and bytes as for an id that is nowhere."""
+    bench = Bench(RowMaker(walled, RECIPES), walled.resource(path))
+    row, stranger = bench.make(), walled.other_tenant()
+    absent = {**row, **dict.fromkeys(bench.resource.keys, ABSENT)}
+    tries = [a for a in own_attempts(bench, row) if a[0] not in (Op.CREATE, Op.LIST)]
+    for op, method, where, body in tries:
+        one = sent(stranger, method, where, body)
+        other = sent(stranger, method, where.replace(key_of(bench.resource, row), key_of(bench.resource, absent)), body)
+        assert (one.status_code, one.content) == (404, other.content), (
+            f"{op}: {described(one)}; absent: {described(other)}"
+        )
+    assert bench.read(row) == row
+    for deleted in ("exclude", "include"):
+        listed = stranger.get(
+            bench.path(), params={f"filter[{bench.resource.keys[0]}]": row[bench.resource.keys[0]], "deleted": deleted}
+        )
+        assert listed.json()["data"]["items"] == [], described(listed)
+        assert listed.json()["data"]["total"] == 0, described(listed)
+
+
+@pytest.mark.parametrize("path", [p for p in BOUND if Op.DELETE in CATALOG.resources[p].ops])
+def test_deleted_rows_are_gone(walled: Live, path: str) -> None:
+    """A deleted row is 404 for every operation that does not ask for deleted ones."""
+    bench = Bench(RowMaker(walled, RECIPES), walled.resource(path))
+    row = bench.make()
+    assert bench.client.delete(bench.path(row)).status_code == 200
+    for op, method, where, body in own_attempts(bench, row):
+        if op in (Op.GET, Op.UPDATE, Op.REPLACE, Op.DELETE) or (op is Op.STATUS and bench.resource.stateful):
+            answer = sent(bench.client, method, where, body)
+            assert Seen(answer.status_code, code(answer)) == Seen(404, "not_found"), f"{op}: {described(answer)}"
+    for op, method, where, body in own_attempts(bench, row):
+        if op not in (Op.CREATE, Op.LIST):
+            assert sent(walled.other_tenant(), method, where, body).status_code == 404, op
+    assert bench.filtered(row) == []
+
+
+def pointing(resource: Resource) -> list[str]:
+    """Columns by which a body may name a row of another entity."""
+    return [name for name in resource.reference_columns if resource.fields[name].creatable]
+
+
+POINTING = [
+    (path, name)
+    for path in BOUND
+    if Op.CREATE in CATALOG.resources[path].ops
+    for name in pointing(CATALOG.resources[path])
+]
+
+
+@pytest.fixture(scope="module")
+def foreign(walled: Live) -> Callable[[Resource, str], str]:
+    """Ids of rows of the second tenant, one an entity."""
+    made: dict[str, str] = {}
+    maker = StrangerMaker(walled, RECIPES)
+
+    def give(resource: Resource, column: str) -> str:
+        target = maker.target(resource, column)
+        assert target is not None
+        if target.path not in made:
+            made[target.path] = str(maker.make(target)["id"])
+        return made[target.path]
+
+    return give
+
+
+class StrangerMaker(RowMaker):
+    """Makes rows of the second tenant."""
+
+    def make(self, resource: Resource, client: httpx.Client | None = None, **given: Any) -> Body:
+        return super().make(resource, client or self.live.other_tenant(), **given)
+
+
+@pytest.mark.parametrize(("path", "column"), POINTING)
+def test_a_foreign_parent_is_an_absent_one(
+    walled: Live, foreign: Callable[[Resource, str], str], path: str, column: str
+) -> None:
+    """A body that names another tenant's row is refused exactly like one that names no row: create, bulk and update."""
+    bench = Bench(RowMaker(walled, RECIPES), walled.resource(path))
+    theirs = foreign(bench.resource, column)
+    bodies = [bench.maker.body(bench.resource), bench.maker.body(bench.resource)]
+    before = total(bench)
+
+    def with_parent(key: str) -> list[Any]:
+        return [{**bodies[0], column: key}, [bodies[1], {**bodies[0], column: key}]]
+
+    for one, other in zip(with_parent(theirs), with_parent(ABSENT), strict=True):
+        alike(sent(bench.client, "POST", bench.path(), one), sent(bench.client, "POST", bench.path(), other))
+    assert total(bench) == before
+    if bench.resource.fields[column].updatable and Op.UPDATE in bench.resource.ops:
+        row = bench.make()
+        one, other = ({column: key} for key in (theirs, ABSENT))
+        alike(sent(bench.client, "PATCH", bench.path(row), one), sent(bench.client, "PATCH", bench.path(row), other))
+        assert bench.read(row) == row
+
+
+def alike(foreign_answer: httpx.Response, absent_answer: httpx.Response) -> None:
+    """Both are the same refusal."""
+    assert foreign_answer.status_code == 422, described(foreign_answer)
+    assert code(foreign_answer) == "invalid_reference", described(foreign_answer)
+    assert foreign_answer.content == absent_answer.content, (
+        f"{described(foreign_answer)}; absent: {described(absent_answer)}"
+    )
+
+
+def total(bench: Bench) -> int:
+    """How many rows the entity has, deleted ones included."""
+    return int(bench.client.get(bench.path(), params={"page_size": 1, "deleted": "include"}).json()["data"]["total"])
+
+
+def test_without_walls_the_matrix_fails(live: Live) -> None:
+    """The matrix sees a leak when there is one."""
+    with walls(live, statement=False, row_security=False) as open_house:
+        bench = Bench(RowMaker(open_house, RECIPES), open_house.resource("tenants/crm/customers"))
+        row = bench.make()
+        assert open_house.other_tenant().get(bench.path(row)).status_code == 200
