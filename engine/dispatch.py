@@ -154,7 +154,10 @@ class Dispatcher:
         reader = self.reader(target.resource, "replace")
         rows, _ = reader.read(await request.json(self.max_body))
         for name, field in reader.fields.items():
-            if field.column is not None and name not in rows[0].values:
+            if field.column is None or name in rows[0].values:
+                continue
+            # a column that rules fill at creation (`auto`) has no default to fall back to: it keeps its value
+            if field.nullable or field.default or field.column.server_default is not None:
                 rows[0].values[name] = field.default() if field.default else None
         return await self._change(request, target, unit, ("update", rows[0]))
 

@@ -36,7 +36,8 @@ class Fault(msgspec.Struct, frozen=True):
 
     def under(self, prefix: str) -> Fault:
         """The same fault, its path below `prefix`."""
-        return Fault(f"{prefix}.{self.field}" if self.field else prefix, self.code, self.message, self.params)
+        dot = "." if self.field and prefix and not self.field.startswith("[") else ""
+        return Fault(f"{prefix}{dot}{self.field}", self.code, self.message, self.params)
 
 
 class ApiError(Exception):

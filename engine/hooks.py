@@ -47,9 +47,9 @@ class Change:
     """One row on its way. `old` is the stored row before the write (None at create), `values` what will be written (BEFORE)
     or the stored row (AFTER), `given` the fields that the caller sent, `output` what the answer shows once and no column
     keeps. `change["x"]` is the value of x as it will stand. A BEFORE_CREATE hook sets `found` to a stored row that answers
-    the caller instead of a new one; no further hook sees the change."""
+    the caller instead of a new one; no further hook sees the change. `path` is where the row stands in a body of several."""
 
-    __slots__ = ("_found", "given", "index", "inputs", "old", "output", "values")
+    __slots__ = ("_found", "given", "index", "inputs", "old", "output", "path", "values")
 
     def __init__(self, index: int, old: Row | None, values: dict[str, Any], inputs: Mapping[str, Any] | None = None) -> None:
         self.index = index
@@ -58,6 +58,7 @@ class Change:
         self.given = frozenset(values)
         self.inputs: Mapping[str, Any] = inputs or {}
         self.output: dict[str, Any] = {}
+        self.path = ""
         self._found: Row | None = None
 
     def __getitem__(self, name: str) -> Any:
@@ -191,7 +192,7 @@ class Rules:
 
 def refuse(change: Change, name: str, code: str, message: str, **params: Any) -> ApiError:
     """A 422 whose one fault lies in a field of the row."""
-    return ValidationError(code, message, details=[Fault(name, code, message, params)])
+    return ValidationError(code, message, details=[Fault(name, code, message, params).under(change.path)])
 
 
 class SignIn(msgspec.Struct, frozen=True):

@@ -84,6 +84,7 @@ class Operations:
             return []
         for change in changes:
             self._fill(resource, change)
+            change.path = f"[{change.index}]" if len(changes) > 1 else ""
         await self._hooks(unit, resource, Point.BEFORE_CREATE, changes)
         fresh = [change for change in changes if change.found is None]
         await self._number(unit, resource, fresh, "create")
@@ -137,20 +138,20 @@ class Operations:
     async def _nest(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], rows: Sequence[Incoming]) -> None:
         for change in changes:
             for key, children in rows[change.index].nested.items():
-                await self._nest_one(unit, resource, (change.key, key), children)
+                await self._nest_one(unit, resource, (change, key), children)
 
-    async def _nest_one(self, unit: UnitOfWork, resource: Resource, place: tuple[UUID, str], children: Sequence[Incoming]) -> None:
+    async def _nest_one(self, unit: UnitOfWork, resource: Resource, place: tuple[Change, str], children: Sequence[Incoming]) -> None:
         header, key = place
         child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
         assert child.entity.parent is not None
         for position, row in enumerate(children, start=1):
-            row.values[child.entity.parent[1]] = header
+            row.values[child.entity.parent[1]] = header.key
             if "position" in child.fields:
                 row.values["position"] = position
         try:
             await self._create_all(unit, child, children)
         except ApiError as error:
-            raise _below(error, key, many=len(children) > 1) from error
+            raise _below(error, f"{header.path}.{key}".lstrip("."), many=len(children) > 1) from error
 
     # -- change
 
@@ -270,7 +271,7 @@ class Operations:
             assert child.entity.parent is not None
             present = await unit.list(child.key, child.table.c[child.entity.parent[1]] == change.key)
             await self.change_internal(unit, child, "delete", [{name: line[name] for name in child.keys} for line in present])
-            await self._nest_one(unit, resource, (change.key, key), children)
+            await self._nest_one(unit, resource, (change, key), children)
 
     # -- hooks and answers
 

@@ -36,7 +36,7 @@ READERS: dict[str, Any] = {
     "text": str,
     "date": date,
     "timestamptz": datetime,
-    "time": time,
+    "time": Annotated[time, msgspec.Meta(tz=False)],
 }
 
 
@@ -151,7 +151,8 @@ def _read_one(field: Field, text: str) -> str:
         walk_json(text)
         return text
     try:
-        value = msgspec.convert(text, kind, strict=False)
+        # texts are read as bodies are; leniently `2026` would be a moment in 1970
+        value = msgspec.convert(text, kind, strict=kind not in (bool, INT8, float))
     except msgspec.ValidationError:
         raise BadValue("invalid_format", f"is not a {field.scalar.name} value: {text[:64]!r}") from None
     return _canonical(field, value, text)

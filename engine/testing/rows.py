@@ -25,9 +25,9 @@ Body = dict[str, Any]
 class Recipe:
     """What a body of an entity needs beside its metadata.
 
-    `values`: column -> value, or function of the RowMaker that gives it; or one function that gives them all, for columns
-    that belong together. They are part of every body. `fix`: brings a body in line with rules, in place. `decided`: fields
-    that rules may set otherwise than given. `skip`: check -> why it is left out.
+    `values`: column -> value, or function of the RowMaker that gives it; or one function that gives them all, for
+    columns that belong together. They are part of every body. `fix`: brings a body in line with rules, in place.
+    `decided`: fields that rules may set otherwise than given. `skip`: check -> why it is left out.
     """
 
     values: Mapping[str, Any] | Callable[[RowMaker], Mapping[str, Any]] = field(default_factory=dict)

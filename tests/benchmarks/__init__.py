@@ -1,1 +1,3 @@
-"""The floor, a hand-written FastAPI module and this engine over one table, measured in turn. `python -m tests.benchmarks --help`."""
+"""The floor, a hand-written FastAPI module and this engine over one table, measured in turn.
+
+`python -m tests.benchmarks --help`."""

@@ -26,9 +26,10 @@ NAMES = (*(case.name for case in CASES), "routing", "startup")
 
 app = App(
     name="python -m tests.benchmarks",
-    help="Measure what a request costs this engine, against the physical limit (bare ASGI, hand-written SQL) and a hand-written "
-    "FastAPI + SQLAlchemy module, over the same rows in the same run. Answers are proved right before anything is timed. Figures "
-    "never make it fail: they are held against the targets of the project and printed. Quiet machines give steady figures.",
+    help="Measure what a request costs this engine, against the physical limit (bare ASGI, hand-written SQL) and a "
+    "hand-written FastAPI + SQLAlchemy module, over the same rows in the same run. Answers are proved right before "
+    "anything is timed. Figures never make it fail: they are held against the targets of the project and printed. "
+    "Quiet machines give steady figures.",
 )
 err = Console(stderr=True, highlight=False)
 
@@ -36,7 +37,13 @@ err = Console(stderr=True, highlight=False)
 @contextmanager
 def bar(total: int) -> Iterator[Say]:
     """A progress bar of `total` steps; what it yields is told the next step's name."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("", total=total, completed=-1)
 
@@ -47,18 +54,16 @@ def bar(total: int) -> Iterator[Say]:
         progress.advance(task)
 
 
-def compete(stage: Stage, cases: Sequence[Case], rounds: int, seconds: float, report: Report) -> None:
+def compete(stage: Stage, cases: Sequence[Case], rounds: int, report: Report) -> None:
     """Prove, measure, and put the scores into the report."""
     with running(CONTESTANTS, stage) as servers:
         with err.status("proving that all answers are right"):
             report.proved = prove(stage, servers)
         for line in report.proved:
             err.print(f"[green]proved[/] {line}")
-        if not cases:
-            return
         plan = list(steps(servers, cases, rounds))
         with bar(len(plan)) as say:
-            report.costs = score_all(cases, measure_all(stage, plan, seconds, say))
+            report.costs = score_all(cases, measure_all(stage, plan, report.seconds, say))
 
 
 def measure_more(stage: Stage, names: Sequence[str], report: Report, *, short: bool) -> None:
@@ -72,14 +77,31 @@ def measure_more(stage: Stage, names: Sequence[str], report: Report, *, short: b
             report.startup = [*report.startup, startup.measure_size(stage, size, 1 if short else STARTS)]
 
 
+def measured(cases: Sequence[Case], names: Sequence[str], rounds: int, report: Report, *, short: bool) -> None:
+    """Build the ground and measure everything that is asked for. Ends the program when an answer is wrong."""
+    with ExitStack() as stack:
+        with err.status("PostgreSQL, tables, rows"):
+            stage = stack.enter_context(built(report.rows))
+        try:
+            if cases:
+                compete(stage, cases, rounds, report)
+        except Wrong as wrong:
+            err.print(f"[red]wrong answer[/] {wrong}")
+            sys.exit(1)
+        measure_more(stage, names, report, short=short)
+
+
+Seconds = Annotated[float, Parameter(help="Length of one measurement; wrk takes whole seconds.")]
+Rounds = Annotated[int, Parameter(help="How often everything is measured; the median counts.")]
+ONLY = f"Only this ({', '.join(NAMES)}); several may be given."
+Chosen = Annotated[list[str] | None, Parameter(help=ONLY, consume_multiple=True, negative="")]
+Figures = Annotated[Path | None, Parameter(help="File for the figures, every round included.")]
+Short = Annotated[bool, Parameter(negative="", help="One quick round, few rows: shows that it works, says little.")]
+
+
 @app.default
 def main(
-    *,
-    seconds: Annotated[float, Parameter(help="Length of one measurement; wrk takes whole seconds.")] = 3.0,
-    rounds: Annotated[int, Parameter(help="How often everything is measured; the median counts.")] = 3,
-    case: Annotated[list[str] | None, Parameter(help=f"Only this ({', '.join(NAMES)}); several may be given.", consume_multiple=True)] = None,
-    json: Annotated[Path | None, Parameter(help="File for the figures, every round included.")] = None,
-    short: Annotated[bool, Parameter(negative="", help="One quick round over fewer rows: shows that it works, says little.")] = False,
+    *, seconds: Seconds = 3.0, rounds: Rounds = 3, case: Chosen = None, json: Figures = None, short: Short = False
 ) -> None:
     """Run the benchmark.
 
@@ -94,17 +116,9 @@ def main(
         err.print(f"[red]no case {', '.join(unknown)}[/]; there are {', '.join(NAMES)}")
         sys.exit(2)
     cases = [known for known in CASES if known.name in names]
-    rounds, seconds = (1, SHORT_SECONDS) if short else (rounds, seconds)
-    report = Report(this_machine(), SHORT_ROWS if short else ROWS, seconds, [], {})
-    with ExitStack() as stack:
-        with err.status("PostgreSQL, tables, rows"):
-            stage = stack.enter_context(built(report.rows))
-        try:
-            compete(stage, cases, rounds, seconds, report)
-        except Wrong as wrong:
-            err.print(f"[red]wrong answer[/] {wrong}")
-            sys.exit(1)
-        measure_more(stage, names, report, short=short)
+    rows, rounds, seconds = (SHORT_ROWS, 1, SHORT_SECONDS) if short else (ROWS, rounds, seconds)
+    report = Report(this_machine(), rows, seconds, [], {})
+    measured(cases, names, rounds, report, short=short)
     # a file or a pipe has no width of its own
     show(Console(width=None if sys.stdout.isatty() else 170), report, cases)
     if json is not None:

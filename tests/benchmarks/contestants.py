@@ -1,4 +1,4 @@
-"""Those who compete, each a process of its own: uvicorn with one worker, uvloop and httptools, access log off, a pool of 8."""
+"""Those who compete, each its own process: uvicorn with one worker, uvloop, httptools, no access log, pool of 8."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
 import jwt
-import psutil
+import psutil  # type: ignore[import-untyped,unused-ignore]  # psutil ships no types
 
 from tests.benchmarks.place import VARIABLE
 from tests.benchmarks.stage import ADMIN, PASSWORD, Stage
@@ -27,7 +27,7 @@ RIGHTS = ["idam.users.read", "idam.users.create", "idam.users.update", "idam.use
 
 
 class Contestant(NamedTuple):
-    """`factory`: what uvicorn serves. `engine`: whether it speaks the engine's HTTP contract. `only`: cases it takes; () = all."""
+    """`factory`: what uvicorn serves. `engine`: it speaks the engine's contract. `only`: cases it takes; () = all."""
 
     name: str
     title: str
@@ -41,7 +41,11 @@ ORM = Contestant("orm", "FastAPI + ORM", "tests.benchmarks.orm:create_app")
 ENGINE = Contestant("engine", "this engine", "engine.main:create_app", engine=True)
 # the bundled rules of idam.users read and check; neither the floor nor the hand-written module has any
 RULELESS = Contestant(
-    "ruleless", "engine, no rules", "tests.benchmarks.ruleless:create_app", engine=True, only=("update", "create", "status")
+    "ruleless",
+    "engine, no rules",
+    "tests.benchmarks.ruleless:create_app",
+    engine=True,
+    only=("update", "create", "status"),
 )
 CONTESTANTS = (FLOOR, ORM, ENGINE, RULELESS)
 
@@ -79,7 +83,7 @@ def free_port() -> int:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The variables of a process that imports this project, and generated packages in `folder`; no settings of the engine."""
+    """Variables of a process that imports this project and the generated packages in `folder`; no settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CXG_")}
     return {**kept, "PYTHONPATH": os.pathsep.join((str(ROOT), str(folder)))}
 
@@ -92,7 +96,9 @@ def process(factory: str, folder: Path, variables: dict[str, str]) -> Iterator[t
     command = [sys.executable, "-m", "uvicorn", factory, "--factory", "--port", str(port)]
     command += ["--loop", "uvloop", "--http", "httptools", *flags]
     with open(folder / f"{factory.partition(':')[0]}.log", "ab") as log:
-        started = subprocess.Popen(command, cwd=folder, env={**environment(folder), **variables}, stdout=log, stderr=log)
+        started = subprocess.Popen(
+            command, cwd=folder, env={**environment(folder), **variables}, stdout=log, stderr=log
+        )
     try:
         yield psutil.Process(started.pid), port
     finally:
@@ -135,14 +141,25 @@ def _sign_in(server: Server, stage: Stage) -> dict[str, str]:
         return {}
     if server.contestant.engine:
         return {"manager": token(server.url, ADMIN), "tenants": token(server.url, "owner@first.example", "first")}
-    until = datetime.now(timezone.utc) + timedelta(days=1)
-    claims = {"sub": str(stage.place.actor), "email": ADMIN, "tenant": str(stage.place.tenant), "permissions": RIGHTS, "exp": until}
+    until = datetime.now(UTC) + timedelta(days=1)
+    claims = {
+        "sub": str(stage.place.actor),
+        "email": ADMIN,
+        "tenant": str(stage.place.tenant),
+        "permissions": RIGHTS,
+        "exp": until,
+    }
     return dict.fromkeys(("manager", "tenants"), "Bearer " + jwt.encode(claims, stage.place.secret, "HS256"))
 
 
 def token(url: str, username: str, tenant: str | None = None) -> str:
     """The Authorization header after signing in at the engine with the password grant."""
-    form = {"grant_type": "password", "username": username, "password": PASSWORD, **({"tenant": tenant} if tenant else {})}
+    form = {
+        "grant_type": "password",
+        "username": username,
+        "password": PASSWORD,
+        **({"tenant": tenant} if tenant else {}),
+    }
     answer = httpx.post(f"{url}/auth/token", data=form, timeout=30)
     answer.raise_for_status()
     return f"Bearer {answer.json()['access_token']}"

@@ -1,11 +1,13 @@
-"""The physical limit: a bare ASGI function with hand-written SQL over asyncpg. One statement a request, no reset query, rows
-rendered to JSON by PostgreSQL, a write and its audit record in one statement. No token, no permission, no check of a value."""
+"""The physical limit: a bare ASGI function with hand-written SQL over asyncpg.
+
+One statement a request, no reset query, rows rendered to JSON by PostgreSQL, a write and its audit record in one.
+No token, no permission, no check of a value."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -22,16 +24,18 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Reply = tuple[int, bytes]
 
 POOL = 8
-SHOWN = (
-    "id, email, full_name, user_type, password_changed_at, must_change_password, phone, locale, timezone, avatar_url, mfa_enabled, "
-    "email_verified_at, failed_login_count, first_failed_at, locked_until, last_login_at, last_login_ip, status, is_active, version, "
-    "created_at, updated_at, created_by, updated_by"
-)
-LOGGED = (
-    "id, occurred_at, created_at, updated_at, created_by, scope, actor_id, actor_email, action, domain, entity, entity_id, changes, "
-    "outcome, ip, user_agent, request_id"
-)
-RECORD = "$3, $2, $2, $2, $4, 'manager', $4, 'admin@example.com', '{}', 'idam', 'users', new.id, {}, 'ok', '127.0.0.1', $5, $6"
+SHOWN = """
+id, email, full_name, user_type, password_changed_at, must_change_password, phone, locale, timezone, avatar_url,
+mfa_enabled, email_verified_at, failed_login_count, first_failed_at, locked_until, last_login_at, last_login_ip, status,
+is_active, version, created_at, updated_at, created_by, updated_by
+"""
+LOGGED = """
+id, occurred_at, created_at, updated_at, created_by, scope, actor_id, actor_email, action, domain, entity, entity_id,
+changes, outcome, ip, user_agent, request_id
+"""
+RECORD = """
+$3, $2, $2, $2, $4, 'manager', $4, 'admin@example.com', '{}', 'idam', 'users', new.id, {}, 'ok', '127.0.0.1', $5, $6
+"""
 ANSWER = f"select row_to_json(x)::text from (select {SHOWN} from new) x"
 
 GET = f"select row_to_json(x)::text from (select {SHOWN} from idam.users where id = $1 and is_active) x"
@@ -39,7 +43,9 @@ PAGE = f"select {SHOWN} from idam.users where is_active order by id limit $1 off
 ITEMS = "select string_agg(row_to_json(x)::text, ',') from ({}) x"
 LIST = ITEMS.format(PAGE)
 COUNTED = f"select ({LIST}), (select count(*) from idam.users where is_active)"
-FILTERED = ITEMS.format(f"select {SHOWN} from idam.users where is_active and email >= $1 and user_type = $2 order by email, id limit $3")
+FILTERED = ITEMS.format(
+    f"select {SHOWN} from idam.users where is_active and email >= $1 and user_type = $2 order by email, id limit $3"
+)
 CHANGE = """
 with old as (select id, {column}, version from idam.users where id = $1 and is_active {guard} for update),
 new as (update idam.users u set {column} = $7, version = u.version + 1, updated_at = $2, updated_by = $4
@@ -47,12 +53,16 @@ new as (update idam.users u set {column} = $7, version = u.version + 1, updated_
 log as (insert into audt.audit_logs ({logged}) select {record} from new join old using (id))
 {answer}
 """
-CHANGES = "jsonb_build_object('{0}', jsonb_build_array(old.{0}, new.{0}), 'version', jsonb_build_array(old.version, new.version))"
+CHANGES = """
+jsonb_build_object('{0}', jsonb_build_array(old.{0}, new.{0}), 'version', jsonb_build_array(old.version, new.version))
+"""
+MADE = "jsonb_build_object('row', to_jsonb(new))"
 CREATE = f"""
-with new as (insert into idam.users (id, email, full_name, user_type, locale, timezone, password_history, must_change_password,
-    mfa_enabled, failed_login_count, status, created_at, updated_at, created_by, updated_by)
+with new as (insert into idam.users (
+    id, email, full_name, user_type, locale, timezone, password_history,
+    must_change_password, mfa_enabled, failed_login_count, status, created_at, updated_at, created_by, updated_by)
     values ($1, $7, $8, $9, $10, 'UTC', '[]', false, false, 0, 'invited', $2, $2, $4, $4) returning *),
-log as (insert into audt.audit_logs ({LOGGED}) select {RECORD.format("create", "jsonb_build_object('row', to_jsonb(new))")} from new)
+log as (insert into audt.audit_logs ({LOGGED}) select {RECORD.format("create", MADE)} from new)
 {ANSWER}
 """
 
@@ -65,8 +75,8 @@ def _change(action: str, column: str, guard: str = "") -> str:
 UPDATE = _change("update", "full_name")
 STATUS = _change("status", "status", "and status = 'invited'")
 CONTACT = """
-select row_to_json(x)::text from (select id, customer_id, full_name, email, phone, position, is_primary, marketing_consent, consent_at,
-    notes, is_active, version, created_at, updated_at, created_by, updated_by, tenant_id
+select row_to_json(x)::text from (select id, customer_id, full_name, email, phone, position, is_primary,
+    marketing_consent, consent_at, notes, is_active, version, created_at, updated_at, created_by, updated_by, tenant_id
     from crm.contacts where id = $1 and tenant_id = $2 and is_active) x
 """
 MISSING: Reply = (404, b'{"detail":"Not found"}')
@@ -132,7 +142,7 @@ class Floor:
     async def write(self, statement: str, key: UUID | str, scope: Scope, *values: Any) -> Reply:
         """A write and its audit record. `$1` to `$6` are key, time, record, actor, agent and request."""
         agent = next((value.decode() for name, value in scope["headers"] if name == b"user-agent"), None)
-        now = datetime.now(timezone.utc)
+        now = datetime.now(UTC)
         row = await self.one(statement, key, now, uuid7(), self.place.actor, agent, str(uuid7()), *values)
         return (200, row[0].encode()) if row else MISSING
 

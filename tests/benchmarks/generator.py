@@ -8,6 +8,8 @@ import asyncio
 import json
 import sys
 import time
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +99,7 @@ class Connection(asyncio.Protocol):
 
 
 async def fire(port: int, load: Load, connections: int) -> None:
-    """Open the connections and wait until all have closed. TimeoutError when one is not answered in `PATIENCE` seconds."""
+    """Open the connections and wait until all have closed. TimeoutError when an answer takes `PATIENCE` seconds."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(load.until - load.began + PATIENCE):
         opened = [await loop.create_connection(lambda: Connection(load), "127.0.0.1", port) for _ in range(connections)]
@@ -108,11 +110,9 @@ def main() -> None:
     """Run by the words of the command line."""
     port, plan, seconds, connections, mode = sys.argv[1:]
     load = Load(read_plan(Path(plan)), float(seconds), once=mode == "once")
-    try:
-        from uvloop import run
-    except ImportError:
-        from asyncio import run
-    run(fire(int(port), load, int(connections)))
+    loops = find_spec("uvloop") and import_module("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=loops or None) as runner:
+        runner.run(fire(int(port), load, int(connections)))
     print("RESULT", json.dumps(load.summary()))
 
 

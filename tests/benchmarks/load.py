@@ -45,7 +45,15 @@ def tool() -> str:
 def _command(port: int, plan: Path, seconds: float, mode: str) -> list[str]:
     wrk = shutil.which("wrk")
     if wrk is None or seconds < 1:  # wrk counts whole seconds
-        return [sys.executable, str(FOLDER / "generator.py"), str(port), str(plan), str(seconds), str(CONNECTIONS), mode]
+        return [
+            sys.executable,
+            str(FOLDER / "generator.py"),
+            str(port),
+            str(plan),
+            str(seconds),
+            str(CONNECTIONS),
+            mode,
+        ]
     script = ["-s", str(FOLDER / "requests.lua"), f"http://127.0.0.1:{port}", "--", str(plan), mode, str(CONNECTIONS)]
     return [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{round(seconds)}s", *script]
 

@@ -1,11 +1,11 @@
-"""What a good team writes by hand: FastAPI, SQLAlchemy 2 ORM (async, asyncpg), Pydantic models; a JWT check, an audit row and a
-commit per write. Nothing is done badly on purpose, nothing is tuned."""
+"""What a good team writes by hand: FastAPI, SQLAlchemy 2 ORM (async, asyncpg), Pydantic models; a JWT check, an
+audit row and a commit per write. Nothing is done badly on purpose, nothing is tuned."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -21,12 +21,17 @@ from uuid_utils.compat import uuid7
 
 from tests.benchmarks.place import read_place
 
-TRANSITIONS = {"invited": {"active", "disabled"}, "active": {"disabled"}, "locked": {"active", "disabled"}, "disabled": {"active"}}
+TRANSITIONS = {
+    "invited": {"active", "disabled"},
+    "active": {"disabled"},
+    "locked": {"active", "disabled"},
+    "disabled": {"active"},
+}
 
 
 def now() -> datetime:
     """The present moment."""
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 class Base(DeclarativeBase):
@@ -257,7 +262,9 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(lifespan=lifespan)
 
 
-def record(session: AsyncSession, request: Request, known: Caller, user: User, change: tuple[str, dict[str, Any]]) -> None:
+def record(
+    session: AsyncSession, request: Request, known: Caller, user: User, change: tuple[str, dict[str, Any]]
+) -> None:
     """Add the audit row of a write."""
     session.add(
         AuditLog(
@@ -325,7 +332,9 @@ async def list_users(asked: Annotated[UserQuery, Query()], session: Manager, kno
     if asked.count == "exact":
         total = await session.scalar(select(func.count()).select_from(wanted.subquery()))
     order = (User.email, User.id) if asked.sort == "email" else (User.id,)
-    rows = await session.scalars(wanted.order_by(*order).limit(asked.page_size).offset((asked.page - 1) * asked.page_size))
+    rows = await session.scalars(
+        wanted.order_by(*order).limit(asked.page_size).offset((asked.page - 1) * asked.page_size)
+    )
     return {"items": rows.all(), "page": asked.page, "page_size": asked.page_size, "total": total}
 
 

@@ -50,7 +50,9 @@ def ask(server: Server, case: Case, request: Request) -> httpx.Response:
     """Send one request exactly as the load generator will."""
     head = rendered(server, case, request).split(b"\r\n\r\n", 1)[0].decode().split("\r\n")[1:]
     headers = dict(line.split(": ", 1) for line in head if not line.startswith("Content-Length"))
-    return httpx.request(request.method, server.url + request.path, headers=headers, content=request.body or None, timeout=30)
+    return httpx.request(
+        request.method, server.url + request.path, headers=headers, content=request.body or None, timeout=30
+    )
 
 
 def data_of(server: Server, answer: httpx.Response, status: int = 200) -> Any:
@@ -100,7 +102,11 @@ def prove_read(stage: Stage, servers: Sequence[Server], case: Case) -> str:
                 check("etag" in answer.headers, server, "a get without ETag")
             said.append({"items": data["items"], "total": data["total"]} if "items" in data else data)
         for server, other in zip(servers[1:], said[1:], strict=True):
-            check(other == said[0], server, f"{case.name}: {msgspec.json.encode(other)[:700]!r} is not {msgspec.json.encode(said[0])[:700]!r}")
+            check(
+                other == said[0],
+                server,
+                f"{case.name}: {msgspec.json.encode(other)[:700]!r} is not {msgspec.json.encode(said[0])[:700]!r}",
+            )
         _plausible(stage, servers[0], case, said[0])
         shown = len(said[0].get("items", (0,)))
     return f"the same {'rows' if shown > 1 else 'row'} from all ({shown} each)"
@@ -116,7 +122,11 @@ def _plausible(stage: Stage, server: Server, case: Case, data: Any) -> None:
         check(data["total"] == count, server, f"the total is {data['total']}, the table has {count}")
     if case.name == "list-filter":
         emails = [row["email"] for row in data["items"]]
-        check(emails == sorted(emails) and {row["user_type"] for row in data["items"]} == {"tenant"}, server, "not filtered and sorted")
+        check(
+            emails == sorted(emails) and {row["user_type"] for row in data["items"]} == {"tenant"},
+            server,
+            "not filtered and sorted",
+        )
 
 
 def prove_update(stage: Stage, servers: Sequence[Server], case: Case) -> str:
@@ -129,8 +139,17 @@ def prove_update(stage: Stage, servers: Sequence[Server], case: Case) -> str:
         name = msgspec.json.decode(request.body)["full_name"]
         check((data["full_name"], data["version"]) == (name, old["version"] + 1), server, f"update answers {data}")
         new = stage.ask("select full_name, version, updated_by from idam.users where id = $1", key)[0]
-        check((new["full_name"], new["version"]) == (name, old["version"] + 1) and new["updated_by"] is not None, server, f"the row is {new}")
-        prove_record(stage, server, (key, "update"), {"full_name": [old["full_name"], name], "version": [old["version"], new["version"]]})
+        check(
+            (new["full_name"], new["version"]) == (name, old["version"] + 1) and new["updated_by"] is not None,
+            server,
+            f"the row is {new}",
+        )
+        prove_record(
+            stage,
+            server,
+            (key, "update"),
+            {"full_name": [old["full_name"], name], "version": [old["version"], new["version"]]},
+        )
     return "answer, row, version and audit record"
 
 
@@ -140,8 +159,14 @@ def prove_create(stage: Stage, servers: Sequence[Server], case: Case) -> str:
     for index, server in enumerate(servers):
         request = requests_for(stage, server, case, -1)[index]
         data = data_of(server, ask(server, case, request), 201)
-        stored = stage.ask("select id, status, version from idam.users where email = $1", msgspec.json.decode(request.body)["email"])
-        check([(str(row["id"]), row["status"]) for row in stored] == [(data["id"], "invited")], server, f"stored are {stored}")
+        stored = stage.ask(
+            "select id, status, version from idam.users where email = $1", msgspec.json.decode(request.body)["email"]
+        )
+        check(
+            [(str(row["id"]), row["status"]) for row in stored] == [(data["id"], "invited")],
+            server,
+            f"stored are {stored}",
+        )
         prove_record(stage, server, (stored[0]["id"], "create"), {})
         said.append({name: value for name, value in data.items() if name not in OWN})
         check(said[-1] == said[0], server, f"{said[-1]} is not {said[0]}")
@@ -156,7 +181,11 @@ def prove_status(stage: Stage, servers: Sequence[Server], case: Case) -> str:
         request, key = requests_for(stage, server, case, -1)[index], stage.users[index]
         data = data_of(server, ask(server, case, request))
         check(data["status"] == "active", server, f"the status is {data['status']}")
-        check(stage.ask("select status from idam.users where id = $1", key)[0][0] == "active", server, "the row did not move")
+        check(
+            stage.ask("select status from idam.users where id = $1", key)[0][0] == "active",
+            server,
+            "the row did not move",
+        )
         prove_record(stage, server, (key, "status"), {"status": ["invited", "active"]})
         ask(server, case, request)  # a second time: refused or idle, but not recorded again
         prove_record(stage, server, (key, "status"), {"status": ["invited", "active"]})
@@ -169,7 +198,11 @@ def prove_record(stage: Stage, server: Server, about: tuple[Any, str], changes: 
     check(len(found) == 1, server, f"{len(found)} audit records of one {about[1]}")
     check(found[0]["actor_email"] is not None and found[0]["named"], server, f"the record does not say who: {found[0]}")
     said = msgspec.json.decode(found[0]["changes"])
-    check(bool(said) and all(said.get(name) == value for name, value in changes.items()), server, f"the record says {said}, not {changes}")
+    check(
+        bool(said) and all(said.get(name) == value for name, value in changes.items()),
+        server,
+        f"the record says {said}, not {changes}",
+    )
 
 
 def prove_refusals(stage: Stage, server: Server) -> None:

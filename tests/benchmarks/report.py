@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import psutil
+import psutil  # type: ignore[import-untyped,unused-ignore]  # psutil ships no types
 from rich.console import Console
 from rich.table import Table
 
@@ -40,7 +40,7 @@ class Report(msgspec.Struct):
     proved: list[str]
     costs: dict[str, dict[str, Score]]
     routing: Routing | None = None
-    startup: list[Startup] = []  # noqa: RUF012  msgspec copies it for each report
+    startup: list[Startup] = []
 
 
 def this_machine() -> Machine:
@@ -48,7 +48,9 @@ def this_machine() -> Machine:
     generator = Path(tool()).name
     average = psutil.getloadavg()[0]
     cores = psutil.cpu_count() or 1
-    return Machine(cores, platform.system(), platform.python_version(), generator, CONNECTIONS, average, datetime.now(timezone.utc))
+    return Machine(
+        cores, platform.system(), platform.python_version(), generator, CONNECTIONS, average, datetime.now(UTC)
+    )
 
 
 def more_table(report: Report) -> Table:
@@ -74,15 +76,18 @@ def show(console: Console, report: Report, cases: Sequence[Case]) -> None:
     """Print the tables."""
     machine = report.machine
     console.print(
-        f"\n{machine.cores} cores, Python {machine.python}, load by {machine.load_generator} with {machine.connections} connections, "
-        f"{report.rows:,} rows, {report.seconds:g} s a measurement; load average at the start {machine.load_average:.1f}\n"
+        f"\n{machine.cores} cores, Python {machine.python}, load by {machine.load_generator} with "
+        f"{machine.connections} connections, {report.rows:,} rows, {report.seconds:g} s a measurement; "
+        f"load average at the start {machine.load_average:.1f}\n"
     )
     if report.costs:
         console.print(cost_table(cases, report.costs))
         console.print(speed_table(cases, report.costs))
     if report.routing is not None or report.startup:
         console.print(more_table(report))
-    console.print("Differences under 30 % are noise; the gate is CPU a request as a multiple of the floor.", style="dim")
+    console.print(
+        "Differences under 30 % are noise; the gate is CPU a request as a multiple of the floor.", style="dim"
+    )
 
 
 def write(path: Path, report: Report) -> None:

@@ -27,7 +27,7 @@ class Verdict(msgspec.Struct):
 
 
 class Score(msgspec.Struct):
-    """A contestant in one case: medians over the rounds. `ratio`: times the floor's CPU, `gain`: times less than the ORM's."""
+    """A contestant in one case, by medians. `ratio`: times the floor's CPU; `gain`: times less than the ORM's."""
 
     cpu: float
     rate: float
@@ -78,9 +78,9 @@ def score(case: Case, name: str, measures: dict[str, list[Measure]]) -> Score:
     judged = name in (ENGINE.name, RULELESS.name)
     ratio = median(mine.cpu / lowest.cpu for mine, lowest in zip(own, floor, strict=True))
     gain = median(theirs.cpu / mine.cpu for mine, theirs in zip(own, orm, strict=True))
-    middle = {part: median(getattr(one, part) for one in own) for part in ("cpu", "rate", "p50", "p99")}
-    verdicts = {"ratio": at_most(ratio, case.target if judged else None), "gain": at_least(gain, case.gain if judged else None)}
-    return Score(**middle, **verdicts, rounds=own)
+    cpu, rate, p50, p99 = (median(getattr(one, part) for one in own) for part in ("cpu", "rate", "p50", "p99"))
+    near, less = (case.target, case.gain) if judged else (None, None)
+    return Score(cpu, rate, p50, p99, at_most(ratio, near), at_least(gain, less), own)
 
 
 def score_all(cases: Sequence[Case], measures: Measures) -> dict[str, dict[str, Score]]:
@@ -100,11 +100,15 @@ def cost_table(cases: Sequence[Case], scores: dict[str, dict[str, Score]]) -> Ta
         table.add_column(name, justify="left" if name in ("case", "") else "right")
     for case in cases:
         row = scores[case.name]
-        cells = [f"{row[c.name].cpu:,.0f} ({row[c.name].ratio.figure:.2f}x)" if c.name in row else "" for c in CONTESTANTS]
+        cells = [
+            f"{row[c.name].cpu:,.0f} ({row[c.name].ratio.figure:.2f}x)" if c.name in row else "" for c in CONTESTANTS
+        ]
         engine = row[ENGINE.name]
         wanted = "" if case.target is None else f"<= {case.target}x"
         gained = "" if case.gain is None else f">= {case.gain:g}x"
-        table.add_row(case.title, *cells, wanted, mark(engine.ratio), f"{engine.gain.figure:.1f}x", gained, mark(engine.gain))
+        table.add_row(
+            case.title, *cells, wanted, mark(engine.ratio), f"{engine.gain.figure:.1f}x", gained, mark(engine.gain)
+        )
     return table
 
 

@@ -34,7 +34,7 @@ def synthetic(count: int) -> dict[str, Resource]:
 
 
 def asked_for(resources: dict[str, Resource]) -> list[bytes]:
-    """Paths of gets spread over all resources; always as many different bytes, so that only the table's size differs."""
+    """Paths of gets spread over all resources; always as many paths, so that only the table's size differs."""
     chance, paths = random.Random(7), list(resources)
     return [f"/{chance.choice(paths)}/0190000{index:05}-0000-7000-8000-000000000000".encode() for index in range(ASKED)]
 

@@ -1,5 +1,5 @@
-"""This engine with the bundled registry, but without the rules of idam.users: a write is then the one statement that the floor's
-write is too. What the rules cost is the difference to the engine as shipped."""
+"""This engine with the bundled registry, but without the rules of idam.users: a write is then one statement, as the
+floor's is. What the rules cost is the difference to the engine as shipped."""
 
 from __future__ import annotations
 

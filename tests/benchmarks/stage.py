@@ -25,13 +25,15 @@ from tests.benchmarks.place import Place
 ADMIN, PASSWORD = "admin@example.com", "Bench-Password-1"
 
 USERS = """
-insert into idam.users (id, email, full_name, user_type, password_history, must_change_password, phone, locale, timezone,
-    avatar_url, mfa_enabled, email_verified_at, failed_login_count, last_login_at, last_login_ip, status, created_at, updated_at)
-select ids.id, 'user-' || lpad(i::text, 5, '0') || '@example.com', 'User Number ' || i, (array['staff', 'tenant'])[1 + i % 2],
-    '[]', false, '+49301' || lpad(i::text, 6, '0'), (array['en', 'de', 'fr'])[1 + i % 3], 'Europe/Berlin',
-    case when i % 4 = 0 then 'https://example.com/a/' || i end, false, timestamptz '2026-01-01 00:00+00' + i * interval '1 minute',
-    0, timestamptz '2026-03-01 12:00:00.25+00' + i * interval '1 second', '192.0.2.1', 'invited', timestamptz '2026-01-01 00:00+00',
-    timestamptz '2026-01-01 00:00+00'
+insert into idam.users (id, email, full_name, user_type, password_history, must_change_password, phone, locale,
+    timezone, avatar_url, mfa_enabled, email_verified_at, failed_login_count, last_login_at, last_login_ip,
+    status, created_at, updated_at)
+select ids.id, 'user-' || lpad(i::text, 5, '0') || '@example.com', 'User Number ' || i,
+    (array['staff', 'tenant'])[1 + i % 2], '[]', false, '+49301' || lpad(i::text, 6, '0'),
+    (array['en', 'de', 'fr'])[1 + i % 3], 'Europe/Berlin', case when i % 4 = 0 then 'https://example.com/a/' || i end,
+    false, timestamptz '2026-01-01 00:00+00' + i * interval '1 minute', 0,
+    timestamptz '2026-03-01 12:00:00.25+00' + i * interval '1 second', '192.0.2.1', 'invited',
+    timestamptz '2026-01-01 00:00+00', timestamptz '2026-01-01 00:00+00'
 from unnest($1::uuid[]) with ordinality as ids (id, ord), lateral (select (ord - 1)::int as i) as n
 """
 CUSTOMER = """
@@ -39,9 +41,10 @@ insert into crm.customers (tenant_id, id, name, kind, currency, payment_terms_da
 values ($1, $2, 'Customer', 'company', 'USD', 30, '[]', false, 'active')
 """
 CONTACTS = """
-insert into crm.contacts (tenant_id, id, customer_id, full_name, email, phone, position, is_primary, marketing_consent, notes)
-select $1, ids.id, $2, 'Contact ' || ord, 'contact-' || ord || '@example.com', '+49301' || lpad(ord::text, 6, '0'), 'Buyer',
-    false, false, case when ord % 2 = 0 then 'Calls on Mondays' end
+insert into crm.contacts (tenant_id, id, customer_id, full_name, email, phone, position, is_primary, marketing_consent,
+    notes)
+select $1, ids.id, $2, 'Contact ' || ord, 'contact-' || ord || '@example.com', '+49301' || lpad(ord::text, 6, '0'),
+    'Buyer', false, false, case when ord % 2 = 0 then 'Calls on Mondays' end
 from unnest($3::uuid[]) with ordinality as ids (id, ord)
 """
 
@@ -84,7 +87,12 @@ def settings_for(data: Path, registries: Sequence[str] = ("registry",)) -> Setti
     """Settings of an installation in `data`; what `CXG_*` or a cxg.toml say about databases does not count."""
     given: dict[str, Any] = {"manager_url": None, "tenants_url": None, "environment": "development"}
     return Settings(
-        data=data, admin_email=ADMIN, admin_password=SecretStr(PASSWORD), bcrypt_rounds=4, registries=list(registries), **given
+        data=data,
+        admin_email=ADMIN,
+        admin_password=SecretStr(PASSWORD),
+        bcrypt_rounds=4,
+        registries=list(registries),
+        **given,
     )
 
 

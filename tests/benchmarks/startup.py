@@ -1,5 +1,5 @@
-"""From the start of a worker to its first answer, and what it then holds in memory: the bundled registry, and with it as many
-generated entities as make 137 and 1,000."""
+"""From the start of a worker to its first answer, and what it then holds in memory: the bundled registry, and with it
+as many generated entities as make 137 and 1,000."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from subprocess import run
 
 import httpx
 import msgspec
-import psutil
 
 from tests.benchmarks.contestants import ROOT, environment, process, token, wait_for
 from tests.benchmarks.results import Verdict, at_most

@@ -1,4 +1,4 @@
-"""The benchmark still works: contestants start, their answers are proved right, loads are measured. No figure is judged here."""
+"""The benchmark still works: contestants start, answers are proved right, loads are measured. No figure is judged."""
 
 from __future__ import annotations
 
@@ -44,15 +44,21 @@ def test_all_contestants_answer_rightly_and_alike(stage: Stage, servers: list[Se
 
 def test_a_wrong_answer_is_caught(stage: Stage, servers: list[Server], monkeypatch: pytest.MonkeyPatch) -> None:
     case, first = CASES[0], stage.users[0]
-    monkeypatch.setattr(proof, "requests_for", lambda s, server, c, n: [Request("GET", f"/manager/idam/users/{k}") for k in keys[server.port]])
     keys = {server.port: [first, first, first] for server in servers}
+
+    def chosen(_stage: Stage, server: Server, *_rest: object) -> list[Request]:
+        return [Request("GET", f"/manager/idam/users/{key}") for key in keys[server.port]]
+
+    monkeypatch.setattr(proof, "requests_for", chosen)
     assert "the same row" in proof.prove_read(stage, servers[:3], case)
     keys[servers[2].port] = [stage.users[1], first, first]
     with pytest.raises(proof.Wrong, match="engine"):
         proof.prove_read(stage, servers[:3], case)
 
 
-def test_every_round_measures_all_and_the_report_names_them(stage: Stage, servers: list[Server], tmp_path: Path) -> None:
+def test_every_round_measures_all_and_the_report_names_them(
+    stage: Stage, servers: list[Server], tmp_path: Path
+) -> None:
     cases = [case for case in CASES if case.name in ("get", "create")]
     said: list[str] = []
     measures = measure_all(stage, list(steps(servers, cases, 1)), SECONDS, said.append)
@@ -101,7 +107,9 @@ def test_routing_is_compared_over_as_many_paths() -> None:
 def test_the_command_runs_from_start_to_end(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     command = [sys.executable, "-m", "tests.benchmarks", "--short", "--json", str(figures)]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     report = msgspec.json.decode(figures.read_bytes(), type=Report)
     assert report.costs.keys() == {case.name for case in CASES} and report.routing is not None and report.startup

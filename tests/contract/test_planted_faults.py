@@ -25,7 +25,7 @@ from engine.refusals import Refusals
 from engine.shapes import Statement
 from engine.sql.read import Reads
 from engine.sql.write import Writes
-from engine.testing.contract import broken, contract_cases
+from engine.testing.contract import RowMaker, broken, contract_cases
 from engine.testing.harness import Live, served, serving, settings_for_tests
 from engine.testing.walls import walls
 from engine.types import Op, Principal
@@ -229,6 +229,12 @@ def test_the_sound_engine_passes(sound: Live) -> None:
     cases = contract_cases(sound.catalog, SCOPES)
     assert {path for path, _ in cases} == {BOOKS, TASKS, PROJECTS}
     assert list(broken(sound, cases)) == []
+
+
+def test_a_declaration_can_bring_its_example(sound: Live) -> None:
+    """`Entity.info["example"]` holds values, or functions of the row maker, that every body gets."""
+    book = RowMaker(sound).make(sound.resource(BOOKS))
+    assert (book["language"], book["shelf_mark"]) == ("de", str(len(sound.url)))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.plant.__name__)

@@ -69,7 +69,7 @@ def test_a_user_with_a_password_is_active(world: World) -> None:
 
 def test_an_own_password_ends_the_duty_to_change_it(world: World) -> None:
     """IDAM-U1: must_change_password goes when the user himself has chosen."""
-    user, clerk = world.clerk("idam.users.update", "idam.users.read")
+    user, _ = world.clerk("idam.users.update", "idam.users.read")
     world.admin.change(USERS, user["id"], must_change_password=True)
     assert world.admin.change(USERS, user["id"], password="By-The-Admin-1")["must_change_password"]
     own = Caller(world.live.signed_in(user["email"], "By-The-Admin-1"))
@@ -177,8 +177,8 @@ def test_nobody_adds_what_he_does_not_hold(world: World) -> None:
     body = {"code": world.name("R").upper(), "name": "Role", "permissions": ["bill.plans.update"]}
     clerk.refused("403:privilege_escalation", "POST", ROLES, body)
     role = world.role("bill.plans.update")
-    path = f"{ROLES}/{role['id']}"
-    clerk.refused("403:privilege_escalation", "PATCH", path, {"permissions": ["bill.plans.update", "bill.plans.create"]})
+    more = {"permissions": ["bill.plans.update", "bill.plans.create"]}
+    clerk.refused("403:privilege_escalation", "PATCH", f"{ROLES}/{role['id']}", more)
     kept = clerk.change(ROLES, role["id"], permissions=["bill.plans.update", "bill.plans.read"])
     assert kept["permissions"] == ["bill.plans.update", "bill.plans.read"]
 
@@ -198,10 +198,11 @@ def test_a_role_is_granted_by_who_holds_it(world: World) -> None:
     """IDAM-UR1: the caller holds every permission of the role; SUPER_ADMIN is granted by its like alone."""
     user, clerk = world.clerk("idam.user-roles.create", "bill.plans.read")
     body = {"user_id": world.user()["id"], "role_id": world.role("bill.plans.update")["id"]}
+    own, supreme = world.role("bill.plans.read")["id"], world.system_role("SUPER_ADMIN")["id"]
     clerk.refused("403:privilege_escalation", "POST", GRANTS, body)
-    clerk.refused("403:privilege_escalation", "POST", GRANTS, {**body, "role_id": world.system_role("SUPER_ADMIN")["id"]})
-    clerk.make(GRANTS, **{**body, "role_id": world.role("bill.plans.read")["id"]})
-    clerk.refused("403:self_grant", "POST", GRANTS, {"user_id": user["id"], "role_id": world.role("bill.plans.read")["id"]})
+    clerk.refused("403:privilege_escalation", "POST", GRANTS, {**body, "role_id": supreme})
+    clerk.make(GRANTS, **{**body, "role_id": own})
+    clerk.refused("403:self_grant", "POST", GRANTS, {"user_id": user["id"], "role_id": own})
 
 
 def test_granting_needs_its_permission(world: World) -> None:
@@ -259,7 +260,8 @@ def test_a_key_holds_what_its_owner_holds(world: World) -> None:
     assert other.send(200, "GET", "manager/bill/plans")["page"] == 1
     other.refused("403:permission_denied", "GET", "manager/idam/users")
     boss, _ = world.clerk("bill.plans.update")
-    clerk.refused("403:privilege_escalation", "POST", KEYS, {**body, "user_id": boss["id"], "scopes": ["bill.plans.update"]})
+    of_boss = {**body, "user_id": boss["id"], "scopes": ["bill.plans.update"]}
+    clerk.refused("403:privilege_escalation", "POST", KEYS, of_boss)
 
 
 def test_a_key_loses_what_its_owner_loses(world: World) -> None:

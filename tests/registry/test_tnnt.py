@@ -127,9 +127,8 @@ def test_the_last_owner_stays(world: World) -> None:
 
 def test_nobody_raises_himself(world: World, live: Live) -> None:
     """TNNT-M2: nobody changes his own role, and nobody grants a role above his own."""
-    tenant, user, guest = world.tenant(), world.user(), world.member
-    own = world.member(tenant, user, "admin")
-    other = guest(tenant, world.user(), "guest")
+    tenant, user = world.tenant(), world.user()
+    own, other = world.member(tenant, user, "admin"), world.member(tenant, world.user(), "guest")
     admin = limited(live, user)
     admin.refused("403:privilege_escalation", "PATCH", f"{MEMBERS}/{own}", {"role": "member"})
     admin.refused("403:privilege_escalation", "PATCH", f"{MEMBERS}/{other}", {"role": "owner"})
@@ -240,7 +239,8 @@ def test_an_invitation_has_a_token(world: World, freeze: Freeze) -> None:
 )
 def test_a_hostname_is_ones_own(world: World, hostname: str) -> None:
     """TNNT-D1: a full name in small letters, outside the platform's zone, without a reserved first label."""
-    world.admin.refused("422:hostname_not_allowed", "POST", DOMAINS, {"tenant_id": world.tenant()["id"], "hostname": hostname})
+    body = {"tenant_id": world.tenant()["id"], "hostname": hostname}
+    world.admin.refused("422:hostname_not_allowed", "POST", DOMAINS, body)
 
 
 def make_domain(world: World, tenant: Body, *, verified: bool) -> Body:

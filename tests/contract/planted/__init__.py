@@ -70,6 +70,7 @@ books = Entity(
     once=["code"],
     read_only=["loans", "appraisal"],
     hidden=["appraisal"],
+    info={"example": {"language": "de", "shelf_mark": lambda maker: f"{len(maker.live.url)}"}},
     machine="new* here lent gone : new>here; here>lent,gone; lent>here; here~>new; lent~>gone",
 )
 projects = Entity(Project, label="name", search=["name"])
