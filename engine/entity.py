@@ -44,6 +44,7 @@ class Machine:
             into = reserved if source.endswith("~") else edges
             into.update((source.rstrip("~"), target) for target in targets.split(","))
         unknown = {state for edge in edges | reserved for state in edge} - set(states)
+        unknown |= {state for state in states if not state.isidentifier()}
         if len(initial) != 1 or unknown:
             raise ValueError(f"{text!r}: needs one initial state marked * and only listed states; unknown: {sorted(unknown)}")
         return cls(states, initial[0], frozenset(edges), frozenset(reserved))

@@ -164,6 +164,7 @@ FAULT_CODES: dict[str, str] = {
     "unknown_parameter": "not a parameter of this route",
     "unknown_field": "not a field of this entity",
     "repeated": "given more than once",
+    "changed": "another request changed it since the version that was read",
 }
 
 

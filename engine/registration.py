@@ -16,6 +16,9 @@ from sqlalchemy.dialects import postgresql as pg
 from engine.entity import Entity, Unique
 from engine.types import Bounded, Bounds, check
 
+QUOTE = pg.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
+
+
 def _stamp(name: str) -> Column[Any]:
     return Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
 
@@ -76,14 +79,15 @@ def bounds_of(column: Column[Any]) -> Bounds:
 
 
 def _add_checks(table: Table, column: Column[Any]) -> None:
-    bounds = bounds_of(column)
+    bounds, name = bounds_of(column), QUOTE(column.name)
     parts = [
-        f"{column.name} {sign} {limit}"
+        f"{name} {sign} {limit}"
         for sign, limit in ((">=", bounds.minimum), ("<=", bounds.maximum), (">", bounds.above))
         if limit is not None
     ]
     if isinstance(column.type, sa.Enum):
-        parts.append(f"{column.name} in ({', '.join(repr(str(choice)) for choice in column.type.enums)})")
+        choices = ["'" + str(choice).replace("'", "''") + "'" for choice in column.type.enums]
+        parts.append(f"{name} in ({', '.join(choices)})")
     if parts:
         rule = check(" and ".join(parts), column.name)
         rule.name = f"ck_{table.name}_{column.name}"[:63]

@@ -247,6 +247,7 @@ def _described(**schema: Any) -> Callable[[Any, Bounds], dict[str, Any]]:
     return lambda _type, _bounds: dict(schema)
 
 
+BASE64: ColumnElement[Any] = sa.literal_column("'base64'")
 ORDERED = frozenset({"equal", "order"})
 WORDS = frozenset({"equal", "order", "text"})
 BIG = Annotated[int, msgspec.Meta()] | Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,19}$")]
@@ -278,8 +279,8 @@ SCALARS: tuple[Scalar, ...] = (
         frozenset({"null"}),
         _plain(bytes),
         _described(type="string", contentEncoding="base64"),
-        show=lambda column: sa.func.translate(sa.func.encode(column, "base64"), "\n", ""),
-        keep=lambda value, _type: sa.func.decode(value, "base64"),
+        show=lambda column: sa.func.translate(sa.func.encode(column, BASE64), sa.literal_column("E'\\n'"), sa.literal_column("''")),
+        keep=lambda value, _type: sa.func.decode(value, BASE64),
     ),
     Scalar(
         "array",

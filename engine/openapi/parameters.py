@@ -20,7 +20,7 @@ VALUES: dict[str, Schema] = {
     "bigint": INT8,
     "float": {"type": "number"},
     "numeric": {"type": "string", "pattern": "^-?[0-9]{1,30}(\\.[0-9]{1,20})?$", "examples": ["10.5"]},
-    "text": {"type": "string", "maxLength": 2000},
+    "text": {"type": "string"},
     "date": {"type": "string", "format": "date"},
     "timestamptz": {"type": "string", "format": "date-time"},
     "time": {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"},

@@ -33,7 +33,7 @@ class Round(NamedTuple):
 
 class Case(NamedTuple):
     """`target`: at most so many times the floor's CPU; `gain`: at least so many times less than the ORM's; None = not
-    said. `once`: a request is sent once only. `before`: a statement that readies the rows."""
+    said. `once`: a request is sent once only. `before`, `after`: statements that ready and tidy up the rows."""
 
     name: str
     title: str
@@ -43,6 +43,7 @@ class Case(NamedTuple):
     once: bool = False
     scope: str = "manager"
     before: str | None = None
+    after: str | None = None
 
 
 def get(at: Round) -> list[Request]:
@@ -106,7 +107,7 @@ CASES: tuple[Case, ...] = (
     Case("list-filter", "list 50, filter + sort, no total", list_filtered, 1.5, 12),
     Case("tenants-get", "get by id, tenants scope", get_contact, 1.5, 4, scope="tenants"),
     Case("update", "update one field", update, 1.6, 9),
-    Case("create", "create", create, 1.6, 9, once=True, before=UNMAKE),
+    Case("create", "create", create, 1.6, 9, once=True, after=UNMAKE),
     Case("status", "status change", status, 1.6, 9, once=True, before=INVITE),
 )
 

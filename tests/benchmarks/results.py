@@ -58,16 +58,22 @@ def steps(servers: Sequence[Server], cases: Sequence[Case], rounds: int) -> Iter
                 yield number, case, server
 
 
+def tidy(stage: Stage, statement: str | None) -> None:
+    """Run a case's statement, and leave no dead rows that the next one would have to step over."""
+    if statement:
+        stage.ask(statement)
+    stage.ask("vacuum analyze idam.users")
+
+
 def measure_all(stage: Stage, plan: Sequence[tuple[int, Case, Server]], seconds: float, say: Say) -> Measures:
     """Measure every step of the plan; `say` hears of each before it starts."""
     found: Measures = {}
     for serial, (number, case, server) in enumerate(plan):
         say(f"round {number + 1}, {case.title}: {server.contestant.title}")
-        if case.before:
-            stage.ask(case.before)
-            stage.ask("vacuum analyze idam.users")
+        tidy(stage, case.before)
         requests = [rendered(server, case, request) for request in requests_for(stage, server, case, serial)]
         measured = measure(server, requests, seconds, once=case.once)
+        tidy(stage, case.after)
         found.setdefault(case.name, {}).setdefault(server.contestant.name, []).append(measured)
     return found
 

@@ -22,7 +22,7 @@ def token(world: World, **form: str) -> tuple[int, dict[str, str]]:
 
 
 def test_passwords_and_the_lock(world: World, freeze: Freeze) -> None:
-    """A weak password is refused; five wrong ones lock; 15 minutes later the right one enters and the counters are 0."""
+    """A weak password is refused; five wrong ones lock; 15 minutes later the right one enters, the counters are 0."""
     body = {"email": "mia@cxg.example", "full_name": "Mia", "user_type": "staff"}
     answer = world.admin.client.post(f"/{USERS}", json={**body, "password": "short"})
     assert answer.status_code == 422

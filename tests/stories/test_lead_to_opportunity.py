@@ -33,4 +33,5 @@ def test_lead_to_opportunity(world: World, freeze: Callable[[datetime | None], N
 
     seller.refused("409:document_locked", "PATCH", f"{LEADS}/{lead['id']}", {"notes": "late"})
     seller.refused("409:document_locked", "DELETE", f"{LEADS}/{lead['id']}")
-    assert [row["action"] for row in seller.send(200, "GET", f"{LEADS}/{lead['id']}/history")["items"]].count("status") == 3
+    history = seller.send(200, "GET", f"{LEADS}/{lead['id']}/history")["items"]
+    assert [record["action"] for record in history].count("status") == 3
