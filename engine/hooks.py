@@ -39,6 +39,8 @@ class Point(StrEnum):
     DONE = "done"
 
 
+# the id of a row, or the parts of a composite key in their order
+Key = UUID | int | str | tuple[Any, ...]
 Row = Mapping[str, Any]
 Rows = list[Row]
 
@@ -101,7 +103,7 @@ class Moment(Protocol):
     @property
     def today(self) -> date: ...
 
-    async def get(self, entity: str, key: UUID) -> Row | None:
+    async def get(self, entity: str, key: Key) -> Row | None:
         """The active row of `domain.entity`, hidden columns included, or None."""
 
     async def list(self, entity: str, *conditions: ColumnElement[bool], limit: int = 1000) -> Rows:
@@ -111,12 +113,12 @@ class Moment(Protocol):
         """Insert rows, hooks and audit included; columns set by the engine may be given."""
 
     async def update(self, entity: str, rows: Sequence[Mapping[str, Any]]) -> Rows:
-        """Change rows, each a mapping with `id` and the columns to change."""
+        """Change rows, each a mapping with its key (usually `id`) and the columns to change."""
 
-    async def delete(self, entity: str, keys: Sequence[UUID]) -> Rows:
+    async def delete(self, entity: str, keys: Sequence[Key]) -> Rows:
         """Soft-delete rows."""
 
-    async def status(self, entity: str, keys: Sequence[UUID], status: str, reason: str | None = None) -> Rows:
+    async def status(self, entity: str, keys: Sequence[Key], status: str, reason: str | None = None) -> Rows:
         """Move rows along an edge of their machine, reserved edges included; rows already there stay."""
 
     async def fetch(self, statement: Executable) -> Rows:
@@ -143,8 +145,8 @@ class Moment(Protocol):
     def decrypt(self, text: str) -> str:
         """The clear text of `encrypt`."""
 
-    def permissions(self, scope: str) -> frozenset[str]:
-        """All permission codes of a scope."""
+    def permissions(self, *, of_tenants: bool) -> frozenset[str]:
+        """All permission codes of the scopes whose rows belong to tenants, or of the others."""
 
     async def in_scope(self, scope: str) -> Moment:
         """A moment on another scope's database (a transaction of its own, ended with this one)."""

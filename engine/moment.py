@@ -19,7 +19,7 @@ from sqlalchemy.sql import ColumnElement, Executable
 from engine.catalog import Catalog, Resource
 from engine.clock import CLOCK
 from engine.errors import ForbiddenError, UnavailableError, generic
-from engine.hooks import Row, Rows, Rule
+from engine.hooks import Key, Row, Rows, Rule
 from engine.shapes import ChangeShape, GetShape, InsertShape, ListShape, Statement
 from engine.sql import Reads, Writes
 from engine.sql.numbers import next_number
@@ -160,7 +160,7 @@ class UnitOfWork:
         """The resource `domain.entity` of this scope."""
         return self.shop.catalog.find(self.scope, entity)
 
-    async def get(self, entity: str, key: UUID) -> Row | None:
+    async def get(self, entity: str, key: Key) -> Row | None:
         row = (await self.operations.rows(self, self.find(entity), [key], lock=False))[0]
         return row if row is not None and row["is_active"] else None
 
@@ -178,12 +178,12 @@ class UnitOfWork:
     async def update(self, entity: str, rows: Sequence[Mapping[str, Any]]) -> Rows:
         return await self.operations.change_internal(self, self.find(entity), "update", rows)
 
-    async def delete(self, entity: str, keys: Sequence[UUID]) -> Rows:
+    async def delete(self, entity: str, keys: Sequence[Key]) -> Rows:
         resource = self.find(entity)
         rows = [dict(zip(resource.keys, key if isinstance(key, tuple) else (key,), strict=True)) for key in keys]
         return await self.operations.change_internal(self, resource, "delete", rows)
 
-    async def status(self, entity: str, keys: Sequence[UUID], status: str, reason: str | None = None) -> Rows:
+    async def status(self, entity: str, keys: Sequence[Key], status: str, reason: str | None = None) -> Rows:
         return await self.operations.status_internal(self, self.find(entity), keys, status)
 
     async def fetch(self, statement: Executable) -> Rows:
@@ -223,8 +223,10 @@ class UnitOfWork:
     def decrypt(self, text: str) -> str:
         return self.shop.vault.decrypt(text)
 
-    def permissions(self, scope: str) -> frozenset[str]:
-        return self.shop.catalog.permissions.get(scope, frozenset())
+    def permissions(self, *, of_tenants: bool) -> frozenset[str]:
+        catalog = self.shop.catalog
+        wanted = (name for name, scope in catalog.scopes.items() if scope.tenant_bound == of_tenants)
+        return frozenset().union(*(catalog.permissions[name] for name in wanted))
 
     async def in_scope(self, scope: str) -> UnitOfWork:
         if scope == self.scope:

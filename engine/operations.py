@@ -13,7 +13,7 @@ from uuid import UUID
 from engine.catalog import Resource
 from engine.clock import CLOCK
 from engine.errors import ApiError
-from engine.hooks import Change, Point, Row
+from engine.hooks import Change, Key, Point, Row
 from engine.moment import ENCODER, UnitOfWork, Workshop, plain
 from engine.refusals import Refusals
 from engine.shapes import ChangeShape, Incoming, InsertShape
@@ -21,8 +21,6 @@ from engine.store import retriable, translate
 
 Action = Literal["update", "delete", "status"]
 Asked = tuple[Action, Incoming]
-# the id of a row, or the parts of a composite key in their order
-Key = Any
 
 
 class Written(NamedTuple):

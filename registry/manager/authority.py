@@ -114,7 +114,7 @@ async def authority(
 
 
 def _of_member(moment: Moment, place: Membership | None) -> frozenset[str]:
-    return member_permissions(place.role, moment.permissions("tenants")) if place else frozenset()
+    return member_permissions(place.role, moment.permissions(of_tenants=True)) if place else frozenset()
 
 
 async def key_authority(moment: Moment, key: str, ip: str | None) -> Principal | ApiError:

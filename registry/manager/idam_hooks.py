@@ -128,7 +128,7 @@ async def keep_system_roles(moment: Moment, changes: list[Change]) -> None:
 )
 async def grant_known_permissions(moment: Moment, changes: list[Change]) -> None:
     """Every permission exists, and the caller holds each one that he adds."""
-    known = moment.permissions("manager") | moment.permissions("tenants")
+    known = moment.permissions(of_tenants=False) | moment.permissions(of_tenants=True)
     for change in changes:
         if not change.changes("permissions"):
             continue

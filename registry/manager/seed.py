@@ -38,8 +38,8 @@ async def seed(moment: Moment) -> None:
 
 async def seed_permissions(moment: Moment) -> None:
     """Insert the codes that idam.permissions does not know yet."""
-    wanted = dict.fromkeys(moment.permissions("tenants"), "tenant")
-    wanted.update(dict.fromkeys(moment.permissions("manager"), "manager"))
+    wanted = dict.fromkeys(moment.permissions(of_tenants=True), "tenant")
+    wanted |= dict.fromkeys(moment.permissions(of_tenants=False), "manager")
     known = {row["code"] for row in await moment.fetch(select(Permission.__table__.c.code))}
     missing = [describe(code, wanted[code]) for code in sorted(wanted.keys() - known)]
     if missing:
@@ -56,7 +56,7 @@ def describe(code: str, scope: str) -> dict[str, Any]:
 
 async def seed_roles(moment: Moment) -> None:
     """Make the system roles, or give them the permissions that came with new entities."""
-    known = moment.permissions("manager")
+    known = moment.permissions(of_tenants=False)
     rows = await moment.list("idam.roles", Role.__table__.c.code.in_(SYSTEM_ROLES))
     stored = {row["code"]: row for row in rows}
     made, changed = [], []

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from engine.errors import ApiError
-from engine.routes import ROUTES, Router
+from engine.routes import ROUTES, Route, Router
 from engine.types import Op
 from tests.engine.wares import PARTS, WARES
 
@@ -22,8 +22,8 @@ def refused(method: str, path: str) -> ApiError:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=[f"{route.method} {route.tail}" for route in ROUTES])
-def test_a_route_leads_to_its_operation(route: object) -> None:
-    method, tail, op, summary = route  # type: ignore[misc]  # rows of a named tuple
+def test_a_route_leads_to_its_operation(route: Route) -> None:
+    method, tail, op, summary = route
     target = ROUTER.find(method, f"/shop/shop/wares{tail.format(id='7')}".encode())
     assert target == (WARES, op, ("7",) if tail else ()) and summary
 

@@ -44,7 +44,7 @@ class Quote(LedgerModel, table="led.quotes"):
 class Entry(LedgerModel, table="led.entries"):
     """Numbered by the database."""
 
-    id: Mapped[int] = column(primary_key=True)
+    id: Mapped[int] = column(primary_key=True)  # type: ignore[misc]  # the base says ClassVar
     memo: Mapped[Name]
     currency: Mapped[str | None] = column(ForeignKey("led.currencies.code", ondelete="SET NULL"))
     previous_id: Mapped[int | None] = column(ForeignKey("led.entries.id"))
@@ -53,7 +53,7 @@ class Entry(LedgerModel, table="led.entries"):
 class Stamp(LedgerModel, table="led.stamps"):
     """Numbered by an identity column."""
 
-    id: Mapped[int] = column(Identity(), primary_key=True)
+    id: Mapped[int] = column(Identity(), primary_key=True)  # type: ignore[misc]  # the base says ClassVar
     memo: Mapped[Name]
 
 

@@ -1,0 +1,69 @@
+"""README says what the code does: its tables are the code's, its commands exist, its map names real files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from engine.errors import CODES
+from engine.filters import OPERATORS
+from engine.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def table(marker: str) -> list[tuple[str, ...]]:
+    """Cells of the table after a marker comment."""
+    lines = README.split(f"<!-- {marker} -->\n", 1)[1].splitlines()[2:]
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append(tuple(cell.strip().strip("`") for cell in line.strip("|").split("|")))
+    return rows
+
+
+def default_of(value: object) -> str:
+    return "unset" if value is None else str(value)
+
+
+EXPECTED = {
+    "operators": [(o.name, o.takes, o.meaning) for o in OPERATORS.values()],
+    "errors": [(code, str(row[1]), row[2]) for code, row in CODES.items()],
+    "settings": [(name, default_of(f.default), str(f.description)) for name, f in Settings.model_fields.items()],
+}
+
+
+@pytest.mark.parametrize("marker", sorted(EXPECTED))
+def test_a_table_is_the_code(marker: str) -> None:
+    assert table(marker) == EXPECTED[marker]
+
+
+def test_the_map_names_real_places() -> None:
+    chapter = README.split("## Map", 1)[1].split("\n## ", 1)[0]
+    missing = []
+    for place in re.findall(r"^\| `([^`]+)` \|", chapter, re.MULTILINE):
+        first, *others = place.split()
+        folder = first.split("/")[0]
+        for name in [first, *(f"{folder}/{other}" for other in others)]:
+            known = (ROOT / name, ROOT / f"{name}.py", ROOT / name.rstrip("/"))
+            if not any(path.exists() for path in known):
+                missing.append(name)
+    assert missing == []
+
+
+def test_ci_runs_the_test_command() -> None:
+    command = README.split("<!-- test command -->\n```bash\n", 1)[1].split("\n```", 1)[0]
+    assert "pytest -n 2" in command and "requirements-dev.lock" in command
+    assert "<!-- test command -->" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_has_hashes_and_no_host(name: str) -> None:
+    text = (ROOT / name).read_text()
+    pinned = re.findall(r"^[a-z0-9][^\s=]*==", text, re.MULTILINE)
+    assert len(pinned) > 20 and text.count("--hash=sha256:") >= len(pinned)
+    assert not re.search(r"https?://|--index-url|--extra-index-url|file:", text)
