@@ -184,16 +184,16 @@ class Catalog:
         return shared | {(r.scope.name, str(r.entity.role)): r for r in played}
 
     @cached_property
-    def permissions(self) -> dict[str, frozenset[str]]:
-        """All permission codes of each scope."""
+    def permissions(self) -> dict[bool, frozenset[str]]:
+        """All permission codes: of the scopes whose rows belong to tenants (True), and of the others (False)."""
         return {
-            name: frozenset(
+            of_tenants: frozenset(
                 code
                 for resource in self.resources.values()
-                if resource.scope.name == name
+                if resource.scope.tenant_bound == of_tenants
                 for code in (*(resource.permissions[op] for op in resource.ops), *resource.entity.permissions)
             )
-            for name in self.scopes
+            for of_tenants in (True, False)
         }
 
 

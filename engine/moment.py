@@ -224,9 +224,7 @@ class UnitOfWork:
         return self.shop.vault.decrypt(text)
 
     def permissions(self, *, of_tenants: bool) -> frozenset[str]:
-        catalog = self.shop.catalog
-        wanted = (name for name, scope in catalog.scopes.items() if scope.tenant_bound == of_tenants)
-        return frozenset().union(*(catalog.permissions[name] for name in wanted))
+        return self.shop.catalog.permissions[of_tenants]
 
     async def in_scope(self, scope: str) -> UnitOfWork:
         if scope == self.scope:

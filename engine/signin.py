@@ -145,7 +145,7 @@ class SignInEndpoints:
         async with self.loader.unit(request.caller, principal) as unit:
             profile = await self.identity.profile(unit)
         scope = "tenants" if principal.tenant else self.identity.scope
-        known = next((codes for name, codes in self.catalog.permissions.items() if name == scope), frozenset())
+        known = self.catalog.permissions[principal.tenant is not None]
         permissions = sorted(known if principal.everything else principal.permissions)
         return success_of({**profile, "scope": scope, "roles": list(principal.roles), "permissions": permissions})
 

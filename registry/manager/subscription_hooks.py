@@ -170,7 +170,7 @@ def _asked(changes: list[Change], name: str) -> list[tuple[Change, Row]]:
     ]
 
 
-@rules.on("BILL-S3", "subscriptions", Point.BEFORE_UPDATE, raises="409:conflict")
+@rules.on("BILL-S8", "subscriptions", Point.BEFORE_UPDATE, raises="409:conflict")
 async def keep_canceled(moment: Moment, changes: list[Change]) -> None:
     """What has ended is neither raised nor lowered."""
     for change in changes:

@@ -27,6 +27,11 @@ class Bench:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def bench(live: Live) -> Iterator[Bench]:
     with asyncio.Runner() as runner:
         connection = runner.run(asyncpg.connect(live.system.places["manager"].owner, ssl=False))
