@@ -134,7 +134,7 @@ class Pool:
 
     async def run(self, tenant: UUID | None, text: str, arguments: Sequence[Any]) -> list[Any]:
         """One statement in autocommit (in a transaction of its own where binding cannot last)."""
-        if self.options.tenant_bound and not self.session_bound:
+        if self.options.pooler == "transaction":
             async with self.transaction(tenant) as connection:
                 return await connection.fetch(text, arguments)
         bound = await self.acquire(tenant)
@@ -154,7 +154,7 @@ class Pool:
         """A transaction bound to `tenant`. A COMMIT whose answer is lost raises 503 outcome_unknown."""
         bound = await self.acquire(tenant)
         try:
-            await bound.raw.execute(self._begin(tenant))
+            await self._start(bound, tenant)
             try:
                 yield Transaction(bound, tenant)
             except BaseException:
@@ -165,9 +165,23 @@ class Pool:
         finally:
             self.release(bound)
 
+    async def _start(self, bound: Bound, tenant: UUID | None) -> None:
+        try:
+            await bound.raw.execute(self._begin(tenant))
+        except BaseException:
+            # cancelled here, the connection would come back idle and be inside a transaction a moment later
+            bound.raw.terminate()
+            raise
+
     def _begin(self, tenant: UUID | None) -> str:
-        local = self.options.tenant_bound and not self.session_bound
-        return f"BEGIN; SET LOCAL app.tenant_id = '{tenant or ''}'" if local else "BEGIN"
+        """One message. Behind a pooler nothing lasts for the session, so each transaction says what a connection would."""
+        options = self.options
+        if options.pooler == "none":
+            return "BEGIN"
+        local = {"statement_timeout": str(int(options.command_timeout * 1000)), "timezone": "'UTC'"}
+        local |= {"role": '"' + options.role.replace('"', '""') + '"'} if options.role else {}
+        local |= {"app.tenant_id": f"'{tenant or ''}'"} if options.tenant_bound else {}
+        return "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in local.items())])
 
     async def _commit(self, bound: Bound) -> None:
         try:

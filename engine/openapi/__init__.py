@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from engine.catalog import Catalog, Resource
 from engine.openapi import answers, beside
-from engine.openapi.answers import answer, content, envelope, failures, headers, page_of
+from engine.openapi.answers import answer, content, failures, headers, page_of
 from engine.openapi.parameters import Parameters
 from engine.openapi.schemas import Schema, Schemas, name_of
 from engine.types import Op
@@ -245,4 +245,4 @@ def build_document(
     }
 
 
-__all__ = ["ANSWERS", "BODIES", "build_document", "envelope"]
+__all__ = ["ANSWERS", "BODIES", "build_document"]

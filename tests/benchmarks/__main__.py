@@ -107,7 +107,7 @@ def main(
 
     Examples
     --------
-    python -m tests.benchmarks                                   everything, about 10 minutes
+    python -m tests.benchmarks                                   everything, about 7 minutes
     python -m tests.benchmarks --case get list --rounds 5        two cases, steadier
     python -m tests.benchmarks --short --json figures.json       does it still work?
     """

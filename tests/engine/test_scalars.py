@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta, timezone
-from functools import lru_cache
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 

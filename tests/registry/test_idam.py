@@ -299,7 +299,7 @@ def test_a_key_that_does_not_count_is_refused(world: World, freeze: Any) -> None
     assert world.admin.get(KEYS, near["id"])["last_used_ip"] == "127.0.0.1"
     world.admin.move(KEYS, revoked["id"], "revoked")
     assert world.admin.get(KEYS, revoked["id"])["revoked_at"] is not None
-    for key in (revoked["key"], away["key"], near["key"][:-1] + "_"):
+    for key in (revoked["key"], away["key"], near["key"] + "x"):
         with_key(world, key).refused("401:invalid_api_key", "GET", "auth/me")
     freeze(now + timedelta(hours=2))
     with_key(world, near["key"]).refused("401:invalid_api_key", "GET", "auth/me")
