@@ -15,6 +15,7 @@ from engine.errors import ApiError, Fault, generic
 from engine.hooks import Change, Hook, Moment, Point, Rule
 
 MAX_DEPTH = 10
+TREE_CODES = ((422, "tree_cycle"), (422, "tree_too_deep"))
 
 
 def tree_rule(entity: Entity) -> Hook:
@@ -67,16 +68,16 @@ async def _heights(moment: Moment, table: Any, parent: str, nodes: Sequence[Any]
     return {row["start"]: row["height"] for row in rows}
 
 
-def _tree(entity: Entity) -> list[tuple[Point, Hook]]:
+def _tree(path: str, entity: Entity) -> list[Rule]:
     if entity.tree is None:
         return []
-    rule = tree_rule(entity)
-    return [(Point.BEFORE_CREATE, rule), (Point.BEFORE_UPDATE, rule)]
+    points = (Point.BEFORE_CREATE, Point.BEFORE_UPDATE)
+    return [Rule("G17", path, points, tree_rule(entity), watches=frozenset({entity.tree}), raises=TREE_CODES)]
 
 
-BEHAVIOURS: dict[str, Callable[[Entity], list[tuple[Point, Hook]]]] = {"G17": _tree}
+BEHAVIOURS: tuple[Callable[[str, Entity], list[Rule]], ...] = (_tree,)
 
 
 def implied_rules(path: str, entity: Entity) -> tuple[Rule, ...]:
     """The rules that a declaration implies, for the entity at `scope/domain/entity`."""
-    return tuple(Rule(number, path, (point,), hook) for number, make in BEHAVIOURS.items() for point, hook in make(entity))
+    return tuple(rule for make in BEHAVIOURS for rule in make(path, entity))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -58,7 +58,7 @@ class Field:
         ordered = "order" in self.scalar.families or self.scalar.name == "boolean"
         return self.column is not None and not self.masked and ordered
 
-    @property
+    @cached_property
     def operators(self) -> tuple[str, ...]:
         """Filter operators the field takes."""
         if self.column is None or self.hidden or self.masked or self.encrypted:
@@ -153,9 +153,19 @@ class Resource:
         """Columns that the wire brings as JSON text."""
         return tuple(field.name for field in self.columns if field.scalar.name == "jsonb")
 
-    def hooked(self, *points: Point) -> bool:
-        """Whether any hook runs at one of the points."""
-        return any(self.hooks.get(point) for point in points)
+    def hooked(self, *points: Point, names: Collection[str] | None = None) -> bool:
+        """Whether any hook runs at one of the points, for a create or update that gives `names` (None = any)."""
+        return any(names is None or rule.listens(names) for point in points for rule in self.hooks.get(point, ()))
+
+    @cached_property
+    def ruleless_sources(self) -> dict[str, tuple[str, ...]]:
+        """State -> the states from which a caller enters it without any rule looking on."""
+        points = (Point.BEFORE_STATUS, Point.AFTER_STATUS, Point.DONE)
+        rules = [rule for point in points for rule in self.hooks.get(point, ())]
+        if any(not rule.edges for rule in rules):
+            return {}
+        ruled = {edge for rule in rules for edge in rule.edges}
+        return {to: tuple(s for s in self.machine.sources(to) if f"{s}>{to}" not in ruled) for to in self.machine.states}
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from engine.filters import OPERATORS, escape_like
 from engine.hooks import Point
 from engine.moment import UnitOfWork
 from engine.observe import Observer
-from engine.operations import Action, Operations, Written
+from engine.operations import Action, Operations, RulesConcerned, Written
 from engine.parse import BodyReader, Purpose, read_status
 from engine.query import read_listing, read_paging, read_view, single, split_query
 from engine.refusals import Unchanged, key_of
@@ -187,8 +187,7 @@ class Dispatcher:
             return await self.operations.change(unit, resource, change, key=key, guards=guards)
 
         try:
-            transaction = self.operations.change_needs_transaction(resource, action, row)
-            written: Written = await self.perform(unit, work, transaction=transaction)
+            written = await self._in_one_statement_or_more(unit, work, (resource, *change))
         except Unchanged:
             record = await self._read(unit, target, GetShape((), "include"))
             written = Written(record[0], record[1], {})
@@ -197,6 +196,13 @@ class Dispatcher:
                 error.status = 412
             raise
         return success(row_text(written.text, written.output), 200, (etag(written.version),))
+
+    async def _in_one_statement_or_more(self, unit: UnitOfWork, work: Work, change: tuple[Resource, Action, Incoming]) -> Written:
+        transaction = self.operations.change_needs_transaction(*change)
+        try:
+            return await self.perform(unit, work, transaction=transaction)  # type: ignore[no-any-return]
+        except RulesConcerned:
+            return await self.perform(unit, work, transaction=True)  # type: ignore[no-any-return]
 
     async def transitions(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
         no_parameters(request)

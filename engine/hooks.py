@@ -11,11 +11,11 @@ A hook runs inside the request's transaction, whatever kind of write led there. 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 from uuid import UUID
 
 import msgspec
@@ -41,6 +41,9 @@ class Point(StrEnum):
 
 # the id of a row, or the parts of a composite key in their order
 Key = UUID | int | str | tuple[Any, ...]
+STATUS_POINTS = frozenset({Point.BEFORE_STATUS, Point.AFTER_STATUS})
+WATCHING_POINTS = frozenset({Point.BEFORE_CREATE, Point.AFTER_CREATE, Point.BEFORE_UPDATE, Point.AFTER_UPDATE})
+
 Row = Mapping[str, Any]
 Rows = list[Row]
 
@@ -157,7 +160,8 @@ Hook = Callable[[Moment, list[Change]], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Rule:
-    """A hook bound to its points. `edges` limits status points to transitions such as `draft>open`."""
+    """A hook bound to its points. `edges` limits status points to transitions such as `draft>open`; `watches` limits
+    create and update points to writes that give one of these fields."""
 
     id: str
     entity: str
@@ -165,14 +169,29 @@ class Rule:
     run: Hook
     edges: frozenset[str] = frozenset()
     raises: tuple[tuple[int, str], ...] = ()
+    watches: frozenset[str] = frozenset()
 
-    def concerns(self, change: Change) -> bool:
-        """Whether a status change is one of the edges the rule names; edges say nothing of other writes."""
-        return not self.edges or "status" not in change.values or "{}>{}".format(*change.edge()) in self.edges
+    def listens(self, names: Collection[str]) -> bool:
+        """Whether a create or update that gives these fields may concern the rule."""
+        return not self.watches or not self.watches.isdisjoint(names)
+
+    def concerns(self, change: Change, point: Point) -> bool:
+        """Whether the rule has to look at a change at one of its points."""
+        if point in STATUS_POINTS:
+            return not self.edges or "{}>{}".format(*change.edge()) in self.edges
+        return point not in WATCHING_POINTS or self.listens(change.given | change.inputs.keys())
 
 
 def _raises(text: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part.split(":")[0]), part.split(":")[1]) for part in text.split())
+
+
+class RuleOptions(TypedDict, total=False):
+    """What `Rules.on` takes beside the points."""
+
+    edges: str
+    raises: str
+    watches: str
 
 
 @dataclass
@@ -182,11 +201,14 @@ class Rules:
     domain: str
     rules: list[Rule] = field(default_factory=list)
 
-    def on(self, id: str, entity: str, *points: Point, edges: str = "", raises: str = "") -> Callable[[Hook], Hook]:
-        """Bind a hook to points of an entity of this domain; `raises` lists its codes as `409:in_use 422:too_early`."""
+    def on(self, id: str, entity: str, *points: Point, **options: Unpack[RuleOptions]) -> Callable[[Hook], Hook]:
+        """Bind a hook to points of an entity of this domain. Options are texts: `edges="draft>open open>void"`,
+        `raises="409:in_use 422:too_early"` (its codes), `watches="email password"` (fields)."""
 
         def bind(run: Hook) -> Hook:
-            self.rules.append(Rule(id, f"{self.domain}/{entity}", points, run, frozenset(edges.split()), _raises(raises)))
+            said = {name: frozenset(options.get(name, "").split()) for name in ("edges", "watches")}  # type: ignore[attr-defined]
+            path = f"{self.domain}/{entity}"
+            self.rules.append(Rule(id, path, points, run, said["edges"], _raises(options.get("raises", "")), said["watches"]))
             return run
 
         return bind

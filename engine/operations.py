@@ -33,6 +33,10 @@ class Written(NamedTuple):
     found: bool = False
 
 
+class RulesConcerned(Exception):
+    """A change tried as one statement turns out to concern rules."""
+
+
 class Operations:
     """The operations over one catalogue."""
 
@@ -57,13 +61,15 @@ class Operations:
 
     def needs_transaction(self, resource: Resource, rows: Sequence[Incoming]) -> bool:
         """Whether a create is more than one statement."""
-        entity = resource.entity
-        numbered = entity.number is not None and entity.number.at == "create"
-        return len(rows) > 1 or numbered or resource.numbered or resource.hooked(Point.BEFORE_CREATE, Point.AFTER_CREATE) or any(row.nested for row in rows)
+        number = resource.entity.number
+        if len(rows) > 1 or rows[0].nested or resource.numbered or (number is not None and number.at == "create"):
+            return True
+        points = (Point.BEFORE_CREATE, Point.AFTER_CREATE, Point.DONE)
+        return resource.hooked(*points, names=rows[0].values.keys() | rows[0].inputs.keys())
 
     async def create(self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming]) -> list[Written]:
         """Insert rows as a caller may."""
-        if not self.needs_transaction(resource, rows):
+        if unit.connection is None:
             changes = [Change(0, None, rows[0].values, rows[0].inputs)]
             [record] = await self._insert(unit, resource, changes, internal=False)
             return [Written(record[0], record[1], {}, tuple(changes[0].values.get(name) for name in resource.keys))]
@@ -158,7 +164,7 @@ class Operations:
         given = [(_key(resource, row), _split(resource, {k: v for k, v in row.items() if k not in resource.keys})) for row in rows]
         changes = await self._load(unit, resource, [(key, split.values, split.inputs) for key, split in given])
         alive = [change for change in changes if change.old is not None and change.old["is_active"]]
-        await self._change_all(unit, resource, action, alive, ())
+        await self._change_all(unit, resource, action, alive)
         return [change.values for change in alive]
 
     async def status_internal(self, unit: UnitOfWork, resource: Resource, keys: Sequence[Key], status: str) -> list[Row]:
@@ -168,7 +174,7 @@ class Operations:
         for change in moving:
             if change.old["status"] not in resource.machine.sources(status, engine=True):  # type: ignore[index]
                 raise self.refusals.transition(resource, str(change.old["status"]), status)  # type: ignore[index]
-        await self._change_all(unit, resource, "status", moving, ())
+        await self._change_all(unit, resource, "status", moving)
         return [change.values for change in moving]
 
     async def _load(self, unit: UnitOfWork, resource: Resource, wanted: Sequence[tuple[Key, dict[str, Any], Mapping[str, Any]]]) -> list[Change]:
@@ -178,14 +184,25 @@ class Operations:
 
     def change_needs_transaction(self, resource: Resource, action: Action, row: Incoming) -> bool:
         """Whether a change of one row is more than one statement."""
-        points = {"update": (Point.BEFORE_UPDATE, Point.AFTER_UPDATE), "delete": (Point.BEFORE_DELETE, Point.AFTER_DELETE)}
-        wanted = points.get(action, (Point.BEFORE_STATUS, Point.AFTER_STATUS))
-        numbered = action == "status" and resource.entity.number is not None and resource.entity.number.at == row.values.get("status")
-        cascades = row.values.get("is_active") is False or action == "delete"
+        active = row.values.get("is_active")
         # a restored row must refer to active rows again, which is looked up under its lock
-        restores = row.values.get("is_active") is True and bool(resource.reference_columns)
-        follows = cascades and bool(self._following(resource))
-        return resource.hooked(*wanted) or bool(row.nested) or numbered or restores or follows
+        if row.nested or (active is True and resource.reference_columns):
+            return True
+        if (active is False or action == "delete") and self._following(resource):
+            return True
+        if action == "update":
+            points = (Point.BEFORE_UPDATE, Point.AFTER_UPDATE, Point.DONE)
+            return resource.hooked(*points, names=row.values.keys() | row.inputs.keys())
+        if action == "delete":
+            return resource.hooked(Point.BEFORE_DELETE, Point.AFTER_DELETE, Point.DONE)
+        return self._status_needs_transaction(resource, row)
+
+    def _status_needs_transaction(self, resource: Resource, row: Incoming) -> bool:
+        if not resource.stateful:
+            return resource.hooked(Point.BEFORE_STATUS, Point.AFTER_STATUS, Point.DONE)
+        target, number = row.values["status"], resource.entity.number
+        numbered = number is not None and number.at == target
+        return numbered or not resource.ruleless_sources.get(target)
 
     async def change(self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]) -> Written:
         """Update, delete or move one row as a caller may. `guards` name what the stored row must be."""
@@ -194,9 +211,11 @@ class Operations:
         action, row = write
         changes = await self._load(unit, resource, [(UUID(key[0]) if resource.by_uuid else tuple(key), row.values, row.inputs)])
         await self.refusals.check(unit, resource, action, (changes[0], row), guards)
-        await self._change_all(unit, resource, action, changes, guards)
+        records = await self._change_all(unit, resource, action, changes, guards)
         if row.nested:
             await self._replace_nested(unit, resource, changes[0], row)
+        elif records is not None:
+            return Written(records[0][0], records[0][1], changes[0].output)
         return (await self._answer(unit, resource, changes))[0]
 
     async def _change_one(self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]) -> Written:
@@ -206,10 +225,12 @@ class Operations:
         values = unit.base(resource)
         values["keys"] = key
         values["rows"] = ENCODER.encode([record]).decode()
-        values["sources"] = resource.machine.sources(str(row.values.get("status", "")))
+        values["sources"] = resource.ruleless_sources.get(row.values.get("status", ""), ())
         found = await self._run(unit, resource, self.shop.statement(resource, shape), values)
         if not found:
-            raise await self.refusals.explain(unit, resource, action, row, key=key)
+            error = await self.refusals.explain(unit, resource, action, row, key=key)
+            # the row stands where a rule looks on: the same change once more, in a transaction
+            raise RulesConcerned if error.code == "serialization_conflict" and action == "status" else error
         return Written(found[0][0], found[0][1], {})
 
     def _shape(self, resource: Resource, action: Action, values: Mapping[str, Any], guards: tuple[str, ...], *, internal: bool = False) -> ChangeShape:
@@ -217,27 +238,48 @@ class Operations:
         checked = tuple(name for name in resource.reference_columns if name in values)
         return ChangeShape(action, names, checked, guards, internal)
 
-    async def _change_all(self, unit: UnitOfWork, resource: Resource, action: Action, changes: Sequence[Change], guards: tuple[str, ...]) -> None:
+    async def _change_all(
+        self, unit: UnitOfWork, resource: Resource, action: Action, changes: Sequence[Change], guards: tuple[str, ...] | None = None
+    ) -> list[Any] | None:
+        """Hooks, statement, hooks. A caller's change (`guards` given) that nothing follows has its answer in the statement:
+        the records are returned then."""
         if not changes:
-            return
+            return None
         before, after = _points(action)
         await self._hooks(unit, resource, before, changes)
         if action == "status" and changes[0].values.get("status"):
             await self._number(unit, resource, changes, changes[0].values["status"])
+        answering = guards is not None and not self._followed(resource, after, changes)
+        found = await self._change_rows(unit, resource, (action, guards or ()), changes, internal=not answering)
+        if answering:
+            return found
+        for change, record in zip(changes, found, strict=True):
+            change.values = plain(record, resource.json_columns)
+        await self._follow(unit, resource, [c.values for c in changes if not c.values["is_active"] and c.old and c.old["is_active"]])
+        await self._hooks(unit, resource, after, changes)
+        self._remember(unit, resource, changes)
+        return None
+
+    def _followed(self, resource: Resource, after: Point, changes: Sequence[Change]) -> bool:
+        """Whether anything but the answer comes after the statement."""
+        rules = (*resource.hooks.get(after, ()), *resource.hooks.get(Point.DONE, ()))
+        return bool(self._following(resource)) or any(rule.concerns(change, after) for rule in rules for change in changes)
+
+    async def _change_rows(
+        self, unit: UnitOfWork, resource: Resource, write: tuple[Action, tuple[str, ...]], changes: Sequence[Change], *, internal: bool
+    ) -> list[Any]:
+        action, guards = write
         columns = {name for change in changes for name in change.values}
         records = [self._record(resource, change, order, columns) for order, change in enumerate(changes)]
-        shape = self._shape(resource, action, dict.fromkeys(columns), tuple(g for g in guards if g == "inactive"), internal=True)
+        held = tuple(guard for guard in guards if guard == "inactive")
+        shape = self._shape(resource, action, dict.fromkeys(columns), held, internal=internal)
         values = unit.base(resource)
         values["keys"] = [change.key for change in changes]
         values["rows"] = ENCODER.encode(records).decode()
         found = await self._run(unit, resource, self.shop.statement(resource, shape), values)
         if len(found) != len(changes):
             raise await self.refusals.references(unit, resource, changes, shape.checked)
-        for change, record in zip(changes, found, strict=True):
-            change.values = plain(record, resource.json_columns)
-        await self._follow(unit, resource, [c.values for c in changes if not c.values["is_active"] and c.old and c.old["is_active"]])
-        await self._hooks(unit, resource, after, changes)
-        self._remember(unit, resource, changes)
+        return found
 
     def _remember(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> None:
         if resource.hooked(Point.DONE):
@@ -275,7 +317,7 @@ class Operations:
 
     async def _hooks(self, unit: UnitOfWork, resource: Resource, point: Point, changes: Sequence[Change]) -> None:
         for rule in resource.hooks.get(point, ()):
-            concerned = [change for change in changes if change.found is None and rule.concerns(change)]
+            concerned = [change for change in changes if change.found is None and rule.concerns(change, point)]
             if concerned:
                 await unit.within(rule, rule.run(unit, concerned))
 

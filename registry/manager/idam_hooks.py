@@ -26,17 +26,30 @@ LEAVING = "active>disabled locked>disabled"
 KEY_DAYS = 366
 
 
-@rules.on("IDAM-U6", "users", Point.BEFORE_CREATE, Point.BEFORE_UPDATE, raises="422:service_user_password")
+@rules.on(
+    "IDAM-U6",
+    "users",
+    Point.BEFORE_CREATE,
+    Point.BEFORE_UPDATE,
+    watches="password",
+    raises="422:service_user_password",
+)
 async def keep_service_users_apart(moment: Moment, changes: list[Change]) -> None:
-    """Service users carry no password; a changed e-mail address is no longer verified."""
+    """Service users carry no password."""
     for change in changes:
         if change["user_type"] == "service" and change.inputs.get("password") is not None:
             raise refuse(change, "password", "service_user_password", "A service user signs in with API keys only")
-        if change.old is not None and change.changes("email"):
+
+
+@rules.on("IDAM-U6", "users", Point.BEFORE_UPDATE, watches="email")
+async def unverify_new_address(moment: Moment, changes: list[Change]) -> None:
+    """A changed e-mail address is no longer verified."""
+    for change in changes:
+        if change.changes("email"):
             change.values["email_verified_at"] = None
 
 
-@rules.on("IDAM-U1", "users", Point.BEFORE_CREATE, Point.BEFORE_UPDATE, raises="422:weak_password")
+@rules.on("IDAM-U1", "users", Point.BEFORE_CREATE, Point.BEFORE_UPDATE, watches="password", raises="422:weak_password")
 async def store_password(moment: Moment, changes: list[Change]) -> None:
     """A given password satisfies the policy and is stored as a bcrypt hash; a user created with one is active."""
     for change in changes:
@@ -101,7 +114,7 @@ async def cut_off(moment: Moment, changes: list[Change]) -> None:
     await moment.status("idam.api-keys", [key["id"] for key in live], "revoked", "the owner is gone")
 
 
-@rules.on("IDAM-U4", "users", Point.AFTER_UPDATE)
+@rules.on("IDAM-U4", "users", Point.AFTER_UPDATE, watches="password password_hash")
 async def end_sessions_of_old_password(moment: Moment, changes: list[Change]) -> None:
     """A password change revokes all live sessions."""
     changed = [change.key for change in changes if change.changes("password_hash")]

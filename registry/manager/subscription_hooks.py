@@ -27,7 +27,7 @@ DISCOUNT_PERIODS = {"once": 1, "forever": None}
 ENDING = "trialing>canceled active>canceled past_due>canceled suspended>canceled"
 
 
-@rules.on("BILL-P1", "plans", Point.BEFORE_UPDATE, raises="409:plan_locked")
+@rules.on("BILL-P1", "plans", Point.BEFORE_UPDATE, watches=" ".join(FROZEN_PRICE), raises="409:plan_locked")
 async def freeze_prices(moment: Moment, changes: list[Change]) -> None:
     """The price of a plan that has left draft stays."""
     for change in changes:

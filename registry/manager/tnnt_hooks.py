@@ -33,7 +33,7 @@ async def reserve_slugs(moment: Moment, changes: list[Change]) -> None:
             raise refuse(change, "slug", "reserved_slug", f"{change['slug']!r} is reserved for the platform")
 
 
-@rules.on("TNNT-T1", "tenants", Point.BEFORE_CREATE, Point.BEFORE_UPDATE)
+@rules.on("TNNT-T1", "tenants", Point.BEFORE_CREATE, Point.BEFORE_UPDATE, watches="legal_hold")
 async def guard_legal_hold(moment: Moment, changes: list[Change]) -> None:
     """Setting or lifting legal_hold needs its own permission."""
     if any(change.changes("legal_hold") and (change.old is not None or change["legal_hold"]) for change in changes):

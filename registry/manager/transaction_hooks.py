@@ -126,9 +126,7 @@ async def settle_invoices(moment: Moment, changes: list[Change]) -> None:
     invoices = await lock_by_id(moment, Invoice, {change["invoice_id"] for change in changes})
     paid = _sums((change for change in changes if change["kind"] == "payment"), "invoice_id")
     refunded = _sums((change for change in changes if change["kind"] != "payment"), "invoice_id")
-    rows = [
-        {"id": key, "amount_paid": row["amount_paid"] + paid[key] - refunded[key]} for key, row in invoices.items()
-    ]
+    rows = [{"id": key, "amount_paid": row["amount_paid"] + paid[key] - refunded[key]} for key, row in invoices.items()]
     stored = await moment.update("bill.invoices", rows)
     await pay_off(moment, stored)
     await _revive(moment, {row["subscription_id"] for row in stored if row["amount_due"] <= 0} - {None})

@@ -25,7 +25,7 @@ PARTNERS: dict[str, Any] = {"customer_id": Customer, "contact_id": Contact, "opp
 SCORES = {"email": 20, "phone": 10, "company_name": 20}
 
 
-@rules.on("CRM-C1", "customers", Point.BEFORE_UPDATE, raises="403:permission_denied")
+@rules.on("CRM-C1", "customers", Point.BEFORE_UPDATE, watches="credit_limit", raises="403:permission_denied")
 async def guard_credit_limit(moment: Moment, changes: list[Change]) -> None:
     """Changing credit_limit needs its own permission."""
     if any(change.changes("credit_limit") for change in changes):
@@ -60,7 +60,7 @@ async def choose_primary(moment: Moment, changes: list[Change]) -> None:
             (was or own)[0].values["is_primary"] = True
 
 
-@rules.on("CRM-K1", "contacts", Point.BEFORE_CREATE, Point.BEFORE_UPDATE)
+@rules.on("CRM-K1", "contacts", Point.BEFORE_CREATE, Point.BEFORE_UPDATE, watches="marketing_consent")
 async def stamp_consent(moment: Moment, changes: list[Change]) -> None:
     """Consent to marketing is kept with its moment."""
     for change in changes:
