@@ -18,7 +18,6 @@ from engine.errors import generic
 from engine.request import Receive, Request, Scope, Send
 from engine.store import ready
 
-
 Endpoint = Callable[[Request], Awaitable[Answer]]
 
 
@@ -54,7 +53,11 @@ class Health:
         databases = self.dispatcher.shop.databases
         state = {name: await ready(database, 1.0) for name, database in databases.items()}
         answer = success_of({"status": "ready" if all(state.values()) else "not ready", "databases": state})
-        return answer if all(state.values()) else answer._replace(status=503, headers=(*answer.headers, (b"retry-after", b"1")))
+        return (
+            answer
+            if all(state.values())
+            else answer._replace(status=503, headers=(*answer.headers, (b"retry-after", b"1")))
+        )
 
     async def metrics(self, _request: HttpRequest) -> Response:
         """Prometheus text."""
@@ -81,7 +84,9 @@ def plain(dispatcher: Dispatcher, path: str, endpoint: Endpoint, *methods: str) 
     return Route(path, Plain(dispatcher, endpoint, methods or ("GET",)))
 
 
-def build_app(dispatcher: Dispatcher, routes: Sequence[BaseRoute], *, start: Sequence[Any] = (), stop: Sequence[Any] = ()) -> Starlette:
+def build_app(
+    dispatcher: Dispatcher, routes: Sequence[BaseRoute], *, start: Sequence[Any] = (), stop: Sequence[Any] = ()
+) -> Starlette:
     """The application. `start` and `stop` are coroutine functions run around its life."""
 
     @asynccontextmanager
@@ -103,5 +108,3 @@ def build_app(dispatcher: Dispatcher, routes: Sequence[BaseRoute], *, start: Seq
     app.state.dispatcher = dispatcher
     app.middleware_stack = Front(dispatcher, app.build_middleware_stack())
     return app
-
-

@@ -46,7 +46,9 @@ def _refused(code: str, field: str) -> ApiError:
 def _climb(table: Any, parent: str, starts: set[Any]) -> Any:
     """(start, id) of each node from `start` to its root; stops a level past the limit, so a cycle in old data ends too."""
     node, up = table.alias(), table.alias()
-    line = sa.select(node.c.id.label("start"), node.c.id, node.c[parent].label("up"), sa.literal_column("1").label("level"))
+    line = sa.select(
+        node.c.id.label("start"), node.c.id, node.c[parent].label("up"), sa.literal_column("1").label("level")
+    )
     base = line.where(node.c.id.in_(starts)).cte("line", recursive=True)
     step = sa.select(base.c.start, up.c.id, up.c[parent], base.c.level + sa.literal_column("1"))
     full = base.union_all(step.where(up.c.id == base.c.up, base.c.level <= sa.literal_column(str(MAX_DEPTH + 1))))

@@ -8,62 +8,14 @@ from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Table
+from sqlalchemy import Table
 
 from engine.behaviours import implied_rules
-from engine.entity import LETTERS, Entity, Machine, Virtual
+from engine.entity import LETTERS, Entity, Machine
 from engine.errors import StartupFault
-from engine.filters import operators_of
+from engine.fields import Field, engine_set, stored_field, virtual_field
 from engine.hooks import Identity, Point, Rule, Rules
-from engine.registration import bounds_of
-from engine.scalars import Finish, Scalar, scalar_of
-from engine.types import RIGHTS, Bounds, Op, Scope
-
-ENGINE_SET = frozenset({"created_at", "updated_at", "created_by", "updated_by", "is_active", "version", "status", "tenant_id"})
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field of an entity: its column (None = virtual), how it is read, and who may set and see it."""
-
-    name: str
-    column: Column[Any] | None
-    type: Any
-    scalar: Scalar
-    bounds: Bounds
-    annotation: Any
-    finish: Finish | None
-    nullable: bool
-    default: Callable[[], Any] | None
-    required: bool
-    creatable: bool
-    updatable: bool
-    once: bool = False
-    hidden: bool = False
-    masked: bool = False
-    encrypted: bool = False
-    virtual: Virtual | None = None
-    references: str | None = None
-    target: str = "id"
-    generated: bool = False
-
-    @property
-    def shown(self) -> bool:
-        """Whether reads show it."""
-        return not self.hidden and not (self.virtual and not self.virtual.compute)
-
-    @property
-    def sortable(self) -> bool:
-        """Whether lists can be sorted by it."""
-        ordered = "order" in self.scalar.families or self.scalar.name == "boolean"
-        return self.column is not None and not self.masked and ordered
-
-    @cached_property
-    def operators(self) -> tuple[str, ...]:
-        """Filter operators the field takes."""
-        if self.column is None or self.hidden or self.masked or self.encrypted:
-            return ()
-        return operators_of(self.scalar.families, tree=bool(self.column.table.info.get("tree")) and self.name == "id")
+from engine.types import RIGHTS, Op, Scope
 
 
 @dataclass(frozen=True)
@@ -141,7 +93,11 @@ class Resource:
     @cached_property
     def settable(self) -> frozenset[str]:
         """Columns that an insert always names, so that an entity has one insert statement whatever the body gives."""
-        return frozenset(f.name for f in self.columns if f.column is not None and not f.generated and not engine_set(self.entity, f.column))
+        return frozenset(
+            f.name
+            for f in self.columns
+            if f.column is not None and not f.generated and not engine_set(self.entity, f.column)
+        )
 
     @cached_property
     def nested(self) -> dict[str, Any]:
@@ -165,7 +121,9 @@ class Resource:
         if any(not rule.edges for rule in rules):
             return {}
         ruled = {edge for rule in rules for edge in rule.edges}
-        return {to: tuple(s for s in self.machine.sources(to) if f"{s}>{to}" not in ruled) for to in self.machine.states}
+        return {
+            to: tuple(s for s in self.machine.sources(to) if f"{s}>{to}" not in ruled) for to in self.machine.states
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +165,9 @@ class Catalog:
         }
 
 
-def compile_catalog(scopes: Iterable[Scope], entities: Iterable[Entity], rules: Iterable[Rules], identity: Identity | None = None) -> Catalog:
+def compile_catalog(
+    scopes: Iterable[Scope], entities: Iterable[Entity], rules: Iterable[Rules], identity: Identity | None = None
+) -> Catalog:
     """Compile every declaration. Raises StartupFault with all faults at once."""
     by_metadata = {id(scope.metadata): scope for scope in scopes}
     by_entity = _hooks_by_entity(rules)
@@ -215,7 +175,9 @@ def compile_catalog(scopes: Iterable[Scope], entities: Iterable[Entity], rules: 
     for entity in entities:
         scope = by_metadata.get(id(entity.table.metadata))
         if scope is None:
-            raise StartupFault(f"{entity.key}: its MetaData belongs to no Scope; list it in `scopes = [Scope(...)]` of the package")
+            raise StartupFault(
+                f"{entity.key}: its MetaData belongs to no Scope; list it in `scopes = [Scope(...)]` of the package"
+            )
         path = f"{scope.name}/{entity.domain}/{entity.name}"
         resource = _resource(scope, entity, (*implied_rules(path, entity), *by_entity.pop(path, ())))
         resources[resource.path] = resource
@@ -229,7 +191,9 @@ def _connect(resources: Mapping[str, Resource]) -> None:
     """Say of each resource which of its references name registered entities, and which document it is a line of."""
     tables = {(r.scope.name, r.table.fullname) for r in resources.values()}
     for resource in resources.values():
-        known = tuple(f.name for f in resource.columns if f.references and (resource.scope.name, f.references) in tables)
+        known = tuple(
+            f.name for f in resource.columns if f.references and (resource.scope.name, f.references) in tables
+        )
         object.__setattr__(resource, "reference_columns", known)
         if resource.entity.parent:
             header = resources.get(f"{resource.scope.name}/{resource.entity.parent[0].replace('.', '/', 1)}")
@@ -249,8 +213,8 @@ def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource
     table = entity.table
     ordered = sorted(table.c, key=lambda c: (c.name != "id", engine_set(entity, c)))
     names = [c.name for c in ordered]
-    fields = {name: _field(entity, table.c[name]) for name in names}
-    fields |= {virtual.name: _virtual(virtual) for virtual in entity.virtual}
+    fields = {name: stored_field(entity, table.c[name]) for name in names}
+    fields |= {virtual.name: virtual_field(virtual) for virtual in entity.virtual}
     keys = tuple(c.name for c in table.primary_key.columns if not c.info.get("tenant"))
     return Resource(
         path=f"{scope.name}/{entity.domain}/{entity.name}",
@@ -266,15 +230,6 @@ def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource
     )
 
 
-def engine_set(entity: Entity, column: Column[Any]) -> bool:
-    """Whether the engine alone gives the column its values."""
-    if column.name == "tenant_id":
-        return bool(column.info.get("tenant"))
-    if column.name == "status":
-        return entity.machine is not None
-    return column.name in ENGINE_SET
-
-
 def _operations(entity: Entity) -> frozenset[Op]:
     ops = {Op(LETTERS[letter]) for letter in entity.operations}
     if Op.UPDATE in ops:
@@ -286,71 +241,6 @@ def _operations(entity: Entity) -> frozenset[Op]:
     return frozenset(ops)
 
 
-def _field(entity: Entity, column: Column[Any]) -> Field:
-    name, scalar, bounds = column.name, scalar_of(column.type), bounds_of(column)
-    own = engine_set(entity, column) or (name == "id" and bool(column.primary_key) and isinstance(column.type, sa.Uuid))
-    read_only = own or name in entity.read_only
-    once = name in entity.once or (bool(column.primary_key) and not own)
-    generated = bool(column.primary_key and isinstance(column.type, sa.Integer) and column.table.autoincrement_column is column)
-    default = _default(column)
-    annotation = scalar.annotate(column.type, bounds)
-    # tenant_id is part of each composite key, and names no row by itself
-    target = None if column.info.get("tenant") else next((key.column for key in column.foreign_keys), None)
-    return Field(
-        name=name,
-        column=column,
-        type=column.type,
-        scalar=scalar,
-        bounds=bounds,
-        annotation=annotation | None if column.nullable else annotation,
-        finish=scalar.finish(column.type, bounds),
-        nullable=bool(column.nullable),
-        default=None if own else default,
-        required=not (column.nullable or default or column.server_default or read_only or name in entity.auto or generated),
-        creatable=not read_only and not generated,
-        updatable=not read_only and not once and not generated,
-        once=once,
-        hidden=name in entity.hidden,
-        masked=name in entity.masked,
-        encrypted=name in entity.encrypted,
-        references=target.table.fullname if target is not None else None,
-        target=target.name if target is not None else "id",
-        generated=generated,
-    )
-
-
-def _default(column: Column[Any]) -> Callable[[], Any] | None:
-    default: Any = column.default
-    if default is None or not (default.is_scalar or default.is_callable):
-        return None
-    if default.is_callable:
-        return lambda: default.arg(None)
-    value = default.arg
-    if isinstance(value, (dict, list)):
-        return lambda: type(value)(value)
-    return lambda: value
-
-
-def _virtual(virtual: Virtual) -> Field:
-    scalar, bounds = scalar_of(virtual.type), Bounds()
-    annotation = scalar.annotate(virtual.type, bounds)
-    return Field(
-        name=virtual.name,
-        column=None,
-        type=virtual.type,
-        scalar=scalar,
-        bounds=bounds,
-        annotation=annotation | None,
-        finish=scalar.finish(virtual.type, bounds),
-        nullable=True,
-        default=None,
-        required=False,
-        creatable=virtual.input,
-        updatable=virtual.input,
-        virtual=virtual,
-    )
-
-
 def _constraints(table: Table, entity: Entity) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Constraint name -> (error code, fields that a violation names)."""
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
@@ -360,9 +250,15 @@ def _constraints(table: Table, entity: Entity) -> dict[str, tuple[str, tuple[str
             found[str(index.name)] = ("duplicate", tuple(str(c.name) for c in index.columns if c.name not in hidden))
     for rule in table.constraints:
         if isinstance(rule, sa.PrimaryKeyConstraint):
-            found[str(rule.name or f"{table.name}_pkey")] = ("duplicate", tuple(c.name for c in rule.columns if c.name not in hidden))
+            found[str(rule.name or f"{table.name}_pkey")] = (
+                "duplicate",
+                tuple(c.name for c in rule.columns if c.name not in hidden),
+            )
         elif isinstance(rule, sa.CheckConstraint):
-            found[str(rule.name)] = ("check_failed", tuple(w for w in rule.info.get("words", ()) if w in table.c and w not in entity.hidden))
+            found[str(rule.name)] = (
+                "check_failed",
+                tuple(w for w in rule.info.get("words", ()) if w in table.c and w not in entity.hidden),
+            )
         elif isinstance(rule, sa.UniqueConstraint):
             found[str(rule.name)] = ("duplicate", tuple(c.name for c in rule.columns if c.name not in hidden))
         elif isinstance(rule, sa.ForeignKeyConstraint):

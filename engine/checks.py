@@ -159,10 +159,10 @@ def headers_are_registered(declared: Declared, entity: Entity) -> Iterator[str]:
     """`parent` and `nested` name entities of the same scope."""
     named = [("nested", nested.entity) for nested in entity.nested]
     named += [("parent", entity.parent[0])] if entity.parent else []
-    known = [other.key for other in declared.entities]
     for option, key in named:
         if declared.find(entity, key) is None:
-            yield f"{option} names {key!r}, which is no entity of its scope{_near(key, known)}"
+            near = _near(key, [other.key for other in declared.entities])
+            yield f"{option} names {key!r}, which is no entity of its scope{near}"
 
 
 @each("E010")

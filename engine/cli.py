@@ -25,7 +25,10 @@ from engine.errors import ApiError, StartupFault
 from engine.main import System, load
 from engine.settings import Settings
 
-app = App(name="cxg", help="Serve registered SQLAlchemy models as uniform endpoints. `cxg serve` is all that is needed to begin.")
+app = App(
+    name="cxg",
+    help="Serve registered SQLAlchemy models as uniform endpoints. `cxg serve` is all that is needed to begin.",
+)
 migrate_app = App(name="migrate", help="Bring the databases to the models by reviewed migrations.")
 user_app = App(name="user", help="People who may sign in.")
 tenant_app = App(name="tenant", help="Customers, each with rows of its own.")
@@ -33,7 +36,9 @@ for part in (migrate_app, user_app, tenant_app):
     app.command(part)
 
 err = Console(stderr=True, highlight=False)
-Registries = Annotated[list[str] | None, Parameter(name="--registry", help="Package to serve; may be given several times.")]
+Registries = Annotated[
+    list[str] | None, Parameter(name="--registry", help="Package to serve; may be given several times.")
+]
 Data = Annotated[Path | None, Parameter(help="Folder of the embedded server, keys and first password.")]
 
 
@@ -154,7 +159,9 @@ def entities(*, registry: Registries = None) -> None:
     table = Table("path", "kind", "operations", "fields", "states", "label", title=f"{len(catalog.resources)} entities")
     for path, resource in sorted(catalog.resources.items()):
         states = " ".join(resource.machine.states) if resource.stateful else ""
-        names = " ".join(op.value for op in sorted(resource.ops) if op.value not in ("transitions", "history", "replace"))
+        names = " ".join(
+            op.value for op in sorted(resource.ops) if op.value not in ("transitions", "history", "replace")
+        )
         table.add_row(path, resource.entity.kind, names, str(len(resource.fields)), states, resource.entity.label)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
@@ -224,7 +231,9 @@ def create(email: str, *, password: str | None = None, administrator: bool = Fal
 
 
 @tenant_app.command(name="create")
-def create_tenant(slug: str, *, owner: str, password: str | None = None, name: str | None = None, data: Data = None) -> None:
+def create_tenant(
+    slug: str, *, owner: str, password: str | None = None, name: str | None = None, data: Data = None
+) -> None:
     """Create a pooled tenant with its first owner.
 
     Parameters
@@ -242,7 +251,10 @@ def create_tenant(slug: str, *, owner: str, password: str | None = None, name: s
     values = {"slug": slug, "name": name or slug, "owner_email": owner, "owner_password": secret}
     with located(configure(data=data), Progress()) as system:
         asyncio.run(_in_time(system, install.create_tenant(system, values)))
-    print(f"tenant {slug}: {owner} may sign in with tenant={slug}" + ("" if password else f"; a new owner's password is {secret}"))
+    print(
+        f"tenant {slug}: {owner} may sign in with tenant={slug}"
+        + ("" if password else f"; a new owner's password is {secret}")
+    )
 
 
 async def _in_time(system: System, work: Any) -> None:

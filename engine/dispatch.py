@@ -19,9 +19,10 @@ from engine.filters import OPERATORS, escape_like
 from engine.hooks import Point
 from engine.moment import UnitOfWork
 from engine.observe import Observer
-from engine.operations import Action, Operations, RulesConcerned, Written
+from engine.operations import Operations
 from engine.parse import BodyReader, Purpose, read_status
 from engine.query import read_listing, read_paging, read_view, single, split_query
+from engine.records import Action, RulesConcerned, Written
 from engine.refusals import Unchanged, key_of
 from engine.request import Receive, Request, Scope, Send
 from engine.routes import Router, Target
@@ -96,7 +97,7 @@ class Dispatcher:
                 try:
                     async with UnitOfWork(self.operations, unit.scope, unit.principal, unit.caller) as later:
                         await later.within(rule, rule.run(later, list(changes)))
-                except Exception as error:  # noqa: BLE001  after commit nothing may fail the request
+                except Exception as error:
                     self.observer.hook_failed(rule.id, unit.request_id, error)
 
     # -- one handler an operation
@@ -111,7 +112,9 @@ class Dispatcher:
         async def work(unit: UnitOfWork) -> list[Written]:
             return await self.operations.create(unit, resource, rows)
 
-        written: list[Written] = await self.perform(unit, work, transaction=self.operations.needs_transaction(resource, rows))
+        written: list[Written] = await self.perform(
+            unit, work, transaction=self.operations.needs_transaction(resource, rows)
+        )
         http_status = 200 if all(row.found for row in written) else 201
         if many:
             return success(rows_text(row_text(row.text, row.output) for row in written), http_status)
@@ -122,11 +125,17 @@ class Dispatcher:
     async def list(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
         listing = read_listing(target.resource, request.query)
         shape = list_shape(listing)
-        values = {**list_values(listing), "tenant": unit.tenant, "unmasked": unit.principal.may(target.resource.sensitive)}
+        values = {
+            **list_values(listing),
+            "tenant": unit.tenant,
+            "unmasked": unit.principal.may(target.resource.sensitive),
+        }
         record = (await unit.run(self.shop.statement(target.resource, shape), values))[0]
         if listing.count == "estimated" and record[1] > ESTIMATE_ABOVE:
             plan = await unit.run(self.shop.question("estimate", target.resource, shape), values)
-            return page(record[0], listing, int(msgspec.json.decode(plan[0][0])[0]["Plan"]["Plan Rows"]), estimated=True)
+            return page(
+                record[0], listing, int(msgspec.json.decode(plan[0][0])[0]["Plan"]["Plan Rows"]), estimated=True
+            )
         return page(record[0], listing, record[1])
 
     async def get(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
@@ -165,15 +174,21 @@ class Dispatcher:
         given = single(split_query(request.query), ("version",)).get("version")
         if given is not None and not (given.isascii() and given.isdigit() and len(given) < 10):
             raise ValidationError("validation_error", "version: must be the version that was read")
-        return await self._change(request, target, unit, ("delete", Incoming({}, version=int(given) if given else None)))
+        return await self._change(
+            request, target, unit, ("delete", Incoming({}, version=int(given) if given else None))
+        )
 
     async def status(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
         resource = target.resource
         asked = read_status(await request.json(self.max_body), resource.machine.states)
         values = {"status": asked.status} if resource.stateful else {"is_active": asked.status == "active"}
-        return await self._change(request, target, unit, ("status", Incoming(values, {"reason": asked.reason}, {}, asked.version)))
+        return await self._change(
+            request, target, unit, ("status", Incoming(values, {"reason": asked.reason}, {}, asked.version))
+        )
 
-    async def _change(self, request: Request, target: Target, unit: UnitOfWork, change: tuple[Action, Incoming]) -> Answer:
+    async def _change(
+        self, request: Request, target: Target, unit: UnitOfWork, change: tuple[Action, Incoming]
+    ) -> Answer:
         resource, (action, row) = target.resource, change
         key = key_of(resource, target.key)
         if action != "delete":
@@ -197,7 +212,9 @@ class Dispatcher:
             raise
         return success(row_text(written.text, written.output), 200, (etag(written.version),))
 
-    async def _in_one_statement_or_more(self, unit: UnitOfWork, work: Work, change: tuple[Resource, Action, Incoming]) -> Written:
+    async def _in_one_statement_or_more(
+        self, unit: UnitOfWork, work: Work, change: tuple[Resource, Action, Incoming]
+    ) -> Written:
         transaction = self.operations.change_needs_transaction(*change)
         try:
             return await self.perform(unit, work, transaction=transaction)  # type: ignore[no-any-return]
@@ -211,7 +228,12 @@ class Dispatcher:
         row = msgspec.json.decode((await self._read(unit, target, GetShape(names, "include")))[1])
         state = row["status"] if resource.stateful else "active" if row["is_active"] else "inactive"
         allowed = unit.principal.may(resource.permissions[Op.STATUS]) and (row["is_active"] or not resource.stateful)
-        return success_of({"status": state, "transitions": [_way(resource, state, to, allowed) for to in resource.machine.states if to != state]})
+        return success_of(
+            {
+                "status": state,
+                "transitions": [_way(resource, state, to, allowed) for to in resource.machine.states if to != state],
+            }
+        )
 
     async def history(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
         listing = read_paging(target.resource, request.query)
@@ -302,7 +324,10 @@ def _way(resource: Resource, state: str, to: str, allowed: bool) -> dict[str, An
 
 async def reply(send: Send, request: Request, answer: Answer) -> None:
     """Write the answer."""
-    headers: Sequence[Header] = (*answer.headers, (b"content-length", b"%d" % len(answer.body)), (b"x-request-id", request.id.encode()))
+    headers: Sequence[Header] = (
+        *answer.headers,
+        (b"content-length", b"%d" % len(answer.body)),
+        (b"x-request-id", request.id.encode()),
+    )
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
-

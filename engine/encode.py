@@ -65,7 +65,8 @@ def page(items: str | None, listing: Listing, total: int | None, *, estimated: b
 def failure(error: ApiError, request_id: str) -> Answer:
     """The one shape of every error."""
     details = [
-        {"field": fault.field, "code": fault.code, "message": fault.message, "params": dict(fault.params)} for fault in error.details
+        {"field": fault.field, "code": fault.code, "message": fault.message, "params": dict(fault.params)}
+        for fault in error.details
     ]
     body = ENCODER.encode(
         {

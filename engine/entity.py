@@ -1,11 +1,11 @@
 """What a user writes for an entity: only what differs from the default.
 
-    class Plan(ManagerModel, table="bill.plans"):
-        \"\"\"Price plan of the SaaS.\"\"\"
-        code: Mapped[Code]
-        name: Mapped[Name]
+class Plan(ManagerModel, table="bill.plans"):
+    \"\"\"Price plan of the SaaS.\"\"\"
+    code: Mapped[Code]
+    name: Mapped[Name]
 
-    plans = Entity(Plan, label="code", unique=["code"], once=["code"], search=["code", "name"])
+plans = Entity(Plan, label="code", unique=["code"], once=["code"], search=["code", "name"])
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Machine:
         unknown = {state for edge in edges | reserved for state in edge} - set(states)
         unknown |= {state for state in states if not state.isidentifier()}
         if len(initial) != 1 or unknown:
-            raise ValueError(f"{text!r}: needs one initial state marked * and only listed states; unknown: {sorted(unknown)}")
+            raise ValueError(
+                f"{text!r}: needs one initial state marked * and only listed states; unknown: {sorted(unknown)}"
+            )
         return cls(states, initial[0], frozenset(edges), frozenset(reserved))
 
     def sources(self, target: str, *, engine: bool = False) -> tuple[str, ...]:

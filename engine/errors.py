@@ -143,7 +143,11 @@ CODES: dict[str, tuple[str, int, str]] = {
     "pool_exhausted": ("UnavailableError", 503, "All connections are busy; try again"),
     "read_only": ("UnavailableError", 503, "The database is read-only at the moment; try again"),
     "storage_full": ("UnavailableError", 503, "The database has no room left"),
-    "outcome_unknown": ("UnavailableError", 503, "The connection broke while committing; read the row to see the outcome"),
+    "outcome_unknown": (
+        "UnavailableError",
+        503,
+        "The connection broke while committing; read the row to see the outcome",
+    ),
     "query_timeout": ("UnavailableError", 504, "The query took too long; narrow it"),
     "internal_error": ("UnavailableError", 500, "Something went wrong here; quote the request id"),
 }
@@ -168,7 +172,9 @@ FAULT_CODES: dict[str, str] = {
 }
 
 
-def generic(code: str, message: str = "", *, details: Sequence[Fault] = (), headers: Mapping[str, str] | None = None) -> ApiError:
+def generic(
+    code: str, message: str = "", *, details: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
+) -> ApiError:
     """The error of a generic code, as an object of its family."""
     return ApiError.families[CODES[code][0]](code, message, details=details, headers=headers)
 
@@ -176,4 +182,6 @@ def generic(code: str, message: str = "", *, details: Sequence[Fault] = (), head
 def invalid(details: Sequence[Fault]) -> ApiError:
     """422 with every fault found."""
     first = details[0]
-    return ValidationError("validation_error", f"{first.field}: {first.message}" if first.field else first.message, details=details)
+    return ValidationError(
+        "validation_error", f"{first.field}: {first.message}" if first.field else first.message, details=details
+    )

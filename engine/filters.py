@@ -68,17 +68,52 @@ OPERATORS: dict[str, Operator] = {
         Operator("lt", "less", "one", "order", lambda col, v: col < v),
         Operator("lte", "at most", "one", "order", lambda col, v: col <= v),
         Operator("in", "one of", "many", "equal", _any),
-        Operator("nin", "none of, or empty", "many", "equal", lambda col, v: sa.func.coalesce(sa.not_(_any(col, v)), sa.true())),
-        Operator("between", "from the first to the second, both included", "two", "order", lambda col, v: sa.and_(col >= v[0], col <= v[1])),
+        Operator(
+            "nin",
+            "none of, or empty",
+            "many",
+            "equal",
+            lambda col, v: sa.func.coalesce(sa.not_(_any(col, v)), sa.true()),
+        ),
+        Operator(
+            "between",
+            "from the first to the second, both included",
+            "two",
+            "order",
+            lambda col, v: sa.and_(col >= v[0], col <= v[1]),
+        ),
         Operator("isnull", "empty (true) or not (false)", "bool", "null", lambda col, v: col.is_(None) == v),
         Operator("contains", "holds the text", "text", "text", lambda col, v: col.like(v, escape="\\"), _within),
-        Operator("icontains", "holds the text, any case", "text", "text", lambda col, v: col.ilike(v, escape="\\"), _within),
-        Operator("startswith", "begins with the text", "text", "text", lambda col, v: col.op("^@", is_comparison=True)(v)),
-        Operator("istartswith", "begins with the text, any case", "text", "text", lambda col, v: col.ilike(v, escape="\\"), _starts),
+        Operator(
+            "icontains", "holds the text, any case", "text", "text", lambda col, v: col.ilike(v, escape="\\"), _within
+        ),
+        Operator(
+            "startswith", "begins with the text", "text", "text", lambda col, v: col.op("^@", is_comparison=True)(v)
+        ),
+        Operator(
+            "istartswith",
+            "begins with the text, any case",
+            "text",
+            "text",
+            lambda col, v: col.ilike(v, escape="\\"),
+            _starts,
+        ),
         Operator("endswith", "ends with the text", "text", "text", lambda col, v: col.like(v, escape="\\"), _ends),
         Operator("has", "the list holds the item", "item", "items", lambda col, v: col.op("?", is_comparison=True)(v)),
-        Operator("hasany", "the list holds one of the items", "items", "items", lambda col, v: col.op("?|", is_comparison=True)(v)),
-        Operator("hasall", "the list holds all of the items", "items", "items", lambda col, v: col.op("?&", is_comparison=True)(v)),
+        Operator(
+            "hasany",
+            "the list holds one of the items",
+            "items",
+            "items",
+            lambda col, v: col.op("?|", is_comparison=True)(v),
+        ),
+        Operator(
+            "hasall",
+            "the list holds all of the items",
+            "items",
+            "items",
+            lambda col, v: col.op("?&", is_comparison=True)(v),
+        ),
         Operator("under", "the node itself and all below it", "node", "tree", _under),
     )
 }

@@ -56,7 +56,9 @@ class Change:
 
     __slots__ = ("_found", "given", "index", "inputs", "old", "output", "path", "values")
 
-    def __init__(self, index: int, old: Row | None, values: dict[str, Any], inputs: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, index: int, old: Row | None, values: dict[str, Any], inputs: Mapping[str, Any] | None = None
+    ) -> None:
         self.index = index
         self.old = old
         self.values = values
@@ -208,7 +210,9 @@ class Rules:
         def bind(run: Hook) -> Hook:
             said = {name: frozenset(options.get(name, "").split()) for name in ("edges", "watches")}  # type: ignore[attr-defined]
             path = f"{self.domain}/{entity}"
-            self.rules.append(Rule(id, path, points, run, said["edges"], _raises(options.get("raises", "")), said["watches"]))
+            self.rules.append(
+                Rule(id, path, points, run, said["edges"], _raises(options.get("raises", "")), said["watches"])
+            )
             return run
 
         return bind
@@ -252,7 +256,9 @@ class Identity(Protocol):
 
     async def revoke(self, moment: Moment, session_id: UUID | None, token: str | None) -> None: ...
 
-    async def principal(self, moment: Moment, user_id: UUID, tenant_id: UUID | None, session_id: UUID) -> Principal | ApiError:
+    async def principal(
+        self, moment: Moment, user_id: UUID, tenant_id: UUID | None, session_id: UUID
+    ) -> Principal | ApiError:
         """The caller as he stands now: roles, permissions, tenant; an error when session, user or tenant ended."""
 
     async def api_key(self, moment: Moment, key: str, ip: str | None) -> Principal | ApiError: ...

@@ -31,7 +31,11 @@ class Registry:
     def add(self, module: ModuleType) -> None:
         """Take the declarations of one module. What it only imported from another is met there."""
         for value in vars(module).values():
-            found: tuple[tuple[type, list[Any]], ...] = ((Scope, self.scopes), (Entity, self.entities), (Rules, self.rules))
+            found: tuple[tuple[type, list[Any]], ...] = (
+                (Scope, self.scopes),
+                (Entity, self.entities),
+                (Rules, self.rules),
+            )
             for wanted, into in found:
                 for item in value if isinstance(value, list) else (value,):
                     if isinstance(item, wanted) and not any(item is known for known in into):
@@ -50,7 +54,9 @@ def load_registries(packages: Sequence[str]) -> Registry:
         try:
             root = importlib.import_module(package)
         except ModuleNotFoundError as missing:
-            raise StartupFault(f"registry {package!r} cannot be imported ({missing}); is it installed, or in this folder?") from missing
+            raise StartupFault(
+                f"registry {package!r} cannot be imported ({missing}); is it installed, or in this folder?"
+            ) from missing
         for module in (root, *_modules(root)):
             registry.add(module)
     if not registry.scopes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +46,16 @@ def silent(_message: str) -> None:
 
 def load(packages: list[str]) -> tuple[Registry, Catalog]:
     """Registries and their compiled catalogue. StartupFault lists every fault at once."""
+    # thousands of long-lived objects come now: collecting while they are made costs seconds and finds nothing
+    gc.disable()
+    try:
+        return _load(packages)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
+def _load(packages: list[str]) -> tuple[Registry, Catalog]:
     registry = load_registries(packages)
     check_declarations(registry.scopes, registry.entities, registry.rules)
     registration.complete(registry.entities)
@@ -122,19 +133,26 @@ class System:
         owner, options = self.places[scope.stored_in].owner, self.migration(scope)
         if self.settings.environment == "production":
             if waiting := await pending(owner, options):
-                raise StartupFault(f"{scope.name}: migrations are pending ({', '.join(waiting)}); run `cxg migrate` first")
+                raise StartupFault(
+                    f"{scope.name}: migrations are pending ({', '.join(waiting)}); run `cxg migrate` first"
+                )
         elif await synchronise(owner, scope.metadata, options):
             self.say(f"{scope.name}: tables are up to date with the models")
 
     async def upgrade(self) -> dict[str, list[str]]:
         """Run the pending revisions of every scope."""
-        return {s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s)) for s in self.catalog.scopes.values()}
+        return {
+            s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s))
+            for s in self.catalog.scopes.values()
+        }
 
     async def make_migrations(self, name: str) -> list[Path]:
         """Write the next revision of each scope whose models changed, compared with a scratch database that only
         migrations made. Returns the files."""
         if self.server is None:
-            raise StartupFault("cxg migrate make compares with a scratch database on the embedded server; unset the database URLs")
+            raise StartupFault(
+                "cxg migrate make compares with a scratch database on the embedded server; unset the database URLs"
+            )
         made = []
         for scope in self.catalog.scopes.values():
             scratch = f"{scope.stored_in}_migrations"
@@ -168,14 +186,20 @@ class System:
     def vault(self) -> PasswordVault:
         """Passwords and secrets of this installation."""
         key = self.settings.secret_key
-        secret = key.get_secret_value().encode() if key else secret_file(self.settings.data / "secret.key", lambda: random_token(48).encode())
+        secret = (
+            key.get_secret_value().encode()
+            if key
+            else secret_file(self.settings.data / "secret.key", lambda: random_token(48).encode())
+        )
         return PasswordVault(self.settings.bcrypt_rounds, secret)
 
     @cached_property
     def operations(self) -> Operations:
         """The operations over this catalogue and these databases."""
         own = {"auth.session_days": self.settings.session_days, "hook_timeout": self.settings.hook_timeout}
-        return Operations(Workshop(self.catalog, self.pools, self.vault, {**self.registry.settings, **own}, walled=self.walled))
+        return Operations(
+            Workshop(self.catalog, self.pools, self.vault, {**self.registry.settings, **own}, walled=self.walled)
+        )
 
     def unit(self, scope: str, principal: Principal = ENGINE) -> UnitOfWork:
         """A unit of work, as the engine itself unless told otherwise."""
@@ -186,7 +210,9 @@ class System:
         configure_logging(self.settings.log_format)
         identity = self.catalog.identity
         if identity is None:
-            raise StartupFault("no registry says who may enter; one module needs `identity_provider = ...` (engine.hooks.Identity)")
+            raise StartupFault(
+                "no registry says who may enter; one module needs `identity_provider = ...` (engine.hooks.Identity)"
+            )
         tokens = Tokens(SigningKeys(self.settings.data / "keys"), self.settings.token_minutes)
         loader = PrincipalLoader(self.operations, identity)
         authenticator = Authenticator(tokens, loader.by_session, loader.by_key, self.settings.principal_seconds)

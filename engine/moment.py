@@ -94,7 +94,20 @@ NOBODY = Caller()
 class UnitOfWork:
     """Implements `engine.hooks.Moment` for one scope's database."""
 
-    __slots__ = ("_elsewhere", "_now", "_stack", "caller", "connection", "database", "done", "operations", "principal", "scope", "shop", "tenant")
+    __slots__ = (
+        "_elsewhere",
+        "_now",
+        "_stack",
+        "caller",
+        "connection",
+        "database",
+        "done",
+        "operations",
+        "principal",
+        "scope",
+        "shop",
+        "tenant",
+    )
 
     def __init__(self, operations: Operations, scope: str, principal: Principal, caller: Caller = NOBODY) -> None:
         self.operations, self.shop = operations, operations.shop

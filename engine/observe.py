@@ -43,7 +43,12 @@ class Observer:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.answers = Counter("cxg_requests", "Answers by entity, operation and HTTP status", ("entity", "op", "status"), registry=self.registry)
+        self.answers = Counter(
+            "cxg_requests",
+            "Answers by entity, operation and HTTP status",
+            ("entity", "op", "status"),
+            registry=self.registry,
+        )
         self.children: dict[tuple[Any, Any, int], Any] = {}
 
     def count(self, target: Any, status: int) -> None:
@@ -58,10 +63,22 @@ class Observer:
     def refused(self, request: Identified, error: ApiError, cause: BaseException) -> None:
         """What is our own fault is logged with its cause."""
         if error.status >= 500:
-            known = {"code": error.code, "request_id": request.id, "method": request.method, "path": request.path.decode("latin-1")[:200]}
-            LOG.error("request failed", **known, cause=repr(cause)[:500], exc_info=cause if error.code == "internal_error" else None)
+            known = {
+                "code": error.code,
+                "request_id": request.id,
+                "method": request.method,
+                "path": request.path.decode("latin-1")[:200],
+            }
+            LOG.error(
+                "request failed",
+                **known,
+                cause=repr(cause)[:500],
+                exc_info=cause if error.code == "internal_error" else None,
+            )
         elif getattr(cause, "sqlstate", None) == "42501":
-            LOG.critical("row security refused a statement of the engine", request_id=request.id, cause=repr(cause)[:500])
+            LOG.critical(
+                "row security refused a statement of the engine", request_id=request.id, cause=repr(cause)[:500]
+            )
 
     def hook_failed(self, rule: str, request_id: str, error: BaseException) -> None:
         """A hook after commit failed; the change stands."""

@@ -7,7 +7,7 @@ transaction: lock, BEFORE hooks, the statement, nested rows, AFTER hooks, answer
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from engine.catalog import Resource
@@ -15,26 +15,20 @@ from engine.clock import CLOCK
 from engine.errors import ApiError
 from engine.hooks import Change, Key, Point, Row
 from engine.moment import ENCODER, UnitOfWork, Workshop, plain
+from engine.records import (
+    Action,
+    Asked,
+    RulesConcerned,
+    Written,
+    fault_below,
+    key_parameter,
+    points_of,
+    row_key,
+    split_virtual,
+)
 from engine.refusals import Refusals
 from engine.shapes import ChangeShape, Incoming, InsertShape
 from engine.store import retriable, translate
-
-Action = Literal["update", "delete", "status"]
-Asked = tuple[Action, Incoming]
-
-
-class Written(NamedTuple):
-    """A row as it stands: its version, its JSON text, what is shown this once, its key, and whether a create found it there."""
-
-    version: int
-    text: str
-    output: Mapping[str, Any]
-    key: tuple[Any, ...] = ()
-    found: bool = False
-
-
-class RulesConcerned(Exception):
-    """A change tried as one statement turns out to concern rules."""
 
 
 class Operations:
@@ -46,10 +40,12 @@ class Operations:
 
     # -- reading for hooks
 
-    async def rows(self, unit: UnitOfWork, resource: Resource, keys: Sequence[Key], *, lock: bool) -> list[dict[str, Any] | None]:
+    async def rows(
+        self, unit: UnitOfWork, resource: Resource, keys: Sequence[Key], *, lock: bool
+    ) -> list[dict[str, Any] | None]:
         """All columns of rows by key, deleted ones included, None for absent ones; `lock` until the end of the transaction."""
         statement = self.shop.question("locked_rows" if lock else "plain_rows", resource)
-        records = await unit.run(statement, {"keys": _given(resource, keys), "tenant": unit.tenant})
+        records = await unit.run(statement, {"keys": key_parameter(resource, keys), "tenant": unit.tenant})
         rows = [plain(record, resource.json_columns) for record in records]
         if resource.by_uuid:
             by_id = {row["id"]: row for row in rows}
@@ -76,9 +72,11 @@ class Operations:
         changes = await self._create_all(unit, resource, rows)
         return await self._answer(unit, resource, changes)
 
-    async def create_internal(self, unit: UnitOfWork, resource: Resource, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    async def create_internal(
+        self, unit: UnitOfWork, resource: Resource, rows: Sequence[Mapping[str, Any]]
+    ) -> list[Row]:
         """Insert rows as the engine may: any column can be given."""
-        incoming = [_split(resource, row) for row in rows]
+        incoming = [split_virtual(resource, row) for row in rows]
         changes = await self._create_all(unit, resource, incoming)
         return [change.values for change in changes]
 
@@ -107,14 +105,20 @@ class Operations:
         if resource.by_uuid and "id" not in change.values:
             change.values["id"] = CLOCK.new_id()
 
-    async def _insert(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], *, internal: bool) -> list[Any]:
+    async def _insert(
+        self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], *, internal: bool
+    ) -> list[Any]:
         records = []
         columns: set[str] = set()
         for order, change in enumerate(changes):
             self._fill(resource, change)
             columns.update(change.values)
             records.append({**change.values, "ord": order, "log_id": CLOCK.new_id()})
-        names = tuple(name for name in resource.fields if (name in columns or name in resource.settable) and name not in resource.keys)
+        names = tuple(
+            name
+            for name in resource.fields
+            if (name in columns or name in resource.settable) and name not in resource.keys
+        )
         statement = self.shop.statement(resource, InsertShape(names, resource.reference_columns, internal))
         values = unit.base(resource)
         values["rows"] = ENCODER.encode(records).decode()
@@ -139,12 +143,16 @@ class Operations:
             if change[number.column] is None:
                 change.values[number.column] = await unit.number(number.prefix, unit.today)
 
-    async def _nest(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], rows: Sequence[Incoming]) -> None:
+    async def _nest(
+        self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], rows: Sequence[Incoming]
+    ) -> None:
         for change in changes:
             for key, children in rows[change.index].nested.items():
                 await self._nest_one(unit, resource, (change, key), children)
 
-    async def _nest_one(self, unit: UnitOfWork, resource: Resource, place: tuple[Change, str], children: Sequence[Incoming]) -> None:
+    async def _nest_one(
+        self, unit: UnitOfWork, resource: Resource, place: tuple[Change, str], children: Sequence[Incoming]
+    ) -> None:
         header, key = place
         child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
         assert child.entity.parent is not None
@@ -155,19 +163,26 @@ class Operations:
         try:
             await self._create_all(unit, child, children)
         except ApiError as error:
-            raise _below(error, f"{header.path}.{key}".lstrip("."), many=len(children) > 1) from error
+            raise fault_below(error, f"{header.path}.{key}".lstrip("."), many=len(children) > 1) from error
 
     # -- change
 
-    async def change_internal(self, unit: UnitOfWork, resource: Resource, action: Action, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    async def change_internal(
+        self, unit: UnitOfWork, resource: Resource, action: Action, rows: Sequence[Mapping[str, Any]]
+    ) -> list[Row]:
         """Update or delete rows as the engine may: any column, whatever the document's state."""
-        given = [(_key(resource, row), _split(resource, {k: v for k, v in row.items() if k not in resource.keys})) for row in rows]
+        given = [
+            (row_key(resource, row), split_virtual(resource, {k: v for k, v in row.items() if k not in resource.keys}))
+            for row in rows
+        ]
         changes = await self._load(unit, resource, [(key, split.values, split.inputs) for key, split in given])
         alive = [change for change in changes if change.old is not None and change.old["is_active"]]
         await self._change_all(unit, resource, action, alive)
         return [change.values for change in alive]
 
-    async def status_internal(self, unit: UnitOfWork, resource: Resource, keys: Sequence[Key], status: str) -> list[Row]:
+    async def status_internal(
+        self, unit: UnitOfWork, resource: Resource, keys: Sequence[Key], status: str
+    ) -> list[Row]:
         """Move rows to a state, reserved edges included; rows already there stay as they are."""
         changes = await self._load(unit, resource, [(key, {"status": status}, {}) for key in keys])
         moving = [change for change in changes if change.old is not None and change.old["status"] != status]
@@ -177,7 +192,9 @@ class Operations:
         await self._change_all(unit, resource, "status", moving)
         return [change.values for change in moving]
 
-    async def _load(self, unit: UnitOfWork, resource: Resource, wanted: Sequence[tuple[Key, dict[str, Any], Mapping[str, Any]]]) -> list[Change]:
+    async def _load(
+        self, unit: UnitOfWork, resource: Resource, wanted: Sequence[tuple[Key, dict[str, Any], Mapping[str, Any]]]
+    ) -> list[Change]:
         keys = [key for key, _, _ in wanted]
         old = await self.rows(unit, resource, keys, lock=True) if keys else []
         return [Change(index, old[index], dict(values), inputs) for index, (_, values, inputs) in enumerate(wanted)]
@@ -204,12 +221,16 @@ class Operations:
         numbered = number is not None and number.at == target
         return numbered or not resource.ruleless_sources.get(target)
 
-    async def change(self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]) -> Written:
+    async def change(
+        self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]
+    ) -> Written:
         """Update, delete or move one row as a caller may. `guards` name what the stored row must be."""
         if unit.connection is None:
             return await self._change_one(unit, resource, write, key=key, guards=guards)
         action, row = write
-        changes = await self._load(unit, resource, [(UUID(key[0]) if resource.by_uuid else tuple(key), row.values, row.inputs)])
+        changes = await self._load(
+            unit, resource, [(UUID(key[0]) if resource.by_uuid else tuple(key), row.values, row.inputs)]
+        )
         await self.refusals.check(unit, resource, action, (changes[0], row), guards)
         records = await self._change_all(unit, resource, action, changes, guards)
         if row.nested:
@@ -218,9 +239,17 @@ class Operations:
             return Written(records[0][0], records[0][1], changes[0].output)
         return (await self._answer(unit, resource, changes))[0]
 
-    async def _change_one(self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]) -> Written:
+    async def _change_one(
+        self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]
+    ) -> Written:
         action, row = write
-        record = {**row.values, **dict(zip(resource.keys, key, strict=True)), "ord": 0, "log_id": CLOCK.new_id(), "expected": row.version}
+        record = {
+            **row.values,
+            **dict(zip(resource.keys, key, strict=True)),
+            "ord": 0,
+            "log_id": CLOCK.new_id(),
+            "expected": row.version,
+        }
         shape = self._shape(resource, action, row.values, guards)
         values = unit.base(resource)
         values["keys"] = key
@@ -233,19 +262,32 @@ class Operations:
             raise RulesConcerned if error.code == "serialization_conflict" and action == "status" else error
         return Written(found[0][0], found[0][1], {})
 
-    def _shape(self, resource: Resource, action: Action, values: Mapping[str, Any], guards: tuple[str, ...], *, internal: bool = False) -> ChangeShape:
+    def _shape(
+        self,
+        resource: Resource,
+        action: Action,
+        values: Mapping[str, Any],
+        guards: tuple[str, ...],
+        *,
+        internal: bool = False,
+    ) -> ChangeShape:
         names = tuple(name for name in resource.fields if name in values and name not in resource.keys)
         checked = tuple(name for name in resource.reference_columns if name in values)
         return ChangeShape(action, names, checked, guards, internal)
 
     async def _change_all(
-        self, unit: UnitOfWork, resource: Resource, action: Action, changes: Sequence[Change], guards: tuple[str, ...] | None = None
+        self,
+        unit: UnitOfWork,
+        resource: Resource,
+        action: Action,
+        changes: Sequence[Change],
+        guards: tuple[str, ...] | None = None,
     ) -> list[Any] | None:
         """Hooks, statement, hooks. A caller's change (`guards` given) that nothing follows has its answer in the statement:
         the records are returned then."""
         if not changes:
             return None
-        before, after = _points(action)
+        before, after = points_of(action)
         await self._hooks(unit, resource, before, changes)
         if action == "status" and changes[0].values.get("status"):
             await self._number(unit, resource, changes, changes[0].values["status"])
@@ -255,7 +297,9 @@ class Operations:
             return found
         for change, record in zip(changes, found, strict=True):
             change.values = plain(record, resource.json_columns)
-        await self._follow(unit, resource, [c.values for c in changes if not c.values["is_active"] and c.old and c.old["is_active"]])
+        await self._follow(
+            unit, resource, [c.values for c in changes if not c.values["is_active"] and c.old and c.old["is_active"]]
+        )
         await self._hooks(unit, resource, after, changes)
         self._remember(unit, resource, changes)
         return None
@@ -263,10 +307,18 @@ class Operations:
     def _followed(self, resource: Resource, after: Point, changes: Sequence[Change]) -> bool:
         """Whether anything but the answer comes after the statement."""
         rules = (*resource.hooks.get(after, ()), *resource.hooks.get(Point.DONE, ()))
-        return bool(self._following(resource)) or any(rule.concerns(change, after) for rule in rules for change in changes)
+        return bool(self._following(resource)) or any(
+            rule.concerns(change, after) for rule in rules for change in changes
+        )
 
     async def _change_rows(
-        self, unit: UnitOfWork, resource: Resource, write: tuple[Action, tuple[str, ...]], changes: Sequence[Change], *, internal: bool
+        self,
+        unit: UnitOfWork,
+        resource: Resource,
+        write: tuple[Action, tuple[str, ...]],
+        changes: Sequence[Change],
+        *,
+        internal: bool,
     ) -> list[Any]:
         action, guards = write
         columns = {name for change in changes for name in change.values}
@@ -310,7 +362,9 @@ class Operations:
             child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
             assert child.entity.parent is not None
             present = await unit.list(child.key, child.table.c[child.entity.parent[1]] == change.key)
-            await self.change_internal(unit, child, "delete", [{name: line[name] for name in child.keys} for line in present])
+            await self.change_internal(
+                unit, child, "delete", [{name: line[name] for name in child.keys} for line in present]
+            )
             await self._nest_one(unit, resource, (change, key), children)
 
     # -- hooks and answers
@@ -325,36 +379,11 @@ class Operations:
         known = [tuple(change[name] for name in resource.keys) for change in changes]
         keys = list(dict.fromkeys(known))
         given = [key[0] for key in keys] if resource.by_uuid else keys
-        records = await unit.run(self.shop.question("reread", resource), {**unit.base(resource), "keys": _given(resource, given)})
+        records = await unit.run(
+            self.shop.question("reread", resource), {**unit.base(resource), "keys": key_parameter(resource, given)}
+        )
         rows = dict(zip(keys, records, strict=True))
         return [
-            Written(rows[key][0], rows[key][1], change.output, key, change.found is not None) for key, change in zip(known, changes, strict=True)
+            Written(rows[key][0], rows[key][1], change.output, key, change.found is not None)
+            for key, change in zip(known, changes, strict=True)
         ]
-
-
-def _points(action: Action) -> tuple[Point, Point]:
-    return Point(f"before_{action}"), Point(f"after_{action}")
-
-
-def _key(resource: Resource, row: Mapping[str, Any]) -> Key:
-    return row["id"] if resource.by_uuid else tuple(row[name] for name in resource.keys)
-
-
-def _given(resource: Resource, keys: Sequence[Key]) -> Any:
-    """Keys as the parameter `keys` takes them: uuids, else a record set."""
-    if resource.by_uuid:
-        return keys
-    tuples = [key if isinstance(key, tuple) else (key,) for key in keys]
-    return ENCODER.encode([{**dict(zip(resource.keys, key, strict=True)), "given_ord": i} for i, key in enumerate(tuples)]).decode()
-
-
-def _split(resource: Resource, row: Mapping[str, Any]) -> Incoming:
-    inputs = {name for name in row if name in resource.fields and resource.fields[name].column is None}
-    return Incoming({k: v for k, v in row.items() if k not in inputs}, {k: row[k] for k in inputs})
-
-
-def _below(error: ApiError, key: str, *, many: bool) -> ApiError:
-    """The same error, its faults named below the nested key."""
-    prefix = key if many else f"{key}[0]"
-    details = [fault if fault.field.startswith(key) else fault.under(prefix) for fault in error.details]
-    return type(error)(error.code, error.message, details=details, headers=error.headers, status=error.status)

@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from engine.catalog import Catalog, Field, Resource
+from engine.catalog import Catalog, Resource
 from engine.errors import Fault, generic, invalid
+from engine.fields import Field
 from engine.scalars import MAX_DEPTH, MAX_NODES, BadValue, explain
 from engine.shapes import Incoming, StatusChange
 
@@ -59,14 +60,17 @@ class BodyReader:
             for name, field in resource.fields.items()
             if name != under and (field.creatable if purpose == "create" else field.updatable)
         }
-        self.required = (
-            () if purpose == "update" else tuple(n for n, f in self.fields.items() if f.required)
-        )
+        self.required = () if purpose == "update" else tuple(n for n, f in self.fields.items() if f.required)
         # the annotation of plain jsonb takes null, whatever its column says
         self.never_null = frozenset(n for n, f in self.fields.items() if not f.nullable and f.annotation is Any)
         wanted = "c" if purpose == "create" else "u"
         self.nested = {
-            n.key: BodyReader(catalog, catalog.find(resource.scope.name, n.entity), "create", under=_parent_column(catalog, resource, n.entity))
+            n.key: BodyReader(
+                catalog,
+                catalog.find(resource.scope.name, n.entity),
+                "create",
+                under=_parent_column(catalog, resource, n.entity),
+            )
             for n in resource.entity.nested
             if wanted in n.on
         }
@@ -163,7 +167,8 @@ class BodyReader:
         many = isinstance(document, list) and self.purpose == "create"
         faults: list[Fault] = []
         rows = [
-            self._row(item, faults, f"[{index}]" if many else "") for index, item in enumerate(document if many else [document])
+            self._row(item, faults, f"[{index}]" if many else "")
+            for index, item in enumerate(document if many else [document])
         ]
         if faults:
             raise invalid(faults)
@@ -209,7 +214,9 @@ class BodyReader:
         shown = printable(name)
         field = self.resource.fields.get(name)
         if field is None or field.hidden or name == self.under:
-            return Fault(dot + shown, "field_not_allowed", "is not a field here" + hint(shown, (*self.fields, *self.nested)))
+            return Fault(
+                dot + shown, "field_not_allowed", "is not a field here" + hint(shown, (*self.fields, *self.nested))
+            )
         if field.once and self.purpose != "create":
             return Fault(dot + shown, "write_once", "can only be given at creation")
         return Fault(dot + shown, "field_not_allowed", "is set by the engine")
@@ -297,22 +304,45 @@ def read_members(body: bytes, known: Mapping[str, bool]) -> dict[str, Any]:
     document = load_json(body)
     if not isinstance(document, dict):
         raise invalid([Fault("", "invalid_format", "must be an object")])
-    faults = [Fault(printable(n), "field_not_allowed", "is not a field here" + hint(printable(n), known)) for n in document if n not in known]
-    faults += [Fault(name, "required", "must be given") for name, needed in known.items() if needed and name not in document]
+    faults = [
+        Fault(printable(n), "field_not_allowed", "is not a field here" + hint(printable(n), known))
+        for n in document
+        if n not in known
+    ]
+    faults += [
+        Fault(name, "required", "must be given") for name, needed in known.items() if needed and name not in document
+    ]
     if faults:
         raise invalid(faults)
     return document
 
 
+STATUS = msgspec.json.Decoder(dict[Literal["status", "version", "reason"], str | int | None])
+
+
+def _quick_status(body: bytes) -> dict[Any, Any] | None:
+    """The members of an ordinary status body; None for anything that has to be looked at closely."""
+    try:
+        given = STATUS.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    plain = isinstance(given.get("status"), str) and len(given) == len(KEYS(body)) and not SUSPECT(body)
+    return given if plain else None
+
+
 def read_status(body: bytes, states: tuple[str, ...]) -> StatusChange:
     """`{"status", "version"?, "reason"?}`."""
-    given = read_members(body, {"status": True, "version": False, "reason": False})
+    given = _quick_status(body) or read_members(body, {"status": True, "version": False, "reason": False})
     faults: list[Fault] = []
     version = read_version(given.get("version"), faults)
     if given["status"] not in states:
-        faults.append(Fault("status", "invalid_choice", f"must be one of {', '.join(states)}", {"choices": list(states)}))
+        faults.append(
+            Fault("status", "invalid_choice", f"must be one of {', '.join(states)}", {"choices": list(states)})
+        )
     reason = given.get("reason")
-    if reason is not None and (not isinstance(reason, str) or len(reason) > 500 or "\x00" in reason or not reason.isprintable()):
+    if reason is not None and (
+        not isinstance(reason, str) or len(reason) > 500 or "\x00" in reason or not reason.isprintable()
+    ):
         faults.append(Fault("reason", "invalid_format", "must be a text of at most 500 printable characters"))
     if faults:
         raise invalid(faults)

@@ -13,8 +13,9 @@ from uuid import UUID
 
 import msgspec
 
-from engine.catalog import Field, Resource
+from engine.catalog import Resource
 from engine.errors import ApiError, Fault, ValidationError, invalid
+from engine.fields import Field
 from engine.filters import OPERATORS, Operator
 from engine.paging import read_page, read_page_size
 from engine.scalars import BadValue, walk_json
@@ -61,7 +62,7 @@ def split_query(raw: bytes) -> list[Asked]:
 
 
 def _text(raw: bytes) -> str:
-    text = unquote_to_bytes(raw.replace(b"+", b" ")).decode()
+    text = (unquote_to_bytes(raw.replace(b"+", b" ")) if b"%" in raw or b"+" in raw else raw).decode()
     if "\x00" in text:
         raise invalid([Fault("query", "invalid_format", "must not contain the NUL character")])
     return text
@@ -81,7 +82,12 @@ def single(pairs: list[Asked], known: tuple[str, ...]) -> dict[str, str]:
         if name not in known:
             raise unknown(name, known)
         if name in found:
-            raise ValidationError("unknown_parameter", f"{name!r} is given twice", details=[Fault(name, "repeated", "is given twice")], status=400)
+            raise ValidationError(
+                "unknown_parameter",
+                f"{name!r} is given twice",
+                details=[Fault(name, "repeated", "is given twice")],
+                status=400,
+            )
         found[name] = value
     return found
 
@@ -113,7 +119,10 @@ def field_of(resource: Resource, name: str) -> Field:
     if field is None or not field.shown:
         shown = [f.name for f in resource.shown]
         close = get_close_matches(name, shown, n=1, cutoff=0.6)
-        raise BadValue("unknown_field", f"{name[:64]!r} is not a field here" + (f"; perhaps you meant {close[0]!r}" if close else ""))
+        raise BadValue(
+            "unknown_field",
+            f"{name[:64]!r} is not a field here" + (f"; perhaps you meant {close[0]!r}" if close else ""),
+        )
     return field
 
 
@@ -245,7 +254,12 @@ class Reading:
 
     def _once(self, name: str) -> None:
         if PARAMETERS[name][0] in self.found:
-            raise ValidationError("unknown_parameter", f"{name!r} is given twice", details=[Fault(name, "repeated", "is given twice")], status=400)
+            raise ValidationError(
+                "unknown_parameter",
+                f"{name!r} is given twice",
+                details=[Fault(name, "repeated", "is given twice")],
+                status=400,
+            )
 
     def _filter(self, field: str, operator: str | None, value: str) -> None:
         condition = read_condition(self.resource, field, "eq" if operator is None else operator, value)
@@ -313,4 +327,3 @@ def read_view(resource: Resource, raw: bytes) -> tuple[tuple[str, ...], Deleted]
         return (), "exclude"
     view = _read_each(resource, raw, ("fields", "deleted"))
     return view.get("fields", ()), view.get("deleted", "exclude")
-

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from engine.catalog import Field, Resource
+from engine.catalog import Resource
 from engine.errors import ApiError, Fault, generic
+from engine.fields import Field
 from engine.hooks import Change
 from engine.moment import UnitOfWork, Workshop
 from engine.shapes import Incoming
-
 
 CANONICAL_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 
@@ -28,7 +28,9 @@ class Refusals:
     def __init__(self, shop: Workshop) -> None:
         self.shop = shop
 
-    async def explain(self, unit: UnitOfWork, resource: Resource, action: str, row: Incoming, *, key: Sequence[str]) -> ApiError:
+    async def explain(
+        self, unit: UnitOfWork, resource: Resource, action: str, row: Incoming, *, key: Sequence[str]
+    ) -> ApiError:
         """The error of a change of one row that found nothing. Raises Unchanged when there was nothing to do."""
         values = {**{f"key{i}": part for i, part in enumerate(key)}, "tenant": unit.tenant}
         found = await unit.run(self.shop.question("state", resource, self.shop.writes.restricting(resource)), values)
@@ -39,7 +41,9 @@ class Refusals:
         checked = [name for name in resource.reference_columns if name in row.values]
         return await self.references(unit, resource, [Change(0, None, row.values)], checked)
 
-    async def judge(self, unit: UnitOfWork, resource: Resource, write: tuple[str, Incoming, Sequence[str]], state: Mapping[str, Any]) -> ApiError | None:
+    async def judge(
+        self, unit: UnitOfWork, resource: Resource, write: tuple[str, Incoming, Sequence[str]], state: Mapping[str, Any]
+    ) -> ApiError | None:
         """What stands against a write, given the row's state (empty = no such row)."""
         action, row, key = write
         if not state:
@@ -81,7 +85,9 @@ class Refusals:
         ways = ", ".join(resource.machine.targets(source)) or "nowhere"
         return generic("invalid_transition", f"From {source!r} the status can go to: {ways}; not to {target!r}")
 
-    async def check(self, unit: UnitOfWork, resource: Resource, action: str, pair: tuple[Change, Incoming], guards: tuple[str, ...]) -> None:
+    async def check(
+        self, unit: UnitOfWork, resource: Resource, action: str, pair: tuple[Change, Incoming], guards: tuple[str, ...]
+    ) -> None:
         """Judge a row that was loaded under lock, before any hook runs. Raises what stands against the write."""
         change, row = pair
         if change.old is None:
@@ -90,7 +96,9 @@ class Refusals:
         key = [str(change.old[name]) for name in resource.keys]
         if {"unreferenced", "header"} & set(guards):
             values = {**{f"key{i}": part for i, part in enumerate(key)}, "tenant": unit.tenant}
-            found = await unit.run(self.shop.question("state", resource, self.shop.writes.restricting(resource)), values)
+            found = await unit.run(
+                self.shop.question("state", resource, self.shop.writes.restricting(resource)), values
+            )
             state |= {"referred": found[0]["referred"], "header": found[0]["header"]}
         error = await self.judge(unit, resource, (action, row, key), state)
         if error is not None:
@@ -106,7 +114,9 @@ class Refusals:
         if missing:
             raise generic("invalid_reference", details=missing)
 
-    async def references(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], checked: Sequence[str]) -> ApiError:
+    async def references(
+        self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], checked: Sequence[str]
+    ) -> ApiError:
         """The error of rows whose references did not all name active rows."""
         missing = await self._missing(unit, resource, changes, checked)
         if missing:
@@ -115,13 +125,19 @@ class Refusals:
             return generic("document_locked")
         return generic("serialization_conflict")
 
-    async def _missing(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], checked: Sequence[str]) -> list[Fault]:
-        given = {name: [change.values[name] for change in changes if change.values.get(name) is not None] for name in checked}
+    async def _missing(
+        self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], checked: Sequence[str]
+    ) -> list[Fault]:
+        given = {
+            name: [change.values[name] for change in changes if change.values.get(name) is not None] for name in checked
+        }
         given = {name: ids for name, ids in given.items() if ids}
         if not given:
             return []
         statement = self.shop.question("missing_references", resource, tuple(given))
-        record = (await unit.run(statement, {"tenant": unit.tenant, **{f"r_{name}": ids for name, ids in given.items()}}))[0]
+        record = (
+            await unit.run(statement, {"tenant": unit.tenant, **{f"r_{name}": ids for name, ids in given.items()}})
+        )[0]
         lost = {name: {str(key) for key in record[name] or ()} for name in given}
         many = len(changes) > 1
         return [
@@ -131,16 +147,30 @@ class Refusals:
             if str(change.values.get(name)) in lost[name]
         ]
 
-    async def version_conflict(self, unit: UnitOfWork, resource: Resource, key: Sequence[str], versions: tuple[int, int]) -> ApiError:
+    async def version_conflict(
+        self, unit: UnitOfWork, resource: Resource, key: Sequence[str], versions: tuple[int, int]
+    ) -> ApiError:
         """409 that names the fields that moved since the version that the caller knew, and by whom."""
         log = self.shop.catalog.roles.get((resource.scope.name, "change_log"))
         details = []
         if log is not None:
-            values: dict[str, Any] = {**{f"key{i}": part for i, part in enumerate(key)}, "tenant": unit.tenant, "since": versions[0]}
+            values: dict[str, Any] = {
+                **{f"key{i}": part for i, part in enumerate(key)},
+                "tenant": unit.tenant,
+                "since": versions[0],
+            }
             for record in await unit.run(self.shop.question("moved", resource, log), values):
                 params = {"version": record["version"], "by": str(record["actor_id"]) if record["actor_id"] else None}
-                details += [Fault(name, "changed", "was changed in between", params) for name in record["names"] or () if self._public(resource, name)]
-        return generic("version_conflict", f"The row is at version {versions[1]}, not {versions[0]}; read it again", details=details)
+                details += [
+                    Fault(name, "changed", "was changed in between", params)
+                    for name in record["names"] or ()
+                    if self._public(resource, name)
+                ]
+        return generic(
+            "version_conflict",
+            f"The row is at version {versions[1]}, not {versions[0]}; read it again",
+            details=details,
+        )
 
     def _public(self, resource: Resource, name: str) -> bool:
         return name != "version" and name in resource.fields and resource.fields[name].shown

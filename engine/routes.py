@@ -45,10 +45,14 @@ class Router:
     """Finds the target of a request."""
 
     def __init__(self, resources: Mapping[str, Resource]) -> None:
-        self.entities = {tuple(part.encode() for part in path.split("/")): resource for path, resource in resources.items()}
+        self.entities = {
+            tuple(part.encode() for part in path.split("/")): resource for path, resource in resources.items()
+        }
         self.tails: dict[bytes, dict[str, Op]] = {}
         for route in ROUTES:
-            self.tails.setdefault(route.tail.replace("/{id}/", "//").replace("/{id}", "/").encode(), {})[route.method] = route.op
+            self.tails.setdefault(route.tail.replace("/{id}/", "//").replace("/{id}", "/").encode(), {})[
+                route.method
+            ] = route.op
 
     def find(self, method: str, raw_path: bytes) -> Target:
         """404 for no route, 405 with Allow for a route that does not take the method."""
@@ -64,11 +68,15 @@ class Router:
         op = methods.get(method)
         if op is None or op not in resource.ops:
             allowed = ", ".join(name for name, known in methods.items() if known in resource.ops)
-            raise generic("method_not_allowed" if allowed else "route_not_found", headers={"Allow": allowed} if allowed else None)
+            raise generic(
+                "method_not_allowed" if allowed else "route_not_found", headers={"Allow": allowed} if allowed else None
+            )
         return Target(resource, op, self._key(key) if key else ())
 
     def _key(self, raw: bytes) -> tuple[str, ...]:
         try:
+            if b"%" not in raw and b"," not in raw:
+                return (raw.decode("ascii"),)
             return tuple(unquote(part, errors="strict") for part in raw.decode("ascii").split(","))
         except UnicodeDecodeError:
             raise generic("not_found") from None

@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.types import TypeEngine
 
-from engine.types import FORMATS, Bounds, Bounded, Format, Formatted, Shaped
+from engine.types import FORMATS, Bounded, Bounds, Format, Formatted, Shaped
 
 Finish = Callable[[Any], Any]
 
@@ -139,7 +139,7 @@ def _decimal_finish(type_: Any, bounds: Bounds) -> Finish:
     whole = (type_.precision - scale) if type_.precision is not None else 1000
 
     def read(value: Decimal) -> Decimal:
-        sign, digits, exponent = value.as_tuple()
+        _, digits, exponent = value.as_tuple()
         if not isinstance(exponent, int):
             raise BadValue("invalid_format", "must be a finite number")
         if exponent < -scale and any(digits[exponent + scale :]):
@@ -255,7 +255,16 @@ BIG = Annotated[int, msgspec.Meta()] | Annotated[str, msgspec.Meta(pattern=r"^-?
 SCALARS: tuple[Scalar, ...] = (
     Scalar("uuid", (sa.Uuid, pg.UUID), "uuid", ORDERED, _plain(UUID), _described(type="string", format="uuid")),
     Scalar("boolean", (sa.Boolean,), "bool", frozenset({"equal"}), _plain(bool), _described(type="boolean")),
-    Scalar("bigint", (sa.BigInteger,), "int8", ORDERED, _plain(BIG), _described(type="string", pattern="^-?[0-9]{1,19}$"), _bigint_finish, _as_text),
+    Scalar(
+        "bigint",
+        (sa.BigInteger,),
+        "int8",
+        ORDERED,
+        _plain(BIG),
+        _described(type="string", pattern="^-?[0-9]{1,19}$"),
+        _bigint_finish,
+        _as_text,
+    ),
     Scalar("integer", (sa.Integer,), "int8", ORDERED, _int_annotation, _int_schema),
     Scalar("float", (sa.Float,), "float8", ORDERED, _plain(float), _described(type="number")),
     Scalar("numeric", (sa.Numeric,), "numeric", ORDERED, _plain(Decimal), _decimal_schema, _decimal_finish, _as_text),
@@ -270,7 +279,14 @@ SCALARS: tuple[Scalar, ...] = (
         _described(type="string", format="date-time"),
         lambda _type, _bounds: _utc,
     ),
-    Scalar("time", (sa.Time,), "time", ORDERED, _plain(Annotated[time, msgspec.Meta(tz=False)]), _described(type="string", pattern="^[0-9:.]+$")),
+    Scalar(
+        "time",
+        (sa.Time,),
+        "time",
+        ORDERED,
+        _plain(Annotated[time, msgspec.Meta(tz=False)]),
+        _described(type="string", pattern="^[0-9:.]+$"),
+    ),
     Scalar("jsonb", (sa.JSON,), "jsonb", frozenset({"items"}), _plain(Any), _json_schema, _json_finish),
     Scalar(
         "bytes",
@@ -279,7 +295,9 @@ SCALARS: tuple[Scalar, ...] = (
         frozenset({"null"}),
         _plain(bytes),
         _described(type="string", contentEncoding="base64"),
-        show=lambda column: sa.func.translate(sa.func.encode(column, BASE64), sa.literal_column("E'\\n'"), sa.literal_column("''")),
+        show=lambda column: sa.func.translate(
+            sa.func.encode(column, BASE64), sa.literal_column("E'\\n'"), sa.literal_column("''")
+        ),
         keep=lambda value, _type: sa.func.decode(value, BASE64),
     ),
     Scalar(

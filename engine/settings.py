@@ -21,7 +21,9 @@ class Settings(BaseSettings):
     manager_url: SecretStr | None = Field(None, description="Manager database, as its owner; unset = embedded server")
     tenants_url: SecretStr | None = Field(None, description="Tenants database, as its owner; unset = embedded server")
     runtime_role: str = Field("cxg_runtime", description="role that requests run as: neither owner nor superuser")
-    pooler: Literal["none", "transaction"] = Field("none", description="transaction = behind PgBouncer's transaction mode")
+    pooler: Literal["none", "transaction"] = Field(
+        "none", description="transaction = behind PgBouncer's transaction mode"
+    )
     data: Path = Field(Path("cxg-data"), description="folder of the embedded server, keys and first password")
     pg_bin: Path | None = Field(None, description="folder of PostgreSQL's programs for the embedded server")
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -36,10 +38,16 @@ class Settings(BaseSettings):
     token_minutes: int = Field(15, ge=1, le=1440, description="life of an access token")
     session_days: int = Field(30, ge=1, le=366, description="life of a refresh token")
     bcrypt_rounds: int = Field(12, ge=4, le=16, description="cost of a password hash; below 12 for tests only")
-    principal_seconds: float = Field(4.0, ge=0, le=60, description="how long a caller's permissions are believed unread")
+    principal_seconds: float = Field(
+        4.0, ge=0, le=60, description="how long a caller's permissions are believed unread"
+    )
     admin_email: str = Field("admin@example.com", description="first administrator")
-    admin_password: SecretStr | None = Field(None, description="his password; unset = made up and kept in the data folder")
-    secret_key: SecretStr | None = Field(None, description="key for encrypted columns; unset = made up in the data folder")
+    admin_password: SecretStr | None = Field(
+        None, description="his password; unset = made up and kept in the data folder"
+    )
+    secret_key: SecretStr | None = Field(
+        None, description="key for encrypted columns; unset = made up in the data folder"
+    )
     demo: bool = Field(True, description="rows to try things with, in development")
     log_format: Literal["console", "json"] = Field("console", description="how log lines look")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 from urllib.parse import parse_qsl
 
 from engine.auth.authenticator import Authenticator
@@ -21,7 +20,9 @@ from engine.types import ENGINE, Principal
 NO_STORE = ((b"cache-control", b"no-store"),)
 FORM_LIMIT = 16_384
 GRANTS = ("password", "refresh_token")
-MEMBERS = frozenset({"grant_type", "username", "password", "refresh_token", "tenant", "otp", "scope", "client_id", "client_secret"})
+MEMBERS = frozenset(
+    {"grant_type", "username", "password", "refresh_token", "tenant", "otp", "scope", "client_id", "client_secret"}
+)
 # our code -> the error of RFC 6749, section 5.2; what is missing here is invalid_grant
 OAUTH_ERRORS = {"rate_limited": "temporarily_unavailable"}
 
@@ -107,7 +108,12 @@ class SignInEndpoints:
     async def _opened(self, request: Request, form: dict[str, str]) -> Session:
         caller = request.caller
         attempt = SignIn(
-            form.get("username", ""), form.get("password", ""), form.get("tenant") or None, form.get("otp") or None, caller.ip, caller.user_agent
+            form.get("username", ""),
+            form.get("password", ""),
+            form.get("tenant") or None,
+            form.get("otp") or None,
+            caller.ip,
+            caller.user_agent,
         )
         async with self.loader.unit(caller) as unit:
             if form["grant_type"] == "password":
@@ -153,7 +159,11 @@ class SignInEndpoints:
         """POST /auth/second-factor: `{"step": "begin|confirm|end", "code"?, "password"?}`."""
         principal = await self._caller(request)
         given = read_members(await request.json(FORM_LIMIT), {"step": True, "code": False, "password": False})
-        wrong = [Fault(name, "invalid_format", "must be a text") for name, value in given.items() if not isinstance(value, str)]
+        wrong = [
+            Fault(name, "invalid_format", "must be a text")
+            for name, value in given.items()
+            if not isinstance(value, str)
+        ]
         if wrong or given["step"] not in ("begin", "confirm", "end"):
             raise invalid(wrong or [Fault("step", "invalid_choice", "must be begin, confirm or end")])
         async with self.loader.unit(request.caller, principal) as unit:
@@ -169,7 +179,9 @@ def _oauth_error(error: ApiError) -> Answer:
     name = OAUTH_ERRORS.get(error.code) or names.get(error.status) or "invalid_grant"
     name = "unsupported_grant_type" if error.code == "unsupported_grant_type" else name
     headers = [(key.lower().encode(), value.encode()) for key, value in error.headers.items()]
-    return bare({"error": name, "error_description": error.message, "code": error.code}, error.status, (*NO_STORE, *headers))
+    return bare(
+        {"error": name, "error_description": error.message, "code": error.code}, error.status, (*NO_STORE, *headers)
+    )
 
 
 Endpoint = Callable[[Request], Awaitable[Answer]]

@@ -82,14 +82,23 @@ def translate(error: BaseException, resource: Resource | None, *, writing: bool)
         return error
     if isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.PostgresConnectionError):
         return _from_database(error, resource)
-    if isinstance(error, (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)):
+    if isinstance(
+        error,
+        (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError),
+    ):
         return _from_wire(error, writing)
     return generic("internal_error")
 
 
 def _from_wire(error: BaseException, writing: bool) -> ApiError:
     sent = getattr(error, "statement_sent", False)
-    code = "outcome_unknown" if writing and sent else "query_timeout" if isinstance(error, TimeoutError) and sent else "db_unavailable"
+    code = (
+        "outcome_unknown"
+        if writing and sent
+        else "query_timeout"
+        if isinstance(error, TimeoutError) and sent
+        else "db_unavailable"
+    )
     return generic(code, headers=RETRY_AFTER)
 
 
@@ -100,8 +109,16 @@ def _from_database(error: asyncpg.PostgresError, resource: Resource | None) -> A
     if error.sqlstate == "23502" and error.column_name:
         return generic(code, details=[Fault(error.column_name, "required", "must be given")])
     if code == "validation_error":
-        kind = "check_failed" if error.sqlstate == "23514" else "out_of_range" if error.sqlstate == "22003" else "invalid_format"
-        details = [Fault(name, kind, "does not fit the rules of the row") for name in names] or [Fault("", kind, "a value does not fit its column")]
+        kind = (
+            "check_failed"
+            if error.sqlstate == "23514"
+            else "out_of_range"
+            if error.sqlstate == "22003"
+            else "invalid_format"
+        )
+        details = [Fault(name, kind, "does not fit the rules of the row") for name in names] or [
+            Fault("", kind, "a value does not fit its column")
+        ]
         return generic(code, details=details)
     if code in ("duplicate", "overlapping_period", "invalid_reference"):
         return generic(code, details=[Fault(name, code, CODES[code][2]) for name in names])
@@ -114,7 +131,7 @@ async def ready(database: Database, seconds: float) -> bool:
     try:
         async with asyncio.timeout(seconds):
             await database.ping()
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  any failure means: not ready
+    except (Exception, asyncio.CancelledError) as error:
         if isinstance(error, asyncio.CancelledError):
             raise
         return False

@@ -17,7 +17,17 @@ from uuid import UUID
 from zoneinfo import available_timezones
 
 import msgspec
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKey, MetaData, Numeric, SmallInteger, String, Uuid
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    String,
+    Uuid,
+)
 from sqlalchemy import Enum as SqlEnum
 from sqlalchemy import Text as SqlText
 from sqlalchemy.dialects.postgresql import JSONB
@@ -112,7 +122,9 @@ FORMATS: dict[str, Format] = {
         Format("code", 32, r"[A-Z0-9][A-Z0-9._-]*", example="TEAM"),
         Format("slug", 63, r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", example="acme"),
         Format("key", 120, r"[a-z][a-z0-9_.-]*", example="auth.max_sessions"),
-        Format("email", 254, r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\".]+", normalise=str.lower, example="ann@example.com"),
+        Format(
+            "email", 254, r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\".]+", normalise=str.lower, example="ann@example.com"
+        ),
         Format("phone", 20, r"\+[1-9][0-9]{1,14}", example="+4930123456"),
         Format("currency", 3, r"[A-Z]{3}", example="USD"),
         Format("country", 2, r"[A-Z]{2}", example="DE"),
@@ -139,7 +151,15 @@ class Bounded(Numeric[Decimal]):
 
     cache_ok = True
 
-    def __init__(self, precision: int, scale: int, *, minimum: int | None = None, maximum: int | None = None, above: int | None = None) -> None:
+    def __init__(
+        self,
+        precision: int,
+        scale: int,
+        *,
+        minimum: int | None = None,
+        maximum: int | None = None,
+        above: int | None = None,
+    ) -> None:
         super().__init__(precision, scale)
         self.minimum, self.maximum, self.above = minimum, maximum, above
 
@@ -245,13 +265,17 @@ class Bounds(NamedTuple):
     above: int | None = None
 
 
-def column(*args: Any, minimum: int | None = None, maximum: int | None = None, above: int | None = None, **options: Any) -> MappedColumn[Any]:
+def column(
+    *args: Any, minimum: int | None = None, maximum: int | None = None, above: int | None = None, **options: Any
+) -> MappedColumn[Any]:
     """`mapped_column` that also takes bounds; a bound is checked by the reader and by the database."""
     info = {**options.pop("info", {}), "bounds": Bounds(minimum, maximum, above)}
     return mapped_column(*args, info=info, **options)
 
 
-def reference(table: str, on_delete: Literal["restrict", "cascade", "setnull"] = "restrict", **options: Any) -> MappedColumn[Any]:
+def reference(
+    table: str, on_delete: Literal["restrict", "cascade", "setnull"] = "restrict", **options: Any
+) -> MappedColumn[Any]:
     """A foreign key to `schema.table`. `on_delete` acts on soft delete too."""
     action = {"restrict": "RESTRICT", "cascade": "CASCADE", "setnull": "SET NULL"}[on_delete]
     return mapped_column(ForeignKey(f"{table}.id", ondelete=action), **options)

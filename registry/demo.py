@@ -13,16 +13,44 @@ from registry.manager.tnnt import Tenant
 
 BERLIN = {"line1": "Hauptstrasse 1", "city": "Berlin", "postal_code": "10115", "country": "DE"}
 PLANS: list[dict[str, Any]] = [
-    {"code": "TEAM", "name": "Team", "interval": "month", "currency": "USD", "amount": 30, "per_seat_amount": 5, "seats_included": 3},
-    {"code": "PRO", "name": "Pro", "interval": "month", "currency": "USD", "amount": 90, "per_seat_amount": 8, "seats_included": 10},
+    {
+        "code": "TEAM",
+        "name": "Team",
+        "interval": "month",
+        "currency": "USD",
+        "amount": 30,
+        "per_seat_amount": 5,
+        "seats_included": 3,
+    },
+    {
+        "code": "PRO",
+        "name": "Pro",
+        "interval": "month",
+        "currency": "USD",
+        "amount": 90,
+        "per_seat_amount": 8,
+        "seats_included": 10,
+    },
 ]
 CUSTOMERS: list[dict[str, Any]] = [
-    {"name": "Nordwind GmbH", "email": "office@nordwind.example", "billing_address": BERLIN, "tags": ["vip"], "industry": "Energy"},
+    {
+        "name": "Nordwind GmbH",
+        "email": "office@nordwind.example",
+        "billing_address": BERLIN,
+        "tags": ["vip"],
+        "industry": "Energy",
+    },
     {"name": "Sol y Mar SL", "email": "hola@solymar.example", "currency": "EUR", "payment_terms_days": 14},
     {"name": "Ines Costa", "kind": "person", "phone": "+351912345678"},
 ]
 LEADS: list[dict[str, Any]] = [
-    {"full_name": "Mika Laine", "company_name": "Laine Oy", "email": "mika@laine.example", "source": "referral", "estimated_value": 12000},
+    {
+        "full_name": "Mika Laine",
+        "company_name": "Laine Oy",
+        "email": "mika@laine.example",
+        "source": "referral",
+        "estimated_value": 12000,
+    },
     {"full_name": "Ada Obi", "phone": "+2348012345678", "source": "event"},
 ]
 
@@ -38,10 +66,14 @@ async def demo_rows(manager: Moment, tenant: Moment) -> None:
 
 
 async def _people(moment: Moment, home: Row) -> None:
-    [clerk] = await moment.create("idam.users", [{"email": "clerk@demo.example", "full_name": "Kim Clerk", "user_type": "tenant"}])
+    [clerk] = await moment.create(
+        "idam.users", [{"email": "clerk@demo.example", "full_name": "Kim Clerk", "user_type": "tenant"}]
+    )
     joined = {"tenant_id": home["id"], "user_id": clerk["id"], "role": "member", "joined_at": moment.now}
     await moment.create("tnnt.tenant-members", [joined])
-    [role] = await moment.create("idam.roles", [{"code": "CLERK", "name": "Clerk", "permissions": ["crm.customers.read"]}])
+    [role] = await moment.create(
+        "idam.roles", [{"code": "CLERK", "name": "Clerk", "permissions": ["crm.customers.read"]}]
+    )
     await moment.create("idam.user-roles", [{"user_id": clerk["id"], "role_id": role["id"], "tenant_id": home["id"]}])
     await moment.create("idam.api-keys", [{"name": "Nightly export", "user_id": clerk["id"], "scopes": []}])
     await moment.create("idam.sessions", [_session(moment, clerk["id"])])
@@ -51,7 +83,11 @@ async def _people(moment: Moment, home: Row) -> None:
 
 def _session(moment: Moment, user_id: UUID) -> dict[str, Any]:
     """A session that has ended; its digest belongs to no token."""
-    times = {"issued_at": moment.now - timedelta(days=31), "expires_at": moment.now - timedelta(days=1), "status": "expired"}
+    times = {
+        "issued_at": moment.now - timedelta(days=31),
+        "expires_at": moment.now - timedelta(days=1),
+        "status": "expired",
+    }
     return {"user_id": user_id, "refresh_hash": "0" * 64, "family_id": user_id, "user_agent": "demo", **times}
 
 
@@ -60,8 +96,12 @@ async def _billing(moment: Moment, home: Row) -> None:
     await moment.status("bill.plans", [plan["id"] for plan in plans], "active")
     coupon = {"code": "WELCOME20", "name": "Welcome", "percent_off": 20, "duration": "once", "valid_from": moment.today}
     await moment.create("bill.coupons", [coupon])
-    [contract] = await moment.create("bill.subscriptions", [{"tenant_id": home["id"], "plan_id": plans[0]["id"], "seats": 5}])
-    [invoice] = await moment.create("bill.invoices", [{"tenant_id": home["id"], "subscription_id": contract["id"], "currency": "USD"}])
+    [contract] = await moment.create(
+        "bill.subscriptions", [{"tenant_id": home["id"], "plan_id": plans[0]["id"], "seats": 5}]
+    )
+    [invoice] = await moment.create(
+        "bill.invoices", [{"tenant_id": home["id"], "subscription_id": contract["id"], "currency": "USD"}]
+    )
     lines: list[dict[str, Any]] = [
         {"kind": "one_off", "description": "Set-up", "unit_amount": Decimal(120)},
         {"kind": "usage", "description": "API calls", "quantity": 4, "unit_amount": Decimal("2.5")},
@@ -70,7 +110,13 @@ async def _billing(moment: Moment, home: Row) -> None:
     await moment.status("bill.invoices", [invoice["id"]], "open")
     paid = {"tenant_id": home["id"], "invoice_id": invoice["id"], "method": "card", "currency": "USD", "amount": 50}
     await moment.create("bill.transactions", [paid])
-    notice = {"invoice_id": invoice["id"], "step": 1, "due_since": moment.today, "amount_due": 130, "sent_at": moment.now}
+    notice = {
+        "invoice_id": invoice["id"],
+        "step": 1,
+        "due_since": moment.today,
+        "amount_due": 130,
+        "sent_at": moment.now,
+    }
     await moment.create("bill.dunning-notices", [notice])
 
 
@@ -80,7 +126,17 @@ async def _customers(moment: Moment) -> None:
     people = [{"customer_id": first, "full_name": "Jana Wind", "email": "jana@nordwind.example", "position": "Buyer"}]
     await moment.create("crm.contacts", people)
     await moment.create("crm.leads", LEADS)
-    deal = {"title": "Turbine service 2027", "customer_id": first, "amount": 48000, "expected_close": moment.today + timedelta(days=60)}
+    deal = {
+        "title": "Turbine service 2027",
+        "customer_id": first,
+        "amount": 48000,
+        "expected_close": moment.today + timedelta(days=60),
+    }
     [opportunity] = await moment.create("crm.opportunities", [deal])
-    call = {"kind": "call", "subject": "First call", "opportunity_id": opportunity["id"], "due_at": moment.now + timedelta(days=2)}
+    call = {
+        "kind": "call",
+        "subject": "First call",
+        "opportunity_id": opportunity["id"],
+        "due_at": moment.now + timedelta(days=2),
+    }
     await moment.create("crm.activities", [call])

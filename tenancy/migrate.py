@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from engine.errors import StartupFault
+from tenancy.ddl import definitions, quote
 from tenancy.difference import Difference, find_difference
 from tenancy.policies import (
     APPEND_ONLY,
@@ -35,7 +36,6 @@ from tenancy.policies import (
     policy_statements,
     trigger_statements,
 )
-from tenancy.ddl import definitions, quote
 from tenancy.shadow import raw_connection
 from tenancy.shape import is_tenant_table
 

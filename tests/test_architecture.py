@@ -16,10 +16,11 @@ clock errors settings __init__
 types
 hooks filters scalars entity
 paging registration behaviours
+fields
 catalog shapes declared
 auth checks encode load observe openapi parse query routes sql store
 moment
-refusals request
+refusals request records
 operations
 dispatch signin
 app docs

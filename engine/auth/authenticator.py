@@ -75,4 +75,6 @@ class Authenticator:
             del self.remembered[key]
 
 
-METHODS: dict[bytes, Callable[[Authenticator, str, str | None], Awaitable[Remembered]]] = {b"bearer": Authenticator._bearer}
+METHODS: dict[bytes, Callable[[Authenticator, str, str | None], Awaitable[Remembered]]] = {
+    b"bearer": Authenticator._bearer
+}

@@ -34,7 +34,9 @@ def secret_file(path: Path, make: Callable[[], bytes]) -> bytes:
 
 def _new_key() -> bytes:
     key = Ed25519PrivateKey.generate()
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 class SigningKeys:

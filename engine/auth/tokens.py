@@ -54,12 +54,19 @@ class Tokens:
             if key is None:
                 raise generic("invalid_token")
             # times are compared below, with the engine's own clock
-            options = {"require": ["exp", "iat", "sub", "sid", "aud", "iss"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
+            options = {
+                "require": ["exp", "iat", "sub", "sid", "aud", "iss"],
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_nbf": False,
+            }
             claims = jwt.decode(token, key, algorithms=[ALGORITHM], audience=ISSUER, issuer=ISSUER, options=options)  # type: ignore[arg-type]
             moment = CLOCK.now().timestamp()
             if not (float(claims.get("nbf", claims["iat"])) - 5 <= moment < float(claims["exp"])):
                 raise generic("invalid_token")
             tenant = claims.get("tid")
-            return Claims(UUID(claims["sub"]), UUID(claims["sid"]), UUID(tenant) if tenant else None, float(claims["exp"]))
+            return Claims(
+                UUID(claims["sub"]), UUID(claims["sid"]), UUID(tenant) if tenant else None, float(claims["exp"])
+            )
         except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
             raise generic("invalid_token") from None

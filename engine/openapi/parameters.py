@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.catalog import ENGINE_SET, Field, Resource
+from engine.catalog import Resource
+from engine.fields import ENGINE_SET, Field
 from engine.filters import OPERATORS, Operator
 from engine.openapi.schemas import Schema, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE

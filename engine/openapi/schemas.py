@@ -6,7 +6,8 @@ import re
 from datetime import date, datetime
 from typing import Any
 
-from engine.catalog import Catalog, Field, Resource
+from engine.catalog import Catalog, Resource
+from engine.fields import Field
 
 Schema = dict[str, Any]
 NULL: Schema = {"type": "null"}

@@ -36,7 +36,10 @@ def next_number(sequences: Resource) -> Statement:
     keys = [table.c.tenant_id, table.c.code] if sequences.scope.tenant_bound else [table.c.code]
     source = sa.select(*values.values())
     insert = pg.insert(table).from_select(list(values), source, include_defaults=False)
-    starts_anew = sa.and_(table.c.reset == sa.literal_column("'yearly'"), table.c.current_year.is_distinct_from(insert.excluded.current_year))
+    starts_anew = sa.and_(
+        table.c.reset == sa.literal_column("'yearly'"),
+        table.c.current_year.is_distinct_from(insert.excluded.current_year),
+    )
     following = sa.case((starts_anew, sa.literal_column("2")), else_=table.c.next_value + one)
     upsert = insert.on_conflict_do_update(
         index_elements=keys,

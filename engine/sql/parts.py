@@ -10,7 +10,8 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql import ColumnElement, FromClause
 
-from engine.catalog import Catalog, Field, Resource
+from engine.catalog import Catalog, Resource
+from engine.fields import Field
 from engine.filters import OPERATORS, TEXTS
 from engine.shapes import Statement
 
@@ -64,7 +65,9 @@ def shown(resource: Resource, source: FromClause, field: Field, *, mask: bool = 
         return field.scalar.show(value) if field.scalar.show else value
     column = row_of(source, field)
     if field.masked and mask:
-        return sa.case((column.is_(None), None), (bind("unmasked", sa.Boolean()), sa.cast(column, sa.Text)), else_=constant("***"))
+        return sa.case(
+            (column.is_(None), None), (bind("unmasked", sa.Boolean()), sa.cast(column, sa.Text)), else_=constant("***")
+        )
     return field.scalar.show(column) if field.scalar.show else column
 
 
@@ -89,12 +92,18 @@ def children(catalog: Catalog, resource: Resource, source: FromClause, names: tu
             rows = rows.where(line.c.tenant_id == source.c.tenant_id)
         rows = rows.order_by(*(line.c[name] for name in ("position", "id") if name in line.c))
         inner = rows.correlate(source).subquery()
-        items = sa.select(sa.func.coalesce(sa.func.json_agg(sa.func.row_to_json(inner.table_valued())), sa.literal_column("'[]'::json")))
+        items = sa.select(
+            sa.func.coalesce(
+                sa.func.json_agg(sa.func.row_to_json(inner.table_valued())), sa.literal_column("'[]'::json")
+            )
+        )
         found.append(items.scalar_subquery().label(nested.key))
     return found
 
 
-def document(catalog: Catalog, resource: Resource, source: FromClause, names: tuple[str, ...] = (), *, nested: bool = True) -> Column:
+def document(
+    catalog: Catalog, resource: Resource, source: FromClause, names: tuple[str, ...] = (), *, nested: bool = True
+) -> Column:
     """The row as JSON text, rendered by PostgreSQL."""
     columns: list[Any] = [shown(resource, source, field).label(field.name) for field in fields_to_show(resource, names)]
     if nested:
@@ -106,7 +115,10 @@ def document(catalog: Catalog, resource: Resource, source: FromClause, names: tu
 def key_predicate(resource: Resource, source: FromClause) -> Column:
     """The row whose key is in the parameters `key0`, `key1` ..."""
     return sa.and_(
-        *(source.c[name] == sa.cast(bind(f"key{i}"), TYPES[resource.fields[name].scalar.record_type]) for i, name in enumerate(resource.keys))
+        *(
+            source.c[name] == sa.cast(bind(f"key{i}"), TYPES[resource.fields[name].scalar.record_type])
+            for i, name in enumerate(resource.keys)
+        )
     )
 
 
@@ -114,7 +126,9 @@ def given_keys(resource: Resource) -> Any:
     """The record set of the parameter `keys`, with the place of each key in `given_ord`."""
     columns = [sa.column(name, TYPES[resource.fields[name].scalar.record_type]) for name in resource.keys]
     records = sa.func.json_to_recordset(bind("keys", pg.JSON()))
-    return records.table_valued(*columns, sa.column("given_ord", sa.Integer()), name="k").render_derived(with_types=True)
+    return records.table_valued(*columns, sa.column("given_ord", sa.Integer()), name="k").render_derived(
+        with_types=True
+    )
 
 
 def same_key(resource: Resource, one: Any, other: Any) -> Column:

@@ -42,18 +42,24 @@ class Reads:
         row = resource.table.alias("t")
         statement = sa.select(row.c.version, document(self.catalog, resource, row, shape.fields))
         return compile_statement(
-            statement.where(key_predicate(resource, row), *wall(resource, row, self.walled), *presence(row, shape.deleted))
+            statement.where(
+                key_predicate(resource, row), *wall(resource, row, self.walled), *presence(row, shape.deleted)
+            )
         )
 
     def reread(self, resource: Resource) -> Statement:
         """(version, document) of the rows of `keys`, in that order: what a write with hooks answers."""
         row = resource.table.alias("t")
-        statement = sa.select(row.c.version, document(self.catalog, resource, row)).where(*wall(resource, row, self.walled))
+        statement = sa.select(row.c.version, document(self.catalog, resource, row)).where(
+            *wall(resource, row, self.walled)
+        )
         if not resource.by_uuid:
             given = given_keys(resource)
             return compile_statement(statement.join(given, same_key(resource, given, row)).order_by(given.c.given_ord))
         keys = bind("keys", pg.ARRAY(UUID))
-        return compile_statement(statement.where(row.c.id == sa.any_(keys)).order_by(sa.func.array_position(keys, row.c.id)))
+        return compile_statement(
+            statement.where(row.c.id == sa.any_(keys)).order_by(sa.func.array_position(keys, row.c.id))
+        )
 
     def listing(self, resource: Resource, shape: ListShape) -> Statement:
         """(items as JSON text without brackets, total or null) of one page."""
@@ -71,13 +77,20 @@ class Reads:
             return sa.null()
         if shape.counting == "exact":
             return sa.select(sa.func.count()).select_from(row).where(*where).scalar_subquery()
-        some: Any = sa.select(sa.literal_column("1")).select_from(row).where(*where).limit(sa.literal_column(str(ESTIMATE_ABOVE + 1)))
+        some: Any = (
+            sa.select(sa.literal_column("1"))
+            .select_from(row)
+            .where(*where)
+            .limit(sa.literal_column(str(ESTIMATE_ABOVE + 1)))
+        )
         return sa.select(sa.func.count()).select_from(some.subquery()).scalar_subquery()
 
     def estimate(self, resource: Resource, shape: ListShape) -> Statement:
         """EXPLAIN of the list without page or order; its plan says how many rows PostgreSQL expects."""
         row = resource.table.alias("t")
-        plain = compile_statement(sa.select(sa.literal_column("1")).select_from(row).where(*self._where(resource, row, shape)))
+        plain = compile_statement(
+            sa.select(sa.literal_column("1")).select_from(row).where(*self._where(resource, row, shape))
+        )
         return Statement(f"EXPLAIN (FORMAT JSON) {plain.text}", plain.order)
 
     def _where(self, resource: Resource, row: Any, shape: ListShape) -> list[Any]:
@@ -90,7 +103,9 @@ class Reads:
         terms = []
         for order in (*sort, *keys):
             term = row.c[order.field].desc() if order.descending else row.c[order.field].asc()
-            terms.append(term.nulls_last() if order.nulls == "last" else term.nulls_first() if order.nulls == "first" else term)
+            terms.append(
+                term.nulls_last() if order.nulls == "last" else term.nulls_first() if order.nulls == "first" else term
+            )
         return terms
 
     def plain_rows(self, resource: Resource) -> Statement:
@@ -103,7 +118,9 @@ class Reads:
         return compile_statement(self._rows(resource, row).with_for_update(of=row))
 
     def _rows(self, resource: Resource, row: Any) -> Any:
-        statement = sa.select(*(row.c[field.name] for field in resource.columns)).where(*wall(resource, row, self.walled))
+        statement = sa.select(*(row.c[field.name] for field in resource.columns)).where(
+            *wall(resource, row, self.walled)
+        )
         if not resource.by_uuid:
             given = given_keys(resource)
             statement = statement.add_columns(given.c.given_ord).join(given, same_key(resource, given, row))
@@ -113,7 +130,9 @@ class Reads:
     def moved(self, resource: Resource, log: Resource) -> Statement:
         """(version, actor_id, names) of the changes after version `since`, oldest first."""
         row, source = log.table.alias("t"), resource.table.alias("s")
-        wanted = sa.select(entity_id(resource, source)).where(key_predicate(resource, source), *wall(resource, source, self.walled))
+        wanted = sa.select(entity_id(resource, source)).where(
+            key_predicate(resource, source), *wall(resource, source, self.walled)
+        )
         version = sa.cast(row.c.changes.op("->")(constant("version")).op("->>")(sa.literal_column("1")), sa.Integer)
         names = sa.select(sa.func.array_agg(sa.func.jsonb_object_keys(row.c.changes).column_valued("name")))
         statement = sa.select(version.label("version"), row.c.actor_id, names.scalar_subquery().label("names")).where(
@@ -128,15 +147,23 @@ class Reads:
     def history(self, resource: Resource, log: Resource) -> Statement:
         """(items, total) of the change log of one row, newest first."""
         row, source = log.table.alias("t"), resource.table.alias("s")
-        wanted = sa.select(entity_id(resource, source)).where(key_predicate(resource, source), *wall(resource, source, self.walled))
+        wanted = sa.select(entity_id(resource, source)).where(
+            key_predicate(resource, source), *wall(resource, source, self.walled)
+        )
         where = [
             row.c.domain == constant(resource.entity.domain),
             row.c.entity == constant(resource.entity.name),
             row.c.entity_id == wanted.scalar_subquery(),
             *wall(log, row, self.walled),
         ]
-        names = [n for n in ("id", "occurred_at", "actor_id", "actor_email", "action", "changes", "request_id") if n in row.c]
-        page = sa.select(*(row.c[name] for name in names)).where(*where).order_by(row.c.occurred_at.desc(), row.c.id.desc())
+        names = [
+            n for n in ("id", "occurred_at", "actor_id", "actor_email", "action", "changes", "request_id") if n in row.c
+        ]
+        page = (
+            sa.select(*(row.c[name] for name in names))
+            .where(*where)
+            .order_by(row.c.occurred_at.desc(), row.c.id.desc())
+        )
         rows = page.limit(bind("limit", sa.BigInteger())).offset(bind("offset", sa.BigInteger())).subquery("x")
         items = sa.func.string_agg(sa.cast(sa.func.row_to_json(rows.table_valued()), sa.Text), constant(","))
         total = sa.select(sa.func.count()).select_from(row).where(*where).scalar_subquery()
@@ -175,7 +202,12 @@ class Reads:
             return sa.null()
         top = header.table.alias()
         same = [top.c.tenant_id == row.c.tenant_id] if resource.scope.tenant_bound else []
-        return sa.select(top.c.status).where(top.c.id == row.c[resource.entity.parent[1]], *same).correlate(row).scalar_subquery()
+        return (
+            sa.select(top.c.status)
+            .where(top.c.id == row.c[resource.entity.parent[1]], *same)
+            .correlate(row)
+            .scalar_subquery()
+        )
 
     def missing_references(self, resource: Resource, names: tuple[str, ...]) -> Statement:
         """For each reference column, the given ids (`r_<column>`) that name no active row."""
@@ -184,13 +216,19 @@ class Reads:
             target = self.catalog_table(resource, name)
             parent = target.table.alias()
             field = resource.fields[name]
-            given = sa.func.unnest(bind(f"r_{name}", pg.ARRAY(TYPES[field.scalar.record_type]))).column_valued(f"g_{name}")
+            given = sa.func.unnest(bind(f"r_{name}", pg.ARRAY(TYPES[field.scalar.record_type]))).column_valued(
+                f"g_{name}"
+            )
             there = [parent.c[field.target] == given, parent.c.is_active, *wall(target, parent, self.walled)]
             alive: Any = sa.select(sa.literal_column("1")).where(*there)
-            columns.append(sa.select(sa.func.array_agg(given)).where(sa.not_(sa.exists(alive))).scalar_subquery().label(name))
+            columns.append(
+                sa.select(sa.func.array_agg(given)).where(sa.not_(sa.exists(alive))).scalar_subquery().label(name)
+            )
         return compile_statement(sa.select(*columns))
 
     def catalog_table(self, resource: Resource, column: str) -> Resource:
         """The resource that a reference column names. KeyError when its table is not registered."""
         wanted = resource.fields[column].references
-        return next(r for r in self.catalog.resources.values() if r.scope is resource.scope and r.table.fullname == wanted)
+        return next(
+            r for r in self.catalog.resources.values() if r.scope is resource.scope and r.table.fullname == wanted
+        )

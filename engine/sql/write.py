@@ -12,9 +12,22 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.sql import FromClause
 
-from engine.catalog import Catalog, Field, Resource
+from engine.catalog import Catalog, Resource
+from engine.fields import Field
 from engine.shapes import ChangeShape, InsertShape, Statement
-from engine.sql.parts import DIALECT, TYPES, UUID, Column, bind, compile_statement, constant, document, entity_id, same_key, wall
+from engine.sql.parts import (
+    DIALECT,
+    TYPES,
+    UUID,
+    Column,
+    bind,
+    compile_statement,
+    constant,
+    document,
+    entity_id,
+    same_key,
+    wall,
+)
 from engine.sql.read import Reads
 
 SECRET = "***"
@@ -32,8 +45,12 @@ class Writes:
     def insert(self, resource: Resource, shape: InsertShape) -> Statement:
         """Insert the rows of `rows` whose references name active rows; returns (version, document), or all columns."""
         given = self._input(resource, (*resource.keys, *shape.columns), "ord", "log_id", numbered=True)
-        values: dict[str, Any] = {name: _kept(resource.fields[name], given.c[name]) for name in (*resource.keys, *shape.columns)}
-        values |= self._engine_values(resource, {"created_at", "created_by", "updated_at", "updated_by", "tenant_id", "status"} - set(values))
+        values: dict[str, Any] = {
+            name: _kept(resource.fields[name], given.c[name]) for name in (*resource.keys, *shape.columns)
+        }
+        values |= self._engine_values(
+            resource, {"created_at", "created_by", "updated_at", "updated_by", "tenant_id", "status"} - set(values)
+        )
         source = sa.select(*values.values()).select_from(given).where(*self._alive(resource, given, shape.checked))
         insert = sa.insert(resource.table).from_select(list(values), source, include_defaults=False)
         new = insert.returning(*resource.table.c).cte("new")
@@ -60,16 +77,30 @@ class Writes:
         table = resource.table
         given = self._input(resource, (*resource.keys, *shape.columns), "ord", "log_id", "expected")
         row = table.alias("t")
-        old = sa.select(row).where(*self._chosen(resource, row, given), *self._guards(resource, row, shape)).with_for_update().cte("old")
+        changed = (*shape.columns, *(("is_active",) if shape.action == "delete" else ()))
+        needed = dict.fromkeys((*resource.keys, *changed, "version"))
+        old = (
+            sa.select(*(row.c[name] for name in needed))
+            .where(*self._chosen(resource, row, given), *self._guards(resource, row, shape))
+            .with_for_update()
+            .cte("old")
+        )
         values: dict[str, Any] = {name: _kept(resource.fields[name], given.c[name]) for name in shape.columns}
-        values |= {"version": old.c.version + sa.literal_column("1"), "updated_at": bind("now", sa.DateTime(timezone=True)), "updated_by": bind("actor", UUID)}
+        values |= {
+            "version": old.c.version + sa.literal_column("1"),
+            "updated_at": bind("now", sa.DateTime(timezone=True)),
+            "updated_by": bind("actor", UUID),
+        }
         if shape.action == "delete":
             values["is_active"] = sa.false()
-        where = [same_key(resource, table, old), same_key(resource, given, old), sa.or_(given.c.expected.is_(None), given.c.expected == old.c.version)]
+        where = [
+            same_key(resource, table, old),
+            same_key(resource, given, old),
+            sa.or_(given.c.expected.is_(None), given.c.expected == old.c.version),
+        ]
         where += [*wall(resource, table, self.walled), *self._alive(resource, given, shape.checked)]
         new = sa.update(table).values(values).where(*where).returning(*table.c).cte("new")
         joined = new.join(given, same_key(resource, new, given)).join(old, same_key(resource, old, new))
-        changed = (*shape.columns, *(("is_active",) if shape.action == "delete" else ()))
         log = self._log(resource, shape.action, changed, (new, given, joined), old)
         return self._answer(resource, new, joined, (given, log, shape.internal))
 
@@ -77,7 +108,10 @@ class Writes:
         walls = wall(resource, row, self.walled)
         if resource.by_uuid:
             return [row.c.id == sa.any_(bind("keys", pg.ARRAY(UUID))), *walls]
-        return [sa.exists(sa.select(sa.literal_column("1")).select_from(given).where(same_key(resource, given, row))), *walls]
+        return [
+            sa.exists(sa.select(sa.literal_column("1")).select_from(given).where(same_key(resource, given, row))),
+            *walls,
+        ]
 
     def _guards(self, resource: Resource, row: Any, shape: ChangeShape) -> list[Column]:
         available: dict[str, Callable[[], Column]] = {
@@ -92,7 +126,9 @@ class Writes:
 
     def restricting(self, resource: Resource) -> tuple[Any, ...]:
         """References whose active rows forbid the deletion."""
-        return tuple(r for r in self.catalog.incoming.get(resource.path, ()) if r.on_delete in ("RESTRICT", "NO ACTION"))
+        return tuple(
+            r for r in self.catalog.incoming.get(resource.path, ()) if r.on_delete in ("RESTRICT", "NO ACTION")
+        )
 
     def _header_open(self, resource: Resource, row: Any) -> Column:
         assert resource.entity.parent is not None
@@ -106,8 +142,15 @@ class Writes:
             target = self.reads.catalog_table(resource, name)
             parent = target.table.alias()
             link = parent.c[resource.fields[name].target] == given.c[name]
-            alive: Any = sa.select(sa.literal_column("1")).where(link, parent.c.is_active, *wall(target, parent, self.walled))
-            if resource.entity.parent and resource.entity.parent[1] == name and target.stateful and target.entity.kind == "document":
+            alive: Any = sa.select(sa.literal_column("1")).where(
+                link, parent.c.is_active, *wall(target, parent, self.walled)
+            )
+            if (
+                resource.entity.parent
+                and resource.entity.parent[1] == name
+                and target.stateful
+                and target.entity.kind == "document"
+            ):
                 alive = alive.where(parent.c.status == constant(target.machine.initial))
             found.append(sa.or_(given.c[name].is_(None), sa.exists(alive.correlate(given))))
         return found
@@ -124,16 +167,31 @@ class Writes:
 
     def _answer(self, resource: Resource, new: Any, joined: Any, parts: tuple[Any, Any, bool]) -> Statement:
         given, log, internal = parts
-        columns = [new.c[f.name] for f in resource.columns] if internal else [new.c.version, document(self.catalog, resource, new)]
+        columns = (
+            [new.c[f.name] for f in resource.columns]
+            if internal
+            else [new.c.version, document(self.catalog, resource, new)]
+        )
         statement = sa.select(*columns).select_from(joined).order_by(given.c.ord)
         return compile_statement(statement.add_cte(log) if log is not None else statement)
 
-    def _log(self, resource: Resource, action: str, changed: tuple[str, ...] | None, parts: tuple[Any, Any, Any], old: Any = None) -> Any:
+    def _log(
+        self,
+        resource: Resource,
+        action: str,
+        changed: tuple[str, ...] | None,
+        parts: tuple[Any, Any, Any],
+        old: Any = None,
+    ) -> Any:
         log = self.catalog.roles.get((resource.scope.name, "change_log"))
         if log is None or log is resource:
             return None
         new, given, joined = parts
-        names = changed if changed is not None else tuple(f.name for f in resource.columns if f.name not in SAID_BY_THE_RECORD)
+        names = (
+            changed
+            if changed is not None
+            else tuple(f.name for f in resource.columns if f.name not in SAID_BY_THE_RECORD)
+        )
         stamp = bind("now", sa.DateTime(timezone=True))
         values: dict[str, Any] = {
             "id": given.c.log_id,
@@ -156,7 +214,11 @@ class Writes:
             "request_id": bind("request_id"),
         }
         values = {name: value for name, value in values.items() if name in log.table.c}
-        return sa.insert(log.table).from_select(list(values), sa.select(*values.values()).select_from(joined), include_defaults=False).cte("log")
+        return (
+            sa.insert(log.table)
+            .from_select(list(values), sa.select(*values.values()).select_from(joined), include_defaults=False)
+            .cte("log")
+        )
 
     def _tenant_of(self, resource: Resource, new: Any) -> Any:
         if resource.scope.tenant_bound:
@@ -165,7 +227,9 @@ class Writes:
 
     def _changes(self, resource: Resource, names: Any, new: Any, old: Any) -> Column:
         if old is None:
-            pairs = [(name, sa.func.jsonb_build_array(sa.null(), self._logged(resource.fields[name], new))) for name in names]
+            pairs = [
+                (name, sa.func.jsonb_build_array(sa.null(), self._logged(resource.fields[name], new))) for name in names
+            ]
             return _merged([_object(pairs[start : start + 40]) for start in range(0, len(pairs), 40)])
         parts = []
         for name in names:
@@ -183,7 +247,9 @@ class Writes:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Any:
-    return sa.func.jsonb_build_object(*(part for name, value in pairs for part in (constant(name), value)), type_=pg.JSONB)
+    return sa.func.jsonb_build_object(
+        *(part for name, value in pairs for part in (constant(name), value)), type_=pg.JSONB
+    )
 
 
 def _merged(parts: list[Any]) -> Column:

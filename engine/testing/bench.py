@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 
-from engine.catalog import Field, Resource
+from engine.catalog import Resource
 from engine.clock import CLOCK
+from engine.fields import Field
 from engine.testing.harness import Live
 from engine.testing.rows import Body, RowMaker, key_of
 from engine.testing.values import NUMBERS, example, holds, same

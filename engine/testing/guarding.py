@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import sqlalchemy as sa
 
-from engine.catalog import Field
+from engine.fields import Field
 from engine.routes import ROUTES
 from engine.testing.bench import Bench, NotApplicable, check, contract, data, described, refused
 from engine.testing.rows import Body, key_of

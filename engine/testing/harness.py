@@ -51,7 +51,12 @@ class Live:
 
     def token(self, username: str, password: str = PASSWORD, tenant: str | None = None) -> str:
         """An access token by the password grant."""
-        form = {"grant_type": "password", "username": username, "password": password, **({"tenant": tenant} if tenant else {})}
+        form = {
+            "grant_type": "password",
+            "username": username,
+            "password": password,
+            **({"tenant": tenant} if tenant else {}),
+        }
         answer = httpx.post(f"{self.url}/auth/token", data=form)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["access_token"])
@@ -65,7 +70,9 @@ class Live:
         """The usual caller of a scope: manager = administrator, a tenant-bound scope = owner of tenant `first`."""
         if scope not in self.clients:
             bound = self.catalog.scopes[scope].tenant_bound
-            self.clients[scope] = self.signed_in("owner@first.example", tenant="first") if bound else self.signed_in(ADMIN)
+            self.clients[scope] = (
+                self.signed_in("owner@first.example", tenant="first") if bound else self.signed_in(ADMIN)
+            )
         return self.clients[scope]
 
     def other_tenant(self) -> httpx.Client:
@@ -114,7 +121,12 @@ class Live:
 
 def settings_for_tests(data: Path, **options: Any) -> Settings:
     """Settings of a test server: cheap password hashes, callers read anew each second."""
-    usual: dict[str, Any] = {"bcrypt_rounds": 4, "admin_email": ADMIN, "admin_password": SecretStr(PASSWORD), "principal_seconds": 0.0}
+    usual: dict[str, Any] = {
+        "bcrypt_rounds": 4,
+        "admin_email": ADMIN,
+        "admin_password": SecretStr(PASSWORD),
+        "principal_seconds": 0.0,
+    }
     return Settings(data=data, **{**usual, **options})
 
 
@@ -141,13 +153,15 @@ def serving(settings: Settings, registries: Sequence[str] | None = None) -> Iter
     """A prepared server for the length of a block."""
     chosen = settings.model_copy(update={"registries": list(registries)}) if registries else settings
     prepared = prepare(chosen)
-    system = System(chosen)
-    system.server = prepared.server
-    system.locate()
-    with served(system) as live:
-        yield live
-    assert system.server is not None
-    system.server.stop()
+    assert prepared.server is not None
+    try:
+        system = System(chosen)
+        system.server = prepared.server
+        system.locate()
+        with served(system) as live:
+            yield live
+    finally:
+        prepared.server.stop()
 
 
 @contextlib.contextmanager
@@ -156,9 +170,11 @@ def served(system: System) -> Iterator[Live]:
     lent: dict[bytes, Principal] = {}
     with listening(system, lent) as url:
         live = Live(system, url, lent=lent)
-        yield live
-        for client in live.clients.values():
-            client.close()
+        try:
+            yield live
+        finally:
+            for client in live.clients.values():
+                client.close()
 
 
 class Doorman:
@@ -181,7 +197,9 @@ def listening(system: System, lent: dict[bytes, Principal] | None = None) -> Ite
     sock.bind(("127.0.0.1", 0))
     app = system.app()
     app.state.dispatcher.authenticator = Doorman(app.state.dispatcher.authenticator, {} if lent is None else lent)
-    config = uvicorn.Config(app, http="httptools", loop="asyncio", log_level="warning", access_log=False, proxy_headers=False)
+    config = uvicorn.Config(
+        app, http="httptools", loop="asyncio", log_level="warning", access_log=False, proxy_headers=False
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()

@@ -13,7 +13,8 @@ from uuid import UUID
 
 import httpx
 
-from engine.catalog import Field, Resource
+from engine.catalog import Resource
+from engine.fields import Field
 from engine.testing.harness import Live
 from engine.testing.values import NUMBERS, example, patterns
 from engine.types import Op

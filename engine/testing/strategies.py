@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from engine.catalog import Field, Resource
+from engine.catalog import Resource
+from engine.fields import Field
 from engine.testing.rows import Body, Recipe, unique_columns
 from engine.testing.values import FORMS, NUMBERS, example, holds, limits, patterns
 from engine.types import FORMATS, Formatted, Shaped

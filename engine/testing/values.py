@@ -16,7 +16,8 @@ from uuid import UUID, uuid5
 import msgspec
 import sqlalchemy as sa
 
-from engine.catalog import Field, Resource
+from engine.catalog import Resource
+from engine.fields import Field
 from engine.types import FORMATS, Formatted, Shaped
 
 # one run of a test process has databases of its own, so a running number makes every value new

@@ -13,10 +13,11 @@ import pytest
 import sqlalchemy as sa
 
 from engine import dispatch
-from engine.catalog import Field, Resource
+from engine.catalog import Resource
 from engine.dispatch import HANDLERS, Dispatcher
 from engine.entity import Machine
 from engine.errors import ApiError
+from engine.fields import Field
 from engine.main import System
 from engine.moment import Workshop
 from engine.operations import Operations

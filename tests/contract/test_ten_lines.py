@@ -45,8 +45,12 @@ def test_it_is_documented_and_permissioned(shop: Live) -> None:
     client = shop.client("own")
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths["/own/shop/articles"]) >= {"get", "post"}
-    codes = client.get("/manager/idam/permissions", params={"filter[entity]": "articles", "fields": "code"}).json()["data"]["items"]
-    assert {row["code"] for row in codes} == {f"shop.articles.{right}" for right in ("create", "read", "update", "delete", "status")}
+    codes = client.get("/manager/idam/permissions", params={"filter[entity]": "articles", "fields": "code"}).json()[
+        "data"
+    ]["items"]
+    assert {row["code"] for row in codes} == {
+        f"shop.articles.{right}" for right in ("create", "read", "update", "delete", "status")
+    }
 
 
 def test_it_is_audited(shop: Live) -> None:

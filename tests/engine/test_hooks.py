@@ -69,7 +69,11 @@ def test_changes_run_their_points(client: httpx.Client, verb: str, tail: str, bo
 def test_every_point_is_met_by_some_operation(client: httpx.Client) -> None:
     met = {"before_create", "after_create", "done"}
     row = make(client)
-    for verb, tail, body in (("PATCH", "", {"title": "x"}), ("PATCH", "/status", {"status": "closed"}), ("DELETE", "", None)):
+    for verb, tail, body in (
+        ("PATCH", "", {"title": "x"}),
+        ("PATCH", "/status", {"status": "closed"}),
+        ("DELETE", "", None),
+    ):
         client.request(verb, f"/rec/rec/notes/{row['id']}{tail}", json=body)
         met |= {name for name, _ in points()}
     assert {point.value for point in Point} - met == set()
@@ -92,13 +96,15 @@ def test_a_number_is_given_on_entering_the_state_and_given_back_on_rollback(clie
     numbered = {"filter[number][isnull]": "false", "deleted": "include"}
     before = client.get("/rec/rec/notes", params=numbered).json()["data"]["total"]
     numbers = [
-        client.patch(f"/rec/rec/notes/{row['id']}/status", json={"status": "closed"}).json()["data"]["number"] for row in rows
+        client.patch(f"/rec/rec/notes/{row['id']}/status", json={"status": "closed"}).json()["data"]["number"]
+        for row in rows
     ]
     assert numbers == [f"NOTE-{year}-{before + i:05d}" for i in (1, 2, 3)]
 
 
 @pytest.mark.parametrize(
-    ("mood", "status", "code"), [("refuses", 409, "bad_mood"), ("fails", 500, "internal_error"), ("hangs", 504, "hook_timeout")]
+    ("mood", "status", "code"),
+    [("refuses", 409, "bad_mood"), ("fails", 500, "internal_error"), ("hangs", 504, "hook_timeout")],
 )
 def test_a_bad_hook_rolls_back_its_request_alone(client: httpx.Client, mood: str, status: int, code: str) -> None:
     recorder.mood.update({"writes": True, mood: True})
@@ -116,7 +122,9 @@ def test_a_bad_hook_rolls_back_its_request_alone(client: httpx.Client, mood: str
 def test_what_a_hook_writes_is_audited_in_the_same_request(client: httpx.Client) -> None:
     recorder.mood["writes"] = True
     answer = client.post("/rec/rec/notes", json={"title": "written on"}, headers={"X-Request-Id": "hook-audit-1"})
-    log = client.get("/manager/audt/audit-logs", params={"filter[request_id]": "hook-audit-1", "sort": "entity"}).json()["data"]
+    log = client.get(
+        "/manager/audt/audit-logs", params={"filter[request_id]": "hook-audit-1", "sort": "entity"}
+    ).json()["data"]
     assert [entry["entity"] for entry in log["items"]] == ["notes", "remarks"]
     assert log["items"][0]["entity_id"] == answer.json()["data"]["id"]
 

@@ -33,7 +33,9 @@ def test_every_entity_has_rows_and_a_second_run_adds_none(live: Live) -> None:
     make_demo(live)
     password = (live.system.settings.data / "demo-password.txt").read_text()
     owner = live.token("owner@demo.example", password, "demo")
-    assert live.client("manager") and live.client("tenants")  # signed in before rows are counted: a sign-in is a session
+    assert live.client("manager") and live.client(
+        "tenants"
+    )  # signed in before rows are counted: a sign-in is a session
     paths = [(path, owner if r.scope.tenant_bound else None) for path, r in live.catalog.resources.items()]
     before = {path: total(live, path, token) for path, token in paths}
     assert {path for path, rows in before.items() if rows == 0} == set()
