@@ -286,9 +286,9 @@ def guards_of(resource: Resource, action: Action, row: Incoming) -> tuple[str, .
         guards.append("from")
     if action == "delete" or row.values.get("is_active") is False:
         guards.append("unreferenced")
-    if action in ("update", "delete") and resource.entity.kind == "document" and resource.stateful:
-        if action == "delete" or row.nested or not set(row.values) <= set(resource.entity.live):
-            guards.append("unlocked")
+    locks = action in ("update", "delete") and resource.entity.kind == "document" and resource.stateful
+    if locks and (action == "delete" or row.nested or not set(row.values) <= set(resource.entity.live)):
+        guards.append("unlocked")
     if resource.header is not None and action != "status":
         guards.append("header")
     return tuple(guards)

@@ -187,14 +187,22 @@ class Writes:
         if log is None or log is resource:
             return None
         new, given, joined = parts
-        names = (
-            changed
-            if changed is not None
-            else tuple(f.name for f in resource.columns if f.name not in SAID_BY_THE_RECORD)
-        )
-        stamp = bind("now", sa.DateTime(timezone=True))
-        values: dict[str, Any] = {
+        names = changed or tuple(f.name for f in resource.columns if f.name not in SAID_BY_THE_RECORD)
+        changes = self._changes(resource, dict.fromkeys((*names, "version")), new, old)
+        values = {
+            **self._circumstances(resource, new),
             "id": given.c.log_id,
+            "action": constant(action),
+            "changes": changes,
+        }
+        values = {name: value for name, value in values.items() if name in log.table.c}
+        source = sa.select(*values.values()).select_from(joined)
+        return sa.insert(log.table).from_select(list(values), source, include_defaults=False).cte("log")
+
+    def _circumstances(self, resource: Resource, new: Any) -> dict[str, Any]:
+        """What a record says beside the change: who, when, from where, and which row."""
+        stamp = bind("now", sa.DateTime(timezone=True))
+        return {
             "occurred_at": stamp,
             "created_at": stamp,
             "updated_at": stamp,
@@ -203,22 +211,14 @@ class Writes:
             "tenant_id": self._tenant_of(resource, new),
             "actor_id": bind("actor", UUID),
             "actor_email": bind("actor_email"),
-            "action": constant(action),
             "domain": constant(resource.entity.domain),
             "entity": constant(resource.entity.name),
             "entity_id": entity_id(resource, new),
-            "changes": self._changes(resource, dict.fromkeys((*names, "version")), new, old),
             "outcome": constant("ok"),
             "ip": bind("ip"),
             "user_agent": bind("user_agent"),
             "request_id": bind("request_id"),
         }
-        values = {name: value for name, value in values.items() if name in log.table.c}
-        return (
-            sa.insert(log.table)
-            .from_select(list(values), sa.select(*values.values()).select_from(joined), include_defaults=False)
-            .cte("log")
-        )
 
     def _tenant_of(self, resource: Resource, new: Any) -> Any:
         if resource.scope.tenant_bound:

@@ -21,7 +21,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """The README's code as the package `shop`, served beside the bundled registry."""
     chapter = README.read_text().split("## An entity in ten lines", 1)[1]
     code = re.findall(r"```python\n(.*?)```", chapter, re.DOTALL)[0]
-    assert len([line for line in code.splitlines() if not line.startswith(("#", "from"))]) <= 10
+    assert len([line for line in code.splitlines() if line and not line.startswith(("#", "from"))]) <= 10
     folder = tmp_path_factory.mktemp("package")
     (folder / "shop").mkdir()
     (folder / "shop" / "__init__.py").write_text(code)
