@@ -187,7 +187,8 @@ class Writes:
         if log is None or log is resource:
             return None
         new, given, joined = parts
-        names = changed or tuple(f.name for f in resource.columns if f.name not in SAID_BY_THE_RECORD)
+        # a change may change nothing: then the record says the new version alone
+        names = changed if changed is not None else self._told(resource)
         changes = self._changes(resource, dict.fromkeys((*names, "version")), new, old)
         values = {
             **self._circumstances(resource, new),
@@ -198,6 +199,10 @@ class Writes:
         values = {name: value for name, value in values.items() if name in log.table.c}
         source = sa.select(*values.values()).select_from(joined)
         return sa.insert(log.table).from_select(list(values), source, include_defaults=False).cte("log")
+
+    def _told(self, resource: Resource) -> tuple[str, ...]:
+        """Columns of a creation's record."""
+        return tuple(field.name for field in resource.columns if field.name not in SAID_BY_THE_RECORD)
 
     def _circumstances(self, resource: Resource, new: Any) -> dict[str, Any]:
         """What a record says beside the change: who, when, from where, and which row."""
