@@ -113,7 +113,7 @@ class Operations:
         for order, change in enumerate(changes):
             self._fill(resource, change)
             columns.update(change.values)
-            records.append({**change.values, "ord": order, "log_id": CLOCK.new_id()})
+            records.append({**change.values, "cxg_ord": order, "cxg_log": CLOCK.new_id()})
         names = tuple(
             name
             for name in resource.fields
@@ -246,13 +246,13 @@ class Operations:
         record = {
             **row.values,
             **dict(zip(resource.keys, key, strict=True)),
-            "ord": 0,
-            "log_id": CLOCK.new_id(),
-            "expected": row.version,
+            "cxg_ord": 0,
+            "cxg_log": CLOCK.new_id(),
+            "cxg_expected": row.version,
         }
-        shape = self._shape(resource, action, row.values, guards)
+        shape = self._shape(resource, action, row.values, guards)._replace(single=True)
         values = unit.base(resource)
-        values["keys"] = key
+        values.update((f"key{place}", part) for place, part in enumerate(key))
         values["rows"] = ENCODER.encode([record]).decode()
         values["sources"] = resource.ruleless_sources.get(row.values.get("status", ""), ())
         found = await self._run(unit, resource, self.shop.statement(resource, shape), values)
@@ -340,7 +340,7 @@ class Operations:
     def _record(self, resource: Resource, change: Change, order: int, columns: set[str]) -> dict[str, Any]:
         assert change.old is not None
         stored = {name: change[name] for name in columns} | {name: change.old[name] for name in resource.keys}
-        return {**stored, "ord": order, "log_id": CLOCK.new_id(), "expected": None}
+        return {**stored, "cxg_ord": order, "cxg_log": CLOCK.new_id(), "cxg_expected": None}
 
     def _following(self, resource: Resource) -> list[Any]:
         return [r for r in self.shop.catalog.incoming.get(resource.path, ()) if r.on_delete in ("CASCADE", "SET NULL")]

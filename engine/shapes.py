@@ -86,13 +86,15 @@ class InsertShape(NamedTuple):
 
 
 class ChangeShape(NamedTuple):
-    """Change a set of rows: `columns` come with the rows; `guards` name predicates that the stored row must meet."""
+    """Change a set of rows: `columns` come with the rows; `guards` name predicates that the stored row must meet. `single`:
+    one row, named by the parameters `key0` ..., whose plan PostgreSQL keeps (with an array of keys it plans each time)."""
 
     action: Literal["update", "delete", "status"]
     columns: tuple[str, ...]
     checked: tuple[str, ...]
     guards: tuple[str, ...]
     internal: bool = False
+    single: bool = False
 
 
 class Statement(NamedTuple):

@@ -122,11 +122,7 @@ class Pool:
     async def acquire(self, tenant: UUID | None) -> Bound:
         """A connection, bound to `tenant` where binding lasts for the session. 503 after `acquire_timeout`."""
         if self.free.locked():
-            try:
-                async with asyncio.timeout(self.options.acquire_timeout):
-                    await self.free.acquire()
-            except TimeoutError:
-                raise generic("pool_exhausted", headers={"Retry-After": "1"}) from None
+            await self._wait()
         else:
             await self.free.acquire()
         bound: Bound | None = None
@@ -141,6 +137,13 @@ class Pool:
             self.free.release()
             raise
         return bound
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self.options.acquire_timeout):
+                await self.free.acquire()
+        except TimeoutError:
+            raise generic("pool_exhausted", headers={"Retry-After": "1"}) from None
 
     def _pick(self, tenant: UUID | None) -> Bound | None:
         for index in range(len(self.idle) - 1, -1, -1):

@@ -25,6 +25,7 @@ from engine.sql.parts import (
     constant,
     document,
     entity_id,
+    key_predicate,
     same_key,
     wall,
 )
@@ -44,7 +45,7 @@ class Writes:
 
     def insert(self, resource: Resource, shape: InsertShape) -> Statement:
         """Insert the rows of `rows` whose references name active rows; returns (version, document), or all columns."""
-        given = self._input(resource, (*resource.keys, *shape.columns), "ord", "log_id", numbered=True)
+        given = self._input(resource, (*resource.keys, *shape.columns), "cxg_ord", "cxg_log", numbered=True)
         values: dict[str, Any] = {
             name: _kept(resource.fields[name], given.c[name]) for name in (*resource.keys, *shape.columns)
         }
@@ -75,13 +76,13 @@ class Writes:
         """Change the active rows of `rows` that meet the guards; the old ones are locked first, so that the record of
         each change starts where the previous one ended."""
         table = resource.table
-        given = self._input(resource, (*resource.keys, *shape.columns), "ord", "log_id", "expected")
+        given = self._input(resource, (*resource.keys, *shape.columns), "cxg_ord", "cxg_log", "cxg_expected")
         row = table.alias("t")
         changed = (*shape.columns, *(("is_active",) if shape.action == "delete" else ()))
         needed = dict.fromkeys((*resource.keys, *changed, "version"))
         old = (
             sa.select(*(row.c[name] for name in needed))
-            .where(*self._chosen(resource, row, given), *self._guards(resource, row, shape))
+            .where(*self._chosen(resource, row, given, single=shape.single), *self._guards(resource, row, shape))
             .with_for_update()
             .cte("old")
         )
@@ -96,7 +97,7 @@ class Writes:
         where = [
             same_key(resource, table, old),
             same_key(resource, given, old),
-            sa.or_(given.c.expected.is_(None), given.c.expected == old.c.version),
+            sa.or_(given.c.cxg_expected.is_(None), given.c.cxg_expected == old.c.version),
         ]
         where += [*wall(resource, table, self.walled), *self._alive(resource, given, shape.checked)]
         new = sa.update(table).values(values).where(*where).returning(*table.c).cte("new")
@@ -104,8 +105,10 @@ class Writes:
         log = self._log(resource, shape.action, changed, (new, given, joined), old)
         return self._answer(resource, new, joined, (given, log, shape.internal))
 
-    def _chosen(self, resource: Resource, row: Any, given: Any) -> list[Column]:
+    def _chosen(self, resource: Resource, row: Any, given: Any, *, single: bool) -> list[Column]:
         walls = wall(resource, row, self.walled)
+        if single:
+            return [key_predicate(resource, row), *walls]
         if resource.by_uuid:
             return [row.c.id == sa.any_(bind("keys", pg.ARRAY(UUID))), *walls]
         return [
@@ -157,7 +160,7 @@ class Writes:
 
     def _input(self, resource: Resource, names: tuple[str, ...], *extra: str, numbered: bool = False) -> Any:
         """The record set of the rows; `numbered`: a key that the database makes is drawn here, so that the audit record has it."""
-        types: dict[str, Any] = {"ord": sa.Integer(), "log_id": UUID, "expected": sa.Integer()}
+        types: dict[str, Any] = {"cxg_ord": sa.Integer(), "cxg_log": UUID, "cxg_expected": sa.Integer()}
         types = {name: types[name] for name in extra}
         columns = [sa.column(name, TYPES[resource.fields[name].scalar.record_type]) for name in dict.fromkeys(names)]
         columns += [sa.column(name, type_) for name, type_ in types.items()]
@@ -172,7 +175,7 @@ class Writes:
             if internal
             else [new.c.version, document(self.catalog, resource, new)]
         )
-        statement = sa.select(*columns).select_from(joined).order_by(given.c.ord)
+        statement = sa.select(*columns).select_from(joined).order_by(given.c.cxg_ord)
         return compile_statement(statement.add_cte(log) if log is not None else statement)
 
     def _log(
@@ -192,7 +195,7 @@ class Writes:
         changes = self._changes(resource, dict.fromkeys((*names, "version")), new, old)
         values = {
             **self._circumstances(resource, new),
-            "id": given.c.log_id,
+            "id": given.c.cxg_log,
             "action": constant(action),
             "changes": changes,
         }
