@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from engine.catalog import Resource
-from engine.errors import generic
+from engine.errors import ApiError, generic
 from engine.types import Op
 
 
@@ -45,33 +45,35 @@ class Router:
     """Finds the target of a request."""
 
     def __init__(self, resources: Mapping[str, Resource]) -> None:
-        self.entities = {
-            tuple(part.encode() for part in path.split("/")): resource for path, resource in resources.items()
-        }
+        self.entities = {path.encode(): resource for path, resource in resources.items()}
         self.tails: dict[bytes, dict[str, Op]] = {}
         for route in ROUTES:
-            self.tails.setdefault(route.tail.replace("/{id}/", "//").replace("/{id}", "/").encode(), {})[
-                route.method
-            ] = route.op
+            tail = route.tail.replace("/{id}", "/").encode()
+            self.tails.setdefault(tail, {})[route.method] = route.op
 
     def find(self, method: str, raw_path: bytes) -> Target:
         """404 for no route, 405 with Allow for a route that does not take the method."""
-        parts = raw_path.split(b"/")
-        resource = self.entities.get(tuple(parts[1:4]))
-        if resource is None or len(parts) > 6:
-            raise generic("route_not_found")
-        key = parts[4] if len(parts) > 4 else b""
-        tail = b"" if len(parts) == 4 else b"/" if len(parts) == 5 else b"//" + parts[5]
-        methods = self.tails.get(tail)
-        if methods is None or (len(parts) > 4 and not key):
+        parts = raw_path.split(b"/", 4)
+        if len(parts) == 5:
+            key, slash, tail = parts[4].partition(b"/")
+            resource = self.entities.get(raw_path[1 : -len(parts[4]) - 1])
+            methods = self.tails.get(b"/" + slash + tail) if key else None
+        else:
+            key = b""
+            resource = self.entities.get(raw_path[1:])
+            methods = self.tails[b""]
+        if resource is None or methods is None:
             raise generic("route_not_found")
         op = methods.get(method)
         if op is None or op not in resource.ops:
-            allowed = ", ".join(name for name, known in methods.items() if known in resource.ops)
-            raise generic(
-                "method_not_allowed" if allowed else "route_not_found", headers={"Allow": allowed} if allowed else None
-            )
+            raise self._not_offered(resource, methods)
         return Target(resource, op, self._key(key) if key else ())
+
+    def _not_offered(self, resource: Resource, methods: Mapping[str, Op]) -> ApiError:
+        allowed = ", ".join(name for name, known in methods.items() if known in resource.ops)
+        if not allowed:
+            return generic("route_not_found")
+        return generic("method_not_allowed", headers={"Allow": allowed})
 
     def _key(self, raw: bytes) -> tuple[str, ...]:
         try:
