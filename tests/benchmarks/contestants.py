@@ -85,7 +85,9 @@ def free_port() -> int:
 def environment(folder: Path) -> dict[str, str]:
     """Variables of a process that imports this project and the generated packages in `folder`; no settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CXG_")}
-    return {**kept, "PYTHONPATH": os.pathsep.join((str(ROOT), str(folder)))}
+    # packages may lie in a folder that PYTHONPATH names relative to this process
+    given = [os.path.abspath(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    return {**kept, "PYTHONPATH": os.pathsep.join((str(ROOT), str(folder), *given))}
 
 
 @contextmanager
