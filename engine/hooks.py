@@ -130,7 +130,8 @@ class Moment(Protocol):
         """Rows of a SQLAlchemy Core SELECT on the bound transaction. It reads; to write, use the verbs above."""
 
     async def number(self, prefix: str, on: date) -> str:
-        """The next document number of `prefix` in the year of `on`, under a row lock."""
+        """The next document number of `prefix` in the year of `on`, under a row lock; a series that has come to a later
+        year stays there."""
 
     def require(self, permission: str) -> None:
         """403 unless the caller holds it."""

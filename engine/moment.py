@@ -215,7 +215,7 @@ class UnitOfWork:
             raise generic("internal_error", "no entity with role number_sequences is registered in this scope")
         values = {**self.base(log), "sequence_id": CLOCK.new_id(), "code": prefix, "year": on.year}
         row = (await self.run(next_number(log), values))[0]
-        return f"{row[0]}-{on.year}-{row[2]:0{row[1]}d}"
+        return f"{row[0]}-{row[3]}-{row[2]:0{row[1]}d}"
 
     def require(self, permission: str) -> None:
         if not self.principal.may(permission):

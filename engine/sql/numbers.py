@@ -15,7 +15,7 @@ from engine.sql.parts import UUID, bind, compile_statement
 
 @lru_cache(maxsize=8)
 def next_number(sequences: Resource) -> Statement:
-    """(prefix, padding, number) of the sequence `code` in `year`; a sequence that is missing is made with its code as prefix."""
+    """(prefix, padding, number, year) of the sequence `code` in `year`; a sequence that is missing is made with its code as prefix."""
     table = sequences.table
     one: Any = sa.literal_column("1")
     stamp = bind("now", sa.DateTime(timezone=True))
@@ -36,14 +36,20 @@ def next_number(sequences: Resource) -> Statement:
     keys = [table.c.tenant_id, table.c.code] if sequences.scope.tenant_bound else [table.c.code]
     source = sa.select(*values.values())
     insert = pg.insert(table).from_select(list(values), source, include_defaults=False)
-    starts_anew = sa.and_(
-        table.c.reset == sa.literal_column("'yearly'"),
-        table.c.current_year.is_distinct_from(insert.excluded.current_year),
-    )
+    # a series never goes back to an earlier year: there it would give numbers that are taken
+    asked = insert.excluded.current_year
+    later = sa.or_(table.c.current_year.is_(None), table.c.current_year < asked)
+    starts_anew = sa.and_(table.c.reset == sa.literal_column("'yearly'"), later)
     following = sa.case((starts_anew, sa.literal_column("2")), else_=table.c.next_value + one)
     upsert = insert.on_conflict_do_update(
         index_elements=keys,
         index_where=sa.text("is_active"),
-        set_={"next_value": following, "current_year": insert.excluded.current_year, "updated_at": stamp},
+        set_={
+            "next_value": following,
+            "current_year": sa.func.greatest(table.c.current_year, asked),
+            "updated_at": stamp,
+        },
     )
-    return compile_statement(upsert.returning(table.c.prefix, table.c.padding, table.c.next_value - one))
+    return compile_statement(
+        upsert.returning(table.c.prefix, table.c.padding, table.c.next_value - one, table.c.current_year)
+    )

@@ -102,6 +102,22 @@ def test_a_number_is_given_on_entering_the_state_and_given_back_on_rollback(clie
     assert numbers == [f"NOTE-{year}-{before + i:05d}" for i in (1, 2, 3)]
 
 
+def test_a_series_does_not_go_back_to_a_year_that_has_passed(client: httpx.Client) -> None:
+    ahead = CLOCK.now().replace(year=2040, month=3, day=1)
+    numbers = []
+    try:
+        for year in (2041, 2040, 2041):
+            row = make(client, f"in {year}")
+            CLOCK.at(ahead.replace(year=year))
+            numbers.append(
+                client.patch(f"/rec/rec/notes/{row['id']}/status", json={"status": "closed"}).json()["data"]["number"]
+            )
+            CLOCK.at(None)
+    finally:
+        CLOCK.at(None)
+    assert numbers == ["NOTE-2041-00001", "NOTE-2041-00002", "NOTE-2041-00003"]
+
+
 @pytest.mark.parametrize(
     ("mood", "status", "code"),
     [("refuses", 409, "bad_mood"), ("fails", 500, "internal_error"), ("hangs", 504, "hook_timeout")],
