@@ -15,7 +15,8 @@ from engine.sql.parts import UUID, bind, compile_statement
 
 @lru_cache(maxsize=8)
 def next_number(sequences: Resource) -> Statement:
-    """(prefix, padding, number, year) of the sequence `code` in `year`; a sequence that is missing is made with its code as prefix."""
+    """(prefix, padding, number, year) of the sequence `code` in `year`; a missing sequence is made with its code as
+    prefix."""
     table = sequences.table
     one: Any = sa.literal_column("1")
     stamp = bind("now", sa.DateTime(timezone=True))
