@@ -199,7 +199,7 @@ class Planted:
     caught: tuple[tuple[str, str], ...]
 
 
-BOOKS, TASKS, PROJECTS = "shelf/lib/books", "desk/work/tasks", "desk/work/projects"
+BOOKS, TASKS, PROJECTS = "shelf/lib/books", "desk/todo/tasks", "desk/todo/projects"
 FAULTS = (
     Planted(version_not_checked, ((BOOKS, "stale_version_refused"), (TASKS, "stale_version_refused"))),
     Planted(hidden_column_returned, ((BOOKS, "hidden_is_never_shown"), (TASKS, "hidden_is_never_shown"))),

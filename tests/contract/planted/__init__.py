@@ -37,17 +37,17 @@ class Book(ShelfModel, table="lib.books"):
     appraisal: Mapped[str | None] = column(String(80))
 
 
-class Project(DeskModel, table="work.projects"):
+class Project(DeskModel, table="todo.projects"):
     """What tasks belong to."""
 
     name: Mapped[Name]
     goal: Mapped[Text | None]
 
 
-class Task(DeskModel, table="work.tasks"):
+class Task(DeskModel, table="todo.tasks"):
     """A thing to do; urgent ones say until when or why."""
 
-    project_id: Mapped[UUID] = reference("work.projects")
+    project_id: Mapped[UUID] = reference("todo.projects")
     subject: Mapped[str] = column(String(120))
     notes: Mapped[Text | None]
     effort: Mapped[int] = column(default=1, minimum=0)
