@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from engine.errors import ApiError
 
+LABELS = ("entity", "op", "status")
 LOG = structlog.get_logger("cxg")
 
 
@@ -38,27 +42,33 @@ class Identified(Protocol):
     path: bytes
 
 
+class Answers(Collector):
+    """Counts of answers, kept as plain numbers and shown to Prometheus when it asks."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[Any, Any, int], int] = {}
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """One counter by entity, operation and HTTP status."""
+        family = CounterMetricFamily("cxg_requests", "Answers by entity, operation and HTTP status", labels=LABELS)
+        for (resource, op, status), count in list(self.counts.items()):
+            family.add_metric([resource.path if resource else "-", op.value if op else "-", str(status)], count)
+        yield family
+
+
 class Observer:
     """Counts answers and writes log lines."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.answers = Counter(
-            "cxg_requests",
-            "Answers by entity, operation and HTTP status",
-            ("entity", "op", "status"),
-            registry=self.registry,
-        )
-        self.children: dict[tuple[Any, Any, int], Any] = {}
+        self.answers = Answers()
+        self.registry.register(self.answers)
 
     def count(self, target: Any, status: int) -> None:
-        """One answer. The label objects are kept, since finding them costs more than counting."""
+        """One answer."""
         key = (target.resource, target.op, status) if target is not None else (None, None, status)
-        child = self.children.get(key)
-        if child is None:
-            names = (target.resource.path, target.op.value) if target is not None else ("-", "-")
-            child = self.children[key] = self.answers.labels(*names, str(status))
-        child.inc()
+        counts = self.answers.counts
+        counts[key] = counts.get(key, 0) + 1
 
     def refused(self, request: Identified, error: ApiError, cause: BaseException) -> None:
         """What is our own fault is logged with its cause."""

@@ -60,7 +60,7 @@ def more_table(report: Report) -> Table:
         table.add_column(name)
     if report.routing is not None:
         found = report.routing
-        said = f"{found.few:,.0f} ns, {found.many:,.0f} ns: {found.ratio.figure:.2f}x"
+        said = f"{found.few:,.1f} us, {found.many:,.1f} us a request: {found.ratio.figure:.2f}x"
         table.add_row(f"routing with {FEW} and {MANY:,} entities", said, f"<= {found.ratio.target}x", mark(found.ratio))
     for one in report.startup:
         table.add_row(f"{one.entities:,} entities: start to first answer", *_cells(one.seconds, "s", 2))
