@@ -68,9 +68,10 @@ class Workshop:
             InsertShape: self.writes.insert,
             ChangeShape: self.writes.change,
         }
-        # equal shapes share one text: compiled at its first use, then looked up
-        self.statement = lru_cache(maxsize=4096)(self._statement)
-        self.question = lru_cache(maxsize=4096)(self._question)
+        # equal shapes share one text: compiled at its first use, then looked up; bounded, since lists have endless shapes
+        room = max(4096, 16 * len(catalog.resources))
+        self.statement = lru_cache(maxsize=room)(self._statement)
+        self.question = lru_cache(maxsize=room)(self._question)
 
     def _statement(self, resource: Resource, shape: Any) -> Statement:
         return self.builders[type(shape)](resource, shape)  # type: ignore[no-any-return]
