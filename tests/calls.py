@@ -64,7 +64,7 @@ class Caller:
         """A row is deleted."""
         self.send(200, "DELETE", f"{path}/{key}")
 
-    def refused(self, expected: str, method: str, path: str, body: Any = None) -> Body:
+    def expect_refusal(self, expected: str, method: str, path: str, body: Any = None) -> Body:
         """The error of an answer that is `<HTTP status>:<code>`; a field's own code counts as well."""
         answer = self.client.request(method, f"/{path}", json=body)
         error: Body = answer.json()["error"] or {}
@@ -75,7 +75,7 @@ class Caller:
 
     def stays(self, expected: str, path: str, key: Any, status: str) -> Body:
         """A status change is refused."""
-        return self.refused(expected, "PATCH", f"{path}/{key}/status", {"status": status})
+        return self.expect_refusal(expected, "PATCH", f"{path}/{key}/status", {"status": status})
 
 
 @dataclass

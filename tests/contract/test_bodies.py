@@ -116,12 +116,12 @@ def test_hostile_bytes_are_refused_as_documented(live: Live, path: str) -> None:
     )
     def hold(body: bytes, media_type: str) -> None:
         answer = bench.client.request(method, where, content=body, headers={"Content-Type": media_type})
-        documented(answer, body)
+        check_documented(answer, body)
 
     hold()
 
 
-def documented(answer: httpx.Response, body: bytes) -> None:
+def check_documented(answer: httpx.Response, body: bytes) -> None:
     """A 4xx whose code stands in the table with this number, sent back as valid JSON."""
     assert 400 <= answer.status_code < 500, f"{body[:200]!r}: {answer.status_code} {answer.text}"
     error = body_of(answer)["error"]

@@ -48,7 +48,7 @@ def test_the_record_names_the_caller(world: World) -> None:
 def test_a_refused_write_leaves_no_record(world: World) -> None:
     """G22: a failed hook rolls the whole request back, what it wrote elsewhere included."""
     before = world.admin.send(200, "GET", f"{AUDIT}?page_size=1")["total"]
-    world.admin.refused("422:reserved_slug", "POST", "manager/tnnt/tenants", _tenant(world))
+    world.admin.expect_refusal("422:reserved_slug", "POST", "manager/tnnt/tenants", _tenant(world))
     after = world.admin.send(200, "GET", f"{AUDIT}?page_size=1")["total"]
     assert after == before + 1  # the owner, who was made for the attempt
 
@@ -76,7 +76,7 @@ def test_the_log_takes_no_writes(world: World, live: Live, path: str) -> None:
     caller = world.admin if path == AUDIT else Caller(live.client("tenants"))
     record = caller.send(200, "GET", f"{path}?page_size=1")["items"][0]
     for method, target in (("POST", path), ("PATCH", f"{path}/{record['id']}"), ("DELETE", f"{path}/{record['id']}")):
-        caller.refused("405:method_not_allowed", method, target, {} if method != "DELETE" else None)
+        caller.expect_refusal("405:method_not_allowed", method, target, {} if method != "DELETE" else None)
 
 
 @pytest.mark.parametrize("verb", ["update audt.audit_logs set action = 'other'", "delete from audt.audit_logs"])

@@ -83,17 +83,17 @@ def test_a_discount_takes_no_more_than_there_is(world: World) -> None:
     """BILL-L1: discount lines are negative, and together at most the positive lines."""
     body = {"tenant_id": world.tenant()["id"], "currency": "USD"}
     positive = [line("10"), line("1", kind="discount")]
-    error = world.admin.refused("422:discount_too_high", "POST", INVOICES, {**body, "lines": positive})
+    error = world.admin.expect_refusal("422:discount_too_high", "POST", INVOICES, {**body, "lines": positive})
     assert error["details"][0]["field"] == "lines[1].unit_amount"
     more = [{**body, "lines": [line("-11", kind="discount")]}, body]
-    error = world.admin.refused("422:discount_too_high", "POST", INVOICES, more)
+    error = world.admin.expect_refusal("422:discount_too_high", "POST", INVOICES, more)
     assert error["details"][0]["field"] == "[0].lines[0].unit_amount"
     rows = [{"invoice_id": draft(world)["id"], **line("1", kind=kind)} for kind in ("one_off", "discount")]
-    error = world.admin.refused("422:discount_too_high", "POST", LINES, rows)
+    error = world.admin.expect_refusal("422:discount_too_high", "POST", LINES, rows)
     assert error["details"][0]["field"] == "[1].unit_amount"
     invoice = draft(world, line("10"), line("-10", kind="discount"))
     row = world.admin.list(LINES, f"filter[invoice_id]={invoice['id']}&filter[kind]=discount")[0]
-    world.admin.refused("422:discount_too_high", "PATCH", f"{LINES}/{row['id']}", {"unit_amount": "-10.01"})
+    world.admin.expect_refusal("422:discount_too_high", "PATCH", f"{LINES}/{row['id']}", {"unit_amount": "-10.01"})
 
 
 def test_opening_fills_the_invoice(world: World, freeze: Freeze) -> None:
@@ -132,8 +132,8 @@ def test_an_open_invoice_is_locked(world: World) -> None:
         ("DELETE", f"{LINES}/{row['id']}", None),
         ("POST", LINES, {"invoice_id": invoice["id"], **line("1")}),
     ):
-        world.admin.refused("409:document_locked", method, path, body)
-    world.admin.refused("409:not_draft", "DELETE", f"{INVOICES}/{invoice['id']}")
+        world.admin.expect_refusal("409:document_locked", method, path, body)
+    world.admin.expect_refusal("409:not_draft", "DELETE", f"{INVOICES}/{invoice['id']}")
     assert world.admin.change(INVOICES, invoice["id"], memo="Thanks")["memo"] == "Thanks"
 
 
@@ -219,11 +219,11 @@ def test_a_payment_fits_its_invoice(world: World) -> None:
     """BILL-T1: same tenant and currency, an open invoice, at most what is due."""
     invoice = opened(world)
     for body in (payment(invoice, "100.01"), payment(draft(world, line("100")), "1"), payment(voided(world), "1")):
-        world.admin.refused("409:overpayment", "POST", PAYMENTS, body)
-    world.admin.refused("409:overpayment", "POST", PAYMENTS, [payment(invoice, "60"), payment(invoice, "41")])
-    world.admin.refused("422:currency_mismatch", "POST", PAYMENTS, payment(invoice, "1", currency="EUR"))
+        world.admin.expect_refusal("409:overpayment", "POST", PAYMENTS, body)
+    world.admin.expect_refusal("409:overpayment", "POST", PAYMENTS, [payment(invoice, "60"), payment(invoice, "41")])
+    world.admin.expect_refusal("422:currency_mismatch", "POST", PAYMENTS, payment(invoice, "1", currency="EUR"))
     foreign = payment(invoice, "1", tenant_id=world.tenant()["id"])
-    world.admin.refused("422:invalid_reference", "POST", PAYMENTS, foreign)
+    world.admin.expect_refusal("422:invalid_reference", "POST", PAYMENTS, foreign)
     uncollectible = world.admin.move(INVOICES, opened(world)["id"], "uncollectible")
     settle(world, uncollectible, "100")
     assert world.admin.get(INVOICES, uncollectible["id"])["status"] == "paid"
@@ -239,15 +239,15 @@ def test_a_refund_takes_no_more_than_was_paid(world: World) -> None:
     invoice = opened(world)
     paid = settle(world, invoice, "100")
     back = {"kind": "refund", "parent_id": paid["id"]}
-    world.admin.refused("409:refund_exceeds_payment", "POST", PAYMENTS, payment(invoice, "100.01", **back))
+    world.admin.expect_refusal("409:refund_exceeds_payment", "POST", PAYMENTS, payment(invoice, "100.01", **back))
     first = world.admin.make(PAYMENTS, **payment(invoice, "60", **back))
     charge = payment(invoice, "41", kind="chargeback", parent_id=paid["id"])
-    world.admin.refused("409:refund_exceeds_payment", "POST", PAYMENTS, charge)
+    world.admin.expect_refusal("409:refund_exceeds_payment", "POST", PAYMENTS, charge)
     world.admin.move(PAYMENTS, first["id"], "failed", reason="card_expired")
     assert world.admin.get(PAYMENTS, first["id"])["failure_code"] == "card_expired"
     second = world.admin.make(PAYMENTS, **charge)
     of_refund = payment(invoice, "1", kind="refund", parent_id=second["id"])
-    world.admin.refused("409:refund_exceeds_payment", "POST", PAYMENTS, of_refund)
+    world.admin.expect_refusal("409:refund_exceeds_payment", "POST", PAYMENTS, of_refund)
 
 
 def test_a_refund_belongs_to_its_payment(world: World) -> None:
@@ -255,10 +255,10 @@ def test_a_refund_belongs_to_its_payment(world: World) -> None:
     invoice, other = opened(world), opened(world)
     pending = world.admin.make(PAYMENTS, **payment(invoice, "10"))
     back = payment(invoice, "1", kind="refund")
-    world.admin.refused("409:refund_exceeds_payment", "POST", PAYMENTS, {**back, "parent_id": pending["id"]})
+    world.admin.expect_refusal("409:refund_exceeds_payment", "POST", PAYMENTS, {**back, "parent_id": pending["id"]})
     paid = settle(world, other, "10")
-    world.admin.refused("422:invalid_reference", "POST", PAYMENTS, {**back, "parent_id": paid["id"]})
-    world.admin.refused("422:check_failed", "POST", PAYMENTS, back)
+    world.admin.expect_refusal("422:invalid_reference", "POST", PAYMENTS, {**back, "parent_id": paid["id"]})
+    world.admin.expect_refusal("422:check_failed", "POST", PAYMENTS, back)
 
 
 def test_a_known_key_answers_the_first_row(world: World) -> None:
@@ -309,11 +309,11 @@ def test_a_platform_sequence_only_counts_up(world: World, gapless: bool) -> None
     """CNFG-N1: next_value may only grow; on a gapless sequence in use it stays."""
     row = world.admin.make(SEQUENCES, code=world.name("SEQ").upper(), prefix="X", gapless=gapless)
     assert world.admin.change(SEQUENCES, row["id"], next_value="7")["next_value"] == "7"
-    world.admin.refused("409:sequence_in_use", "PATCH", f"{SEQUENCES}/{row['id']}", {"next_value": "6"})
+    world.admin.expect_refusal("409:sequence_in_use", "PATCH", f"{SEQUENCES}/{row['id']}", {"next_value": "6"})
 
 
 def test_a_gapless_sequence_in_use_stays(world: World) -> None:
     """CNFG-N1: the counter of invoices does not move by hand."""
     opened(world)
     [row] = world.admin.list(SEQUENCES, "filter[code]=INV")
-    world.admin.refused("409:sequence_in_use", "PATCH", f"{SEQUENCES}/{row['id']}", {"next_value": "900000"})
+    world.admin.expect_refusal("409:sequence_in_use", "PATCH", f"{SEQUENCES}/{row['id']}", {"next_value": "900000"})

@@ -51,7 +51,7 @@ def test_the_credit_limit_needs_its_permission(owner: Caller, clerk: Caller) -> 
     """CRM-C1: changing credit_limit needs perm:crm.customers.credit."""
     customer = owner.make(CUSTOMERS, name="Credit")
     path = f"{CUSTOMERS}/{customer['id']}"
-    clerk.refused("403:permission_denied", "PATCH", path, {"credit_limit": "100"})
+    clerk.expect_refusal("403:permission_denied", "PATCH", path, {"credit_limit": "100"})
     assert clerk.change(CUSTOMERS, customer["id"], name="Renamed", credit_limit=None)["name"] == "Renamed"
     assert owner.change(CUSTOMERS, customer["id"], credit_limit="100")["credit_limit"] == "100.0000"
 
@@ -139,9 +139,9 @@ def test_conversion_finds_the_customer(owner: Caller) -> None:
 def test_a_converted_lead_is_frozen(owner: Caller) -> None:
     """CRM-L2: afterwards nothing of the lead changes, but the engine clears references to what is deleted."""
     lead = owner.move(LEADS, make_lead(owner)["id"], "qualified", "converted")
-    owner.refused("409:document_locked", "PATCH", f"{LEADS}/{lead['id']}", {"notes": "late"})
-    owner.refused("409:document_locked", "PATCH", f"{LEADS}/{lead['id']}", {"customer_id": None})
-    owner.refused("409:document_locked", "DELETE", f"{LEADS}/{lead['id']}")
+    owner.expect_refusal("409:document_locked", "PATCH", f"{LEADS}/{lead['id']}", {"notes": "late"})
+    owner.expect_refusal("409:document_locked", "PATCH", f"{LEADS}/{lead['id']}", {"customer_id": None})
+    owner.expect_refusal("409:document_locked", "DELETE", f"{LEADS}/{lead['id']}")
     owner.drop(OPPORTUNITIES, lead["opportunity_id"])
     owner.drop(CONTACTS, lead["contact_id"])
     left = owner.get(LEADS, lead["id"])
@@ -195,9 +195,9 @@ def test_the_contact_belongs_to_the_customer(owner: Caller) -> None:
     stranger = owner.make(CONTACTS, customer_id=other["id"], full_name="Stranger")
     deal = make_deal(owner)
     body = {"title": "Deal", "customer_id": deal["customer_id"], "contact_id": stranger["id"]}
-    owner.refused("422:contact_mismatch", "POST", OPPORTUNITIES, body)
+    owner.expect_refusal("422:contact_mismatch", "POST", OPPORTUNITIES, body)
     path = f"{OPPORTUNITIES}/{deal['id']}"
-    owner.refused("422:contact_mismatch", "PATCH", path, {"contact_id": stranger["id"]})
+    owner.expect_refusal("422:contact_mismatch", "PATCH", path, {"contact_id": stranger["id"]})
 
 
 @pytest.mark.parametrize("stages", [("proposal",), ("proposal", "negotiation")])
@@ -218,8 +218,8 @@ def test_an_opportunity_is_lost_for_a_reason(owner: Caller, stages: tuple[str, .
     owner.change(OPPORTUNITIES, deal["id"], lost_reason="price")
     lost = owner.move(OPPORTUNITIES, deal["id"], "lost")
     assert (lost["probability"], lost["weighted_amount"], lost["won_at"]) == ("0.0000", "0.0000", None)
-    owner.refused("409:document_locked", "PATCH", f"{OPPORTUNITIES}/{deal['id']}", {"amount": "1"})
-    owner.refused("409:document_locked", "DELETE", f"{OPPORTUNITIES}/{deal['id']}")
+    owner.expect_refusal("409:document_locked", "PATCH", f"{OPPORTUNITIES}/{deal['id']}", {"amount": "1"})
+    owner.expect_refusal("409:document_locked", "DELETE", f"{OPPORTUNITIES}/{deal['id']}")
     again = owner.move(OPPORTUNITIES, deal["id"], "discovery")
     assert (again["probability"], again["closed_at"]) == ("10.0000", None)
 
@@ -238,6 +238,6 @@ def test_a_number_sequence_only_counts_up(owner: Caller) -> None:
     [sequence] = owner.list(SEQUENCES, "filter[code]=CUS")
     path = f"{SEQUENCES}/{sequence['id']}"
     for change in ({"next_value": "1"}, {"next_value": "9000"}, {"prefix": "KUN"}):
-        owner.refused("409:sequence_in_use", "PATCH", path, change)
+        owner.expect_refusal("409:sequence_in_use", "PATCH", path, change)
     assert owner.change(SEQUENCES, sequence["id"], padding=6)["padding"] == 6
     owner.change(SEQUENCES, sequence["id"], padding=5)

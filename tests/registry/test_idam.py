@@ -22,7 +22,7 @@ WEAK = {
 }
 
 
-def password_refused(caller: Caller, path: str, method: str, body: Body) -> None:
+def expect_password_refused(caller: Caller, path: str, method: str, body: Body) -> None:
     """The reader or the policy refuses the password, and the answer does not repeat it."""
     answer = caller.client.request(method, f"/{path}", json=body)
     assert answer.status_code == 422 and body["password"] not in answer.text, answer.text
@@ -33,15 +33,15 @@ def password_refused(caller: Caller, path: str, method: str, body: Body) -> None
 def test_a_weak_password_is_refused(world: World, password: str) -> None:
     """IDAM-U1: at least 12 characters, 3 of 4 classes, at most 72 bytes, not the local part of the address."""
     body = {"email": f"ann-maria.smith1@{world.name('d')}.example", "full_name": "Ann", "password": password}
-    password_refused(world.admin, USERS, "POST", body)
+    expect_password_refused(world.admin, USERS, "POST", body)
     user = world.user(email=body["email"])
-    password_refused(world.admin, f"{USERS}/{user['id']}", "PATCH", {"password": password})
+    expect_password_refused(world.admin, f"{USERS}/{user['id']}", "PATCH", {"password": password})
 
 
 def test_the_policy_answers_by_its_code(world: World) -> None:
     """IDAM-U1: what the reader takes and the policy does not is 422:weak_password."""
     body = {"email": f"{world.name('u')}@a.example", "full_name": "Ann", "password": WEAK["two classes"]}
-    world.admin.refused("422:weak_password", "POST", USERS, body)
+    world.admin.expect_refusal("422:weak_password", "POST", USERS, body)
 
 
 def test_the_last_five_passwords_are_not_taken_again(world: World) -> None:
@@ -51,7 +51,7 @@ def test_the_last_five_passwords_are_not_taken_again(world: World) -> None:
     for password in passwords[1:]:
         assert world.admin.change(USERS, user["id"], password=password)["password_changed_at"] is not None
     for password in passwords[1:]:
-        world.admin.refused("422:weak_password", "PATCH", f"{USERS}/{user['id']}", {"password": password})
+        world.admin.expect_refusal("422:weak_password", "PATCH", f"{USERS}/{user['id']}", {"password": password})
     world.admin.change(USERS, user["id"], password=passwords[0])
     assert world.sign_in(user).send(200, "GET", "auth/me")["email"] == user["email"]
 
@@ -79,7 +79,7 @@ def test_an_own_password_ends_the_duty_to_change_it(world: World) -> None:
 def test_nobody_removes_himself(world: World) -> None:
     """IDAM-U2: neither by deleting nor by disabling."""
     user, clerk = world.clerk("idam.users.delete", "idam.users.status")
-    clerk.refused("409:self_action_forbidden", "DELETE", f"{USERS}/{user['id']}")
+    clerk.expect_refusal("409:self_action_forbidden", "DELETE", f"{USERS}/{user['id']}")
     clerk.stays("409:self_action_forbidden", USERS, user["id"], "disabled")
     clerk.drop(USERS, world.user()["id"])
 
@@ -90,15 +90,15 @@ def test_the_last_administrator_stays(world: World) -> None:
     role = world.system_role("SUPER_ADMIN")
     [grant] = world.admin.list(GRANTS, f"filter[role_id]={role['id']}")
     first = grant["user_id"]
-    clerk.refused("409:last_admin", "DELETE", f"{USERS}/{first}")
+    clerk.expect_refusal("409:last_admin", "DELETE", f"{USERS}/{first}")
     clerk.stays("409:last_admin", USERS, first, "disabled")
-    clerk.refused("409:last_admin", "DELETE", f"{GRANTS}/{grant['id']}")
+    clerk.expect_refusal("409:last_admin", "DELETE", f"{GRANTS}/{grant['id']}")
     second = world.user(user_type="staff")
     extra = world.grant(second, role)
     clerk.drop(GRANTS, extra["id"])
     world.grant(second, role)
     clerk.move(USERS, second["id"], "disabled")
-    clerk.refused("409:last_admin", "DELETE", f"{USERS}/{first}")
+    clerk.expect_refusal("409:last_admin", "DELETE", f"{USERS}/{first}")
 
 
 def sessions_of(world: World, user: Body) -> list[Body]:
@@ -125,8 +125,8 @@ def test_who_goes_is_cut_off(world: World, how: str) -> None:
         world.admin.drop(USERS, user["id"])
     else:
         world.admin.move(USERS, user["id"], "disabled")
-    caller.refused("401:invalid_token", "GET", "auth/me")
-    with_key(world, key["key"]).refused("401:invalid_api_key", "GET", "auth/me")
+    caller.expect_refusal("401:invalid_token", "GET", "auth/me")
+    with_key(world, key["key"]).expect_refusal("401:invalid_api_key", "GET", "auth/me")
     assert [(row["status"], row["revoke_reason"]) for row in sessions_of(world, user)] == [("revoked", "admin")]
     [stored] = world.admin.list(KEYS, f"filter[user_id]={user['id']}&deleted=include")
     assert stored["status"] == "revoked" and stored["revoked_at"] is not None
@@ -139,16 +139,16 @@ def test_a_new_password_ends_sessions(world: World) -> None:
     world.admin.change(USERS, user["id"], full_name="Renamed")
     assert caller.send(200, "GET", "auth/me")["full_name"] == "Renamed"
     world.admin.change(USERS, user["id"], password="Another-Password-2")
-    caller.refused("401:invalid_token", "GET", "auth/me")
+    caller.expect_refusal("401:invalid_token", "GET", "auth/me")
     assert [row["revoke_reason"] for row in sessions_of(world, user)] == ["password_change"]
 
 
 def test_a_service_user_has_no_password(world: World) -> None:
     """IDAM-U6: neither at create nor later, and he cannot sign in."""
     body = {"email": f"{world.name('bot')}@s.example", "full_name": "Bot", "user_type": "service"}
-    world.admin.refused("422:service_user_password", "POST", USERS, {**body, "password": PASSWORD})
+    world.admin.expect_refusal("422:service_user_password", "POST", USERS, {**body, "password": PASSWORD})
     bot = world.admin.make(USERS, **body)
-    world.admin.refused("422:service_user_password", "PATCH", f"{USERS}/{bot['id']}", {"password": PASSWORD})
+    world.admin.expect_refusal("422:service_user_password", "PATCH", f"{USERS}/{bot['id']}", {"password": PASSWORD})
     form = {"grant_type": "password", "username": body["email"], "password": PASSWORD}
     answer = httpx.post(f"{world.live.url}/auth/token", data=form)
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid_credentials")
@@ -165,20 +165,22 @@ def test_a_new_address_is_not_verified(world: World) -> None:
 def test_a_role_holds_known_permissions(world: World) -> None:
     """IDAM-R1: an unknown code is refused by name."""
     body = {"code": world.name("R").upper(), "name": "Role", "permissions": ["bill.plans.read", "bill.plans.fly"]}
-    error = world.admin.refused("422:unknown_permission", "POST", ROLES, body)
+    error = world.admin.expect_refusal("422:unknown_permission", "POST", ROLES, body)
     assert error["details"][0]["params"] == {"unknown": ["bill.plans.fly"]}
     role = world.role("bill.plans.read")
-    world.admin.refused("422:unknown_permission", "PATCH", f"{ROLES}/{role['id']}", {"permissions": ["no.such.code"]})
+    world.admin.expect_refusal(
+        "422:unknown_permission", "PATCH", f"{ROLES}/{role['id']}", {"permissions": ["no.such.code"]}
+    )
 
 
 def test_nobody_adds_what_he_does_not_hold(world: World) -> None:
     """IDAM-R1: each code added is the caller's own; those that are there may stay."""
     _, clerk = world.clerk("idam.roles.create", "idam.roles.update", "bill.plans.read")
     body = {"code": world.name("R").upper(), "name": "Role", "permissions": ["bill.plans.update"]}
-    clerk.refused("403:privilege_escalation", "POST", ROLES, body)
+    clerk.expect_refusal("403:privilege_escalation", "POST", ROLES, body)
     role = world.role("bill.plans.update")
     more = {"permissions": ["bill.plans.update", "bill.plans.create"]}
-    clerk.refused("403:privilege_escalation", "PATCH", f"{ROLES}/{role['id']}", more)
+    clerk.expect_refusal("403:privilege_escalation", "PATCH", f"{ROLES}/{role['id']}", more)
     kept = clerk.change(ROLES, role["id"], permissions=["bill.plans.update", "bill.plans.read"])
     assert kept["permissions"] == ["bill.plans.update", "bill.plans.read"]
 
@@ -188,9 +190,9 @@ def test_system_roles_stay(world: World, code: str) -> None:
     """IDAM-R2: they are seeded, and neither change nor go."""
     role = world.system_role(code)
     path = f"{ROLES}/{role['id']}"
-    world.admin.refused("409:system_role", "PATCH", path, {"name": "Mine"})
+    world.admin.expect_refusal("409:system_role", "PATCH", path, {"name": "Mine"})
     held = code == "SUPER_ADMIN"  # somebody refers to it, which is found first
-    world.admin.refused("409:in_use" if held else "409:system_role", "DELETE", path)
+    world.admin.expect_refusal("409:in_use" if held else "409:system_role", "DELETE", path)
     world.admin.stays("409:in_use" if held else "409:system_role", ROLES, role["id"], "inactive")
 
 
@@ -199,17 +201,17 @@ def test_a_role_is_granted_by_who_holds_it(world: World) -> None:
     user, clerk = world.clerk("idam.user-roles.create", "bill.plans.read")
     body = {"user_id": world.user()["id"], "role_id": world.role("bill.plans.update")["id"]}
     own, supreme = world.role("bill.plans.read")["id"], world.system_role("SUPER_ADMIN")["id"]
-    clerk.refused("403:privilege_escalation", "POST", GRANTS, body)
-    clerk.refused("403:privilege_escalation", "POST", GRANTS, {**body, "role_id": supreme})
+    clerk.expect_refusal("403:privilege_escalation", "POST", GRANTS, body)
+    clerk.expect_refusal("403:privilege_escalation", "POST", GRANTS, {**body, "role_id": supreme})
     clerk.make(GRANTS, **{**body, "role_id": own})
-    clerk.refused("403:self_grant", "POST", GRANTS, {"user_id": user["id"], "role_id": own})
+    clerk.expect_refusal("403:self_grant", "POST", GRANTS, {"user_id": user["id"], "role_id": own})
 
 
 def test_granting_needs_its_permission(world: World) -> None:
     """IDAM-UR1: without idam.user-roles.create nothing is granted."""
     _, clerk = world.clerk("bill.plans.read", "idam.user-roles.read")
     body = {"user_id": world.user()["id"], "role_id": world.role("bill.plans.read")["id"]}
-    clerk.refused("403:permission_denied", "POST", GRANTS, body)
+    clerk.expect_refusal("403:permission_denied", "POST", GRANTS, body)
 
 
 def test_a_role_has_so_many_holders(world: World) -> None:
@@ -217,10 +219,10 @@ def test_a_role_has_so_many_holders(world: World) -> None:
     role, tenant = world.role(max_assignees=2), world.tenant()
     ann, bob, cid = world.user(), world.user(), world.user()
     three = [{"user_id": user["id"], "role_id": role["id"]} for user in (ann, bob, cid)]
-    world.admin.refused("409:assignee_limit", "POST", GRANTS, three)
+    world.admin.expect_refusal("409:assignee_limit", "POST", GRANTS, three)
     world.admin.send(201, "POST", GRANTS, three[:2])
     world.admin.send(201, "POST", GRANTS, {**three[0], "tenant_id": tenant["id"]})
-    world.admin.refused("409:assignee_limit", "POST", GRANTS, three[2])
+    world.admin.expect_refusal("409:assignee_limit", "POST", GRANTS, three[2])
 
 
 def test_a_grant_counts_in_its_days(world: World) -> None:
@@ -228,11 +230,11 @@ def test_a_grant_counts_in_its_days(world: World) -> None:
     user, role, now = world.user(user_type="staff"), world.role("bill.plans.read"), datetime.now(UTC)
     before, yesterday, later = ((now + timedelta(days=days)).isoformat() for days in (-9, -1, 9))
     body = {"user_id": user["id"], "role_id": role["id"], "valid_from": later, "valid_until": before}
-    world.admin.refused("422:check_failed", "POST", GRANTS, body)
+    world.admin.expect_refusal("422:check_failed", "POST", GRANTS, body)
     caller = world.sign_in(user)
     for window in ({"valid_from": later}, {"valid_from": before, "valid_until": yesterday}):
         grant = world.grant(user, role, **window)
-        caller.refused("403:permission_denied", "GET", "manager/bill/plans")
+        caller.expect_refusal("403:permission_denied", "GET", "manager/bill/plans")
         world.admin.drop(GRANTS, grant["id"])
     world.grant(user, role, valid_from=before, valid_until=later)
     assert caller.send(200, "GET", "manager/bill/plans")["page"] == 1
@@ -254,14 +256,14 @@ def test_a_key_holds_what_its_owner_holds(world: World) -> None:
     """IDAM-K2: scopes are a subset of the owner's permissions, and of the caller's where it is not his own."""
     user, clerk = world.clerk("idam.api-keys.create", "bill.plans.read")
     body = {"name": "Key", "user_id": user["id"], "scopes": ["bill.plans.read", "bill.plans.update"]}
-    clerk.refused("403:privilege_escalation", "POST", KEYS, body)
+    clerk.expect_refusal("403:privilege_escalation", "POST", KEYS, body)
     key = clerk.make(KEYS, **{**body, "scopes": ["bill.plans.read"]})
     other = with_key(world, key["key"])
     assert other.send(200, "GET", "manager/bill/plans")["page"] == 1
-    other.refused("403:permission_denied", "GET", "manager/idam/users")
+    other.expect_refusal("403:permission_denied", "GET", "manager/idam/users")
     boss, _ = world.clerk("bill.plans.update")
     of_boss = {**body, "user_id": boss["id"], "scopes": ["bill.plans.update"]}
-    clerk.refused("403:privilege_escalation", "POST", KEYS, of_boss)
+    clerk.expect_refusal("403:privilege_escalation", "POST", KEYS, of_boss)
 
 
 def test_a_key_loses_what_its_owner_loses(world: World) -> None:
@@ -271,7 +273,7 @@ def test_a_key_loses_what_its_owner_loses(world: World) -> None:
     key = with_key(world, key_of(world, user, scopes=["bill.plans.read"])["key"])
     assert key.send(200, "GET", "manager/bill/plans")["page"] == 1
     world.admin.drop(GRANTS, grant["id"])
-    key.refused("403:permission_denied", "GET", "manager/bill/plans")
+    key.expect_refusal("403:permission_denied", "GET", "manager/bill/plans")
 
 
 def test_a_key_ends_within_a_year(world: World) -> None:
@@ -279,13 +281,13 @@ def test_a_key_ends_within_a_year(world: World) -> None:
     user, now = world.user(), datetime.now(UTC)
     body = {"name": "Key", "user_id": user["id"], "scopes": []}
     far = (now + timedelta(days=367)).isoformat()
-    world.admin.refused("422:expiry_too_far", "POST", KEYS, {**body, "expires_at": far})
-    world.admin.refused("422:validation_error", "POST", KEYS, {**body, "allowed_ips": ["10.0.0.0/99"]})
+    world.admin.expect_refusal("422:expiry_too_far", "POST", KEYS, {**body, "expires_at": far})
+    world.admin.expect_refusal("422:validation_error", "POST", KEYS, {**body, "allowed_ips": ["10.0.0.0/99"]})
     world.admin.make(KEYS, **body, expires_at=(now + timedelta(days=365)).isoformat())
     world.admin.send(201, "POST", KEYS, [body] * 8)
-    world.admin.refused("409:quota_exceeded", "POST", KEYS, [body] * 2)
+    world.admin.expect_refusal("409:quota_exceeded", "POST", KEYS, [body] * 2)
     last = world.admin.make(KEYS, **body)
-    world.admin.refused("409:quota_exceeded", "POST", KEYS, body)
+    world.admin.expect_refusal("409:quota_exceeded", "POST", KEYS, body)
     world.admin.move(KEYS, last["id"], "revoked")
     world.admin.make(KEYS, **body)
 
@@ -300,9 +302,9 @@ def test_a_key_that_does_not_count_is_refused(world: World, freeze: Any) -> None
     world.admin.move(KEYS, revoked["id"], "revoked")
     assert world.admin.get(KEYS, revoked["id"])["revoked_at"] is not None
     for key in (revoked["key"], away["key"], near["key"] + "x"):
-        with_key(world, key).refused("401:invalid_api_key", "GET", "auth/me")
+        with_key(world, key).expect_refusal("401:invalid_api_key", "GET", "auth/me")
     freeze(now + timedelta(hours=2))
-    with_key(world, near["key"]).refused("401:invalid_api_key", "GET", "auth/me")
+    with_key(world, near["key"]).expect_refusal("401:invalid_api_key", "GET", "auth/me")
 
 
 def test_sessions_are_revoked_by_their_owner(world: World) -> None:
@@ -313,7 +315,7 @@ def test_sessions_are_revoked_by_their_owner(world: World) -> None:
     [session] = sessions_of(world, other)
     clerk.stays("403:permission_denied", SESSIONS, session["id"], "revoked")
     assert world.admin.move(SESSIONS, session["id"], "revoked")["revoke_reason"] == "admin"
-    caller.refused("401:invalid_token", "GET", "auth/me")
+    caller.expect_refusal("401:invalid_token", "GET", "auth/me")
     own = [row for row in sessions_of(world, user) if row["status"] == "active"]
     assert clerk.move(SESSIONS, own[0]["id"], "revoked")["revoke_reason"] == "logout"
-    clerk.refused("401:invalid_token", "GET", "auth/me")
+    clerk.expect_refusal("401:invalid_token", "GET", "auth/me")

@@ -112,7 +112,7 @@ def test_the_second_factor_from_begin_to_end(world: World) -> None:
     begun = caller.send(200, "POST", "auth/second-factor", {"step": "begin"})
     totp = pyotp.TOTP(begun["secret"])
     assert verdict(enter(world, user)) == "200"
-    caller.refused("422:invalid_format", "POST", "auth/second-factor", {"step": "confirm", "code": "000000"})
+    caller.expect_refusal("422:invalid_format", "POST", "auth/second-factor", {"step": "confirm", "code": "000000"})
     confirmed = caller.send(200, "POST", "auth/second-factor", {"step": "confirm", "code": totp.now()})
     assert confirmed == {"mfa_enabled": True}
     assert begun["secret"] not in str(world.admin.list("manager/audt/audit-logs", f"filter[entity_id]={user['id']}"))
@@ -121,7 +121,7 @@ def test_the_second_factor_from_begin_to_end(world: World) -> None:
     inside = enter(world, user, otp=totp.now())
     assert verdict(inside) == "200"
     own = holder(world, inside)
-    own.refused("401:invalid_credentials", "POST", "auth/second-factor", {"step": "end", "password": "wrong"})
+    own.expect_refusal("401:invalid_credentials", "POST", "auth/second-factor", {"step": "end", "password": "wrong"})
     own.send(200, "POST", "auth/second-factor", {"step": "end", "password": PASSWORD})
     assert verdict(enter(world, user)) == "200"
 
@@ -145,7 +145,7 @@ def test_a_refresh_token_is_used_once(world: World) -> None:
     assert verdict(second) == "200"
     assert holder(world, first).send(200, "GET", "auth/me")["email"] == user["email"]
     assert verdict(refresh(world, first.json()["refresh_token"])) == "401:token_reuse"
-    holder(world, second).refused("401:invalid_token", "GET", "auth/me")
+    holder(world, second).expect_refusal("401:invalid_token", "GET", "auth/me")
     assert verdict(refresh(world, second.json()["refresh_token"])) == "401:token_reuse"
     assert verdict(refresh(world, "no-such-token")) == "401:invalid_token"
     rows = world.admin.list(SESSIONS, f"filter[user_id]={user['id']}&sort=issued_at")
@@ -183,7 +183,7 @@ def test_signing_out_ends_the_family(world: World) -> None:
     for name in ("access_token", "refresh_token"):
         answer = enter(world, user)
         assert httpx.post(f"{world.live.url}/auth/revoke", data={"token": answer.json()[name]}).status_code == 200
-        holder(world, answer).refused("401:invalid_token", "GET", "auth/me")
+        holder(world, answer).expect_refusal("401:invalid_token", "GET", "auth/me")
         assert verdict(refresh(world, answer.json()["refresh_token"])) == "401:invalid_token"
     assert httpx.post(f"{world.live.url}/auth/revoke", data={"token": "unknown"}).status_code == 200
 
@@ -192,7 +192,7 @@ def test_the_oldest_session_goes(world: World) -> None:
     """IDAM-S2: the eleventh session ends the first."""
     user = world.user()
     answers = [enter(world, user) for _ in range(11)]
-    holder(world, answers[0]).refused("401:invalid_token", "GET", "auth/me")
+    holder(world, answers[0]).expect_refusal("401:invalid_token", "GET", "auth/me")
     holder(world, answers[1]).send(200, "GET", "auth/me")
     rows = world.admin.list(SESSIONS, f"filter[user_id]={user['id']}&filter[status]=revoked")
     assert [row["revoke_reason"] for row in rows] == ["limit"]
@@ -222,7 +222,7 @@ def test_a_member_may_what_his_role_says(world: World, role: str, allowed: str, 
         "DELETE": (200, f"{CUSTOMERS}/{row['id']}", None),
     }
     if denied:
-        caller.refused("403:permission_denied", denied, *calls[denied][1:])
+        caller.expect_refusal("403:permission_denied", denied, *calls[denied][1:])
     status, path, body = calls[allowed]
     caller.send(status, allowed, path, body)
 
@@ -230,8 +230,8 @@ def test_a_member_may_what_his_role_says(world: World, role: str, allowed: str, 
 def test_each_side_keeps_to_itself(world: World) -> None:
     """TNNT-T3: a tenant's token reaches no manager route, and the other way round."""
     tenant = world.tenant()
-    world.sign_in(world.owner(tenant), tenant).refused("403:wrong_scope", "GET", USERS)
-    world.admin.refused("403:wrong_scope", "GET", CUSTOMERS)
+    world.sign_in(world.owner(tenant), tenant).expect_refusal("403:wrong_scope", "GET", USERS)
+    world.admin.expect_refusal("403:wrong_scope", "GET", CUSTOMERS)
 
 
 def test_a_suspended_tenant_is_refused(world: World) -> None:
@@ -240,10 +240,10 @@ def test_a_suspended_tenant_is_refused(world: World) -> None:
     owner = world.owner(tenant)
     caller = world.sign_in(owner, tenant)
     world.admin.move(TENANTS, tenant["id"], "suspended")
-    caller.refused("403:tenant_suspended", "GET", CUSTOMERS)
+    caller.expect_refusal("403:tenant_suspended", "GET", CUSTOMERS)
     again = enter(world, owner, tenant=tenant["slug"])
     assert verdict(again) == "200"
-    holder(world, again).refused("403:tenant_suspended", "GET", CUSTOMERS)
+    holder(world, again).expect_refusal("403:tenant_suspended", "GET", CUSTOMERS)
     assert verdict(refresh(world, again.json()["refresh_token"])) == "200"
     world.admin.move(TENANTS, tenant["id"], "active")
     assert caller.send(200, "GET", CUSTOMERS)["items"] == []
@@ -256,8 +256,8 @@ def test_a_closing_tenant_is_read_only(world: World) -> None:
     row = caller.make(CUSTOMERS, name="Kept")
     world.admin.move(TENANTS, tenant["id"], "closing")
     assert caller.get(CUSTOMERS, row["id"])["name"] == "Kept"
-    caller.refused("403:tenant_closing", "POST", CUSTOMERS, {"name": "New"})
-    caller.refused("403:tenant_closing", "DELETE", f"{CUSTOMERS}/{row['id']}")
+    caller.expect_refusal("403:tenant_closing", "POST", CUSTOMERS, {"name": "New"})
+    caller.expect_refusal("403:tenant_closing", "DELETE", f"{CUSTOMERS}/{row['id']}")
 
 
 def test_a_pending_tenant_is_refused(world: World) -> None:
@@ -277,7 +277,7 @@ def test_who_is_no_member_is_out(world: World, state: str) -> None:
     member = world.member(tenant, user)
     caller = world.sign_in(user, tenant)
     world.admin.move(MEMBERS, member, state)
-    caller.refused("401:invalid_token", "GET", CUSTOMERS)
+    caller.expect_refusal("401:invalid_token", "GET", CUSTOMERS)
     assert verdict(enter(world, user, tenant=tenant["slug"])) == "401:invalid_credentials"
     assert verdict(enter(world, user)) == "200"
 
@@ -304,7 +304,7 @@ def test_a_key_of_a_tenant_works_in_it(world: World) -> None:
     )["key"]
     caller = Caller(httpx.Client(base_url=world.live.url, headers={"Authorization": f"Bearer {key}"}))
     assert caller.send(200, "GET", CUSTOMERS)["items"] == []
-    caller.refused("403:permission_denied", "POST", CUSTOMERS, {"name": "New"})
-    caller.refused("403:wrong_scope", "GET", USERS)
+    caller.expect_refusal("403:permission_denied", "POST", CUSTOMERS, {"name": "New"})
+    caller.expect_refusal("403:wrong_scope", "GET", USERS)
     world.admin.move(MEMBERS, member, "removed")
-    caller.refused("401:invalid_api_key", "GET", CUSTOMERS)
+    caller.expect_refusal("401:invalid_api_key", "GET", CUSTOMERS)

@@ -68,11 +68,11 @@ def test_the_price_of_a_published_plan_stays(world: World, name: str) -> None:
     draft, plan = make_plan(world, "draft"), make_plan(world)
     value = 7 if name in ("seats_included", "trial_days") else "7"
     world.admin.change(PLANS, draft["id"], **{name: value})
-    world.admin.refused("409:plan_locked", "PATCH", f"{PLANS}/{plan['id']}", {name: value})
+    world.admin.expect_refusal("409:plan_locked", "PATCH", f"{PLANS}/{plan['id']}", {name: value})
     same = world.admin.change(PLANS, plan["id"], **{name: plan[name], "name": "Renamed"})
     assert same["name"] == "Renamed"
     world.admin.move(PLANS, plan["id"], "archived")
-    world.admin.refused("409:plan_locked", "PATCH", f"{PLANS}/{plan['id']}", {name: value})
+    world.admin.expect_refusal("409:plan_locked", "PATCH", f"{PLANS}/{plan['id']}", {name: value})
 
 
 @pytest.mark.parametrize("status", ["draft", "archived"])
@@ -82,7 +82,7 @@ def test_only_a_plan_in_use_is_on_offer(world: World, status: str) -> None:
     if status == "archived":
         world.admin.move(PLANS, plan["id"], "archived")
     body = {"tenant_id": world.tenant()["id"], "plan_id": plan["id"]}
-    world.admin.refused("409:plan_not_available", "POST", SUBSCRIPTIONS, body)
+    world.admin.expect_refusal("409:plan_not_available", "POST", SUBSCRIPTIONS, body)
 
 
 def test_a_trial_costs_nothing(world: World, freeze: Freeze) -> None:
@@ -134,7 +134,9 @@ def test_a_tenant_has_one_subscription(world: World) -> None:
     """BILL-S1: a second one is a duplicate until the first is canceled."""
     tenant, plan = world.tenant(), make_plan(world)
     first = subscribe(world, plan, tenant=tenant)
-    world.admin.refused("409:duplicate", "POST", SUBSCRIPTIONS, {"tenant_id": tenant["id"], "plan_id": plan["id"]})
+    world.admin.expect_refusal(
+        "409:duplicate", "POST", SUBSCRIPTIONS, {"tenant_id": tenant["id"], "plan_id": plan["id"]}
+    )
     world.admin.move(SUBSCRIPTIONS, first["id"], "canceled")
     subscribe(world, plan, tenant=tenant)
 
@@ -176,16 +178,16 @@ def test_a_coupon_that_does_not_fit_is_refused(world: World, freeze: Freeze, val
     body = {"tenant_id": world.tenant()["id"], "plan_id": make_plan(world)["id"]}
     body["coupon_id"] = make_coupon(world, **values)["id"]
     freeze(noon(6, 1))
-    world.admin.refused("409:coupon_not_valid", "POST", SUBSCRIPTIONS, body)
+    world.admin.expect_refusal("409:coupon_not_valid", "POST", SUBSCRIPTIONS, body)
 
 
 def test_a_coupon_is_used_up(world: World) -> None:
     """BILL-S6: max_redemptions counts within one request too, and a refused one gives its redemption back."""
     coupon, plan = make_coupon(world, max_redemptions=2), make_plan(world)
     three = [{"tenant_id": world.tenant()["id"], "plan_id": plan["id"], "coupon_id": coupon["id"]} for _ in range(3)]
-    world.admin.refused("409:coupon_not_valid", "POST", SUBSCRIPTIONS, three)
+    world.admin.expect_refusal("409:coupon_not_valid", "POST", SUBSCRIPTIONS, three)
     world.admin.send(201, "POST", SUBSCRIPTIONS, three[:2])
-    world.admin.refused("409:coupon_not_valid", "POST", SUBSCRIPTIONS, three[2])
+    world.admin.expect_refusal("409:coupon_not_valid", "POST", SUBSCRIPTIONS, three[2])
     assert world.admin.get(COUPONS, coupon["id"])["times_redeemed"] == 2
 
 
@@ -193,12 +195,12 @@ def test_a_coupon_in_use_is_not_deleted(world: World) -> None:
     """BILL-C1: while it counts on a subscription; its last day ends it for new ones."""
     coupon, plan = make_coupon(world, duration="forever"), make_plan(world)
     subscribe(world, plan, coupon_id=coupon["id"])
-    world.admin.refused("409:in_use", "DELETE", f"{COUPONS}/{coupon['id']}")
+    world.admin.expect_refusal("409:in_use", "DELETE", f"{COUPONS}/{coupon['id']}")
     world.admin.stays("409:in_use", COUPONS, coupon["id"], "inactive")
     yesterday = (date.today() - timedelta(days=1)).isoformat()
     world.admin.change(COUPONS, coupon["id"], valid_from=yesterday, valid_until=yesterday)
     body = {"tenant_id": world.tenant()["id"], "plan_id": plan["id"], "coupon_id": coupon["id"]}
-    world.admin.refused("409:coupon_not_valid", "POST", SUBSCRIPTIONS, body)
+    world.admin.expect_refusal("409:coupon_not_valid", "POST", SUBSCRIPTIONS, body)
     world.admin.drop(COUPONS, make_coupon(world)["id"])
 
 
@@ -222,9 +224,9 @@ def test_an_upgrade_keeps_interval_and_currency(world: World, values: Body) -> N
     """BILL-S3: another interval or currency is refused; so is a plan that is not on offer."""
     row = subscribe(world, make_plan(world))
     path, pro = f"{SUBSCRIPTIONS}/{row['id']}", make_pro(world, **values)
-    world.admin.refused("422:plan_incompatible", "PATCH", path, {"plan_id": pro["id"]})
+    world.admin.expect_refusal("422:plan_incompatible", "PATCH", path, {"plan_id": pro["id"]})
     draft = make_plan(world, "draft", amount="99")
-    world.admin.refused("409:plan_not_available", "PATCH", path, {"plan_id": draft["id"]})
+    world.admin.expect_refusal("409:plan_not_available", "PATCH", path, {"plan_id": draft["id"]})
     assert len(bills(world, row)) == 1
 
 
@@ -274,7 +276,7 @@ def test_taken_seats_stay(world: World) -> None:
     world.member(tenant, world.user(), status="suspended")
     guest = world.admin.make(INVITATIONS, tenant_id=tenant["id"], email=f"{world.name('g')}@a.example")
     path = f"{SUBSCRIPTIONS}/{row['id']}"
-    world.admin.refused("409:seats_in_use", "PATCH", path, {"seats": 2})
+    world.admin.expect_refusal("409:seats_in_use", "PATCH", path, {"seats": 2})
     assert world.admin.change(SUBSCRIPTIONS, row["id"], seats=3)["pending_seats"] == 3
     world.admin.move(INVITATIONS, guest["id"], "revoked")
     assert world.admin.change(SUBSCRIPTIONS, row["id"], seats=2)["pending_seats"] == 2
@@ -290,7 +292,7 @@ def test_a_canceled_subscription_is_over(world: World) -> None:
     assert ended["pending_seats"] is None and len(bills(world, row)) == 1
     shut = world.admin.get(TENANTS, tenant["id"])
     assert (shut["status"], shut["suspended_reason"]) == ("suspended", "billing")
-    world.admin.refused("409:conflict", "PATCH", f"{SUBSCRIPTIONS}/{row['id']}", {"plan_id": pro["id"]})
+    world.admin.expect_refusal("409:conflict", "PATCH", f"{SUBSCRIPTIONS}/{row['id']}", {"plan_id": pro["id"]})
 
 
 def test_a_failed_payment_falls_behind(world: World, freeze: Freeze) -> None:

@@ -34,18 +34,18 @@ def draft(world: World, **values: object) -> Body:
 @pytest.mark.parametrize("slug", ["www", "api", "admin", "app", "mail", "static", "status"])
 def test_reserved_slugs_are_kept(world: World, slug: str) -> None:
     """TNNT-T1: nobody gets a slug of setting:tnnt.reserved_slugs."""
-    world.admin.refused("422:reserved_slug", "POST", TENANTS, draft(world, slug=slug))
+    world.admin.expect_refusal("422:reserved_slug", "POST", TENANTS, draft(world, slug=slug))
 
 
 def test_a_legal_hold_needs_its_permission(world: World, live: Live) -> None:
     """TNNT-T1: setting and lifting legal_hold needs perm:tnnt.tenants.legal-hold; other changes do not."""
     clerk = limited(live, None, "tnnt.tenants.legal-hold")
-    clerk.refused("403:permission_denied", "POST", TENANTS, draft(world, legal_hold=True))
+    clerk.expect_refusal("403:permission_denied", "POST", TENANTS, draft(world, legal_hold=True))
     tenant = clerk.make(TENANTS, **draft(world))
     path = f"{TENANTS}/{tenant['id']}"
-    clerk.refused("403:permission_denied", "PATCH", path, {"legal_hold": True})
+    clerk.expect_refusal("403:permission_denied", "PATCH", path, {"legal_hold": True})
     assert world.admin.change(TENANTS, tenant["id"], legal_hold=True)["legal_hold"]
-    clerk.refused("403:permission_denied", "PATCH", path, {"legal_hold": False})
+    clerk.expect_refusal("403:permission_denied", "PATCH", path, {"legal_hold": False})
     assert clerk.change(TENANTS, tenant["id"], name="Renamed", legal_hold=True)["name"] == "Renamed"
 
 
@@ -101,7 +101,7 @@ def test_closing_cancels_the_subscription(world: World) -> None:
 def test_a_live_tenant_is_not_deleted(world: World) -> None:
     """TNNT-T6: only pending and closed tenants are."""
     tenant, pending = world.tenant(), world.admin.make(TENANTS, **draft(world))
-    world.admin.refused("409:tenant_live", "DELETE", f"{TENANTS}/{tenant['id']}")
+    world.admin.expect_refusal("409:tenant_live", "DELETE", f"{TENANTS}/{tenant['id']}")
     world.admin.drop(TENANTS, pending["id"])
 
 
@@ -116,13 +116,13 @@ def test_the_last_owner_stays(world: World) -> None:
     first = owner_row(world, tenant)
     path = f"{MEMBERS}/{first['id']}"
     other = world.member(tenant, second, "owner", "suspended")
-    world.admin.refused("409:last_owner", "PATCH", path, {"role": "admin"})
-    world.admin.refused("409:last_owner", "DELETE", path)
+    world.admin.expect_refusal("409:last_owner", "PATCH", path, {"role": "admin"})
+    world.admin.expect_refusal("409:last_owner", "DELETE", path)
     for state in ("suspended", "removed"):
         world.admin.stays("409:last_owner", MEMBERS, first["id"], state)
     world.admin.move(MEMBERS, other, "active")
     world.admin.move(MEMBERS, first["id"], "removed")
-    world.admin.refused("409:last_owner", "DELETE", f"{MEMBERS}/{other}")
+    world.admin.expect_refusal("409:last_owner", "DELETE", f"{MEMBERS}/{other}")
 
 
 def test_nobody_raises_himself(world: World, live: Live) -> None:
@@ -130,11 +130,11 @@ def test_nobody_raises_himself(world: World, live: Live) -> None:
     tenant, user = world.tenant(), world.user()
     own, other = world.member(tenant, user, "admin"), world.member(tenant, world.user(), "guest")
     admin = limited(live, user)
-    admin.refused("403:privilege_escalation", "PATCH", f"{MEMBERS}/{own}", {"role": "member"})
-    admin.refused("403:privilege_escalation", "PATCH", f"{MEMBERS}/{other}", {"role": "owner"})
+    admin.expect_refusal("403:privilege_escalation", "PATCH", f"{MEMBERS}/{own}", {"role": "member"})
+    admin.expect_refusal("403:privilege_escalation", "PATCH", f"{MEMBERS}/{other}", {"role": "owner"})
     assert admin.change(MEMBERS, other, role="admin")["role"] == "admin"
     stranger = limited(live, world.user())
-    stranger.refused("403:privilege_escalation", "PATCH", f"{MEMBERS}/{other}", {"role": "member"})
+    stranger.expect_refusal("403:privilege_escalation", "PATCH", f"{MEMBERS}/{other}", {"role": "member"})
 
 
 @pytest.mark.parametrize("how", ["removed", "deleted"])
@@ -147,7 +147,7 @@ def test_a_removed_member_has_no_session(world: World, how: str) -> None:
         world.admin.drop(MEMBERS, member)
     else:
         world.admin.move(MEMBERS, member, "removed")
-    inside.refused("401:invalid_token", "GET", "auth/me")
+    inside.expect_refusal("401:invalid_token", "GET", "auth/me")
     assert outside.send(200, "GET", "auth/me")["email"] == user["email"]
     rows = world.admin.list(SESSIONS, f"filter[user_id]={user['id']}")
     assert {row["tenant_id"]: row["revoke_reason"] for row in rows} == {tenant["id"]: "admin", None: None}
@@ -170,9 +170,9 @@ def invitation(world: World, tenant: Body, **values: object) -> Body:
 def test_only_an_active_tenant_invites(world: World) -> None:
     """TNNT-V1: pending, suspended and closing ones do not."""
     pending, tenant = world.admin.make(TENANTS, **draft(world)), world.tenant()
-    world.admin.refused("403:tenant_closed", "POST", INVITATIONS, invitation(world, pending))
+    world.admin.expect_refusal("403:tenant_closed", "POST", INVITATIONS, invitation(world, pending))
     world.admin.move(TENANTS, tenant["id"], "suspended")
-    world.admin.refused("403:tenant_suspended", "POST", INVITATIONS, invitation(world, tenant))
+    world.admin.expect_refusal("403:tenant_suspended", "POST", INVITATIONS, invitation(world, tenant))
 
 
 def test_a_member_is_not_invited(world: World) -> None:
@@ -180,10 +180,10 @@ def test_a_member_is_not_invited(world: World) -> None:
     tenant, user = world.tenant(), world.user()
     member = world.member(tenant, user, status="suspended")
     body = invitation(world, tenant, email=user["email"].upper())
-    world.admin.refused("409:already_member", "POST", INVITATIONS, body)
+    world.admin.expect_refusal("409:already_member", "POST", INVITATIONS, body)
     world.admin.move(MEMBERS, member, "removed")
     world.admin.make(INVITATIONS, **body)
-    world.admin.refused("409:duplicate", "POST", INVITATIONS, body)
+    world.admin.expect_refusal("409:duplicate", "POST", INVITATIONS, body)
 
 
 def test_nobody_invites_above_his_rank(world: World, live: Live) -> None:
@@ -192,9 +192,9 @@ def test_nobody_invites_above_his_rank(world: World, live: Live) -> None:
     world.member(tenant, user, "admin")
     owner, admin, stranger = (limited(live, who) for who in (world.owner(tenant), user, world.user()))
     owner.make(INVITATIONS, **invitation(world, tenant, role="owner"))
-    admin.refused("403:privilege_escalation", "POST", INVITATIONS, invitation(world, tenant, role="owner"))
+    admin.expect_refusal("403:privilege_escalation", "POST", INVITATIONS, invitation(world, tenant, role="owner"))
     admin.make(INVITATIONS, **invitation(world, tenant, role="admin"))
-    stranger.refused("403:privilege_escalation", "POST", INVITATIONS, invitation(world, tenant, role="guest"))
+    stranger.expect_refusal("403:privilege_escalation", "POST", INVITATIONS, invitation(world, tenant, role="guest"))
 
 
 def test_invitations_fit_the_seats(world: World) -> None:
@@ -204,9 +204,9 @@ def test_invitations_fit_the_seats(world: World) -> None:
     world.member(tenant, world.user(), status="suspended")
     world.member(tenant, world.user(), status="removed")
     three = [invitation(world, tenant) for _ in range(3)]
-    world.admin.refused("409:seat_limit", "POST", INVITATIONS, three)
+    world.admin.expect_refusal("409:seat_limit", "POST", INVITATIONS, three)
     rows = world.admin.send(201, "POST", INVITATIONS, three[:2])
-    world.admin.refused("409:seat_limit", "POST", INVITATIONS, three[2])
+    world.admin.expect_refusal("409:seat_limit", "POST", INVITATIONS, three[2])
     world.admin.move(INVITATIONS, rows[0]["id"], "revoked")
     world.admin.make(INVITATIONS, **three[2])
 
@@ -240,7 +240,7 @@ def test_an_invitation_has_a_token(world: World, freeze: Freeze) -> None:
 def test_a_hostname_is_ones_own(world: World, hostname: str) -> None:
     """TNNT-D1: a full name in small letters, outside the platform's zone, without a reserved first label."""
     body = {"tenant_id": world.tenant()["id"], "hostname": hostname}
-    world.admin.refused("422:hostname_not_allowed", "POST", DOMAINS, body)
+    world.admin.expect_refusal("422:hostname_not_allowed", "POST", DOMAINS, body)
 
 
 def make_domain(world: World, tenant: Body, *, verified: bool) -> Body:
@@ -263,9 +263,9 @@ def test_only_a_verified_hostname_is_primary(world: World) -> None:
     """TNNT-D2: neither at create nor later; making one primary clears the other of the tenant alone."""
     tenant, neighbour = world.tenant(), world.tenant()
     body = {"tenant_id": tenant["id"], "hostname": f"{world.name('h')}.example.com", "is_primary": True}
-    world.admin.refused("409:domain_not_verified", "POST", DOMAINS, body)
+    world.admin.expect_refusal("409:domain_not_verified", "POST", DOMAINS, body)
     pending = make_domain(world, tenant, verified=False)
-    world.admin.refused("409:domain_not_verified", "PATCH", f"{DOMAINS}/{pending['id']}", {"is_primary": True})
+    world.admin.expect_refusal("409:domain_not_verified", "PATCH", f"{DOMAINS}/{pending['id']}", {"is_primary": True})
     first, second, foreign = (make_domain(world, home, verified=True) for home in (tenant, tenant, neighbour))
     for row in (first, foreign, second):
         assert world.admin.change(DOMAINS, row["id"], is_primary=True)["is_primary"]

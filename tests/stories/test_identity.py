@@ -26,7 +26,7 @@ def test_passwords_and_the_lock(world: World, freeze: Freeze) -> None:
     body = {"email": "mia@cxg.example", "full_name": "Mia", "user_type": "staff"}
     answer = world.admin.client.post(f"/{USERS}", json={**body, "password": "short"})
     assert answer.status_code == 422
-    world.admin.refused("422:weak_password", "POST", USERS, {**body, "password": "mostly-small-letters"})
+    world.admin.expect_refusal("422:weak_password", "POST", USERS, {**body, "password": "mostly-small-letters"})
     user = world.admin.make(USERS, **body, password=PASSWORD)
 
     start = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -54,7 +54,7 @@ def test_administrators(world: World) -> None:
     boss = Caller(world.live.signed_in(ADMIN))
     me = boss.send(200, "GET", "auth/me")
     assert me["roles"] == ["SUPER_ADMIN"]
-    boss.refused("409:self_action_forbidden", "DELETE", f"{USERS}/{me['id']}")
+    boss.expect_refusal("409:self_action_forbidden", "DELETE", f"{USERS}/{me['id']}")
     boss.stays("409:self_action_forbidden", USERS, me["id"], "disabled")
     role = world.system_role("SUPER_ADMIN")
     [grant] = boss.list(GRANTS, f"filter[role_id]={role['id']}")
@@ -62,18 +62,18 @@ def test_administrators(world: World) -> None:
         *("idam.users.delete", "idam.users.status", "idam.user-roles.delete", "idam.user-roles.create"),
         *("idam.roles.create", "idam.roles.update", "bill.plans.read"),
     )
-    clerk.refused("409:last_admin", "DELETE", f"{USERS}/{me['id']}")
+    clerk.expect_refusal("409:last_admin", "DELETE", f"{USERS}/{me['id']}")
     clerk.stays("409:last_admin", USERS, me["id"], "disabled")
-    clerk.refused("409:last_admin", "DELETE", f"{GRANTS}/{grant['id']}")
+    clerk.expect_refusal("409:last_admin", "DELETE", f"{GRANTS}/{grant['id']}")
     deputy = world.user(user_type="staff")
     world.grant(deputy, role)
     clerk.drop(USERS, deputy["id"])
 
     code = {"code": "PRICING", "name": "Pricing", "permissions": ["bill.plans.update"]}
-    clerk.refused("403:privilege_escalation", "POST", ROLES, code)
+    clerk.expect_refusal("403:privilege_escalation", "POST", ROLES, code)
     pricing = boss.make(ROLES, **code)
     body = {"user_id": world.user()["id"], "role_id": pricing["id"]}
-    clerk.refused("403:privilege_escalation", "POST", GRANTS, body)
+    clerk.expect_refusal("403:privilege_escalation", "POST", GRANTS, body)
 
 
 def test_keys_and_sessions(world: World) -> None:
@@ -82,7 +82,7 @@ def test_keys_and_sessions(world: World) -> None:
     world.grant(user, world.role("bill.plans.read", "idam.api-keys.create"))
     own = world.sign_in(user)
     body = {"name": "CI", "user_id": user["id"], "scopes": ["bill.plans.read"]}
-    own.refused("403:privilege_escalation", "POST", KEYS, {**body, "scopes": ["bill.plans.update"]})
+    own.expect_refusal("403:privilege_escalation", "POST", KEYS, {**body, "scopes": ["bill.plans.update"]})
     first, second = own.make(KEYS, **body), own.make(KEYS, **body)
     assert first["key"].startswith("cxg_")
     stored = world.admin.get(KEYS, first["id"])
@@ -93,7 +93,7 @@ def test_keys_and_sessions(world: World) -> None:
     ]
     assert machines[0].send(200, "GET", "manager/bill/plans")["total"] == 0
     world.admin.move(KEYS, first["id"], "revoked")
-    machines[0].refused("401:invalid_api_key", "GET", "manager/bill/plans")
+    machines[0].expect_refusal("401:invalid_api_key", "GET", "manager/bill/plans")
 
     entered = token(world, grant_type="password", username=user["email"], password=PASSWORD)[1]
     rotated = token(world, grant_type="refresh_token", refresh_token=entered["refresh_token"])[1]
@@ -102,8 +102,8 @@ def test_keys_and_sessions(world: World) -> None:
     assert token(world, grant_type="refresh_token", refresh_token=rotated["refresh_token"])[0] == 401
 
     world.admin.move(USERS, user["id"], "disabled")
-    machines[1].refused("401:invalid_api_key", "GET", "manager/bill/plans")
-    own.refused("401:invalid_token", "GET", "auth/me")
+    machines[1].expect_refusal("401:invalid_api_key", "GET", "manager/bill/plans")
+    own.expect_refusal("401:invalid_token", "GET", "auth/me")
 
 
 def test_versions_walls_and_owners(world: World) -> None:
@@ -111,13 +111,13 @@ def test_versions_walls_and_owners(world: World) -> None:
     user = world.user()
     path = f"{USERS}/{user['id']}"
     world.admin.change(USERS, user["id"], full_name="Once", version=1)
-    world.admin.refused("409:version_conflict", "PATCH", path, {"full_name": "Twice", "version": 1})
+    world.admin.expect_refusal("409:version_conflict", "PATCH", path, {"full_name": "Twice", "version": 1})
 
     here, there = world.tenant(), world.tenant()
     owner, other = (world.sign_in(world.owner(tenant), tenant) for tenant in (here, there))
-    owner.refused("403:wrong_scope", "GET", USERS)
+    owner.expect_refusal("403:wrong_scope", "GET", USERS)
     customer = owner.make("tenants/crm/customers", name="Ours")
-    other.refused("404:not_found", "GET", f"tenants/crm/customers/{customer['id']}")
+    other.expect_refusal("404:not_found", "GET", f"tenants/crm/customers/{customer['id']}")
     [member] = world.admin.list("manager/tnnt/tenant-members", f"filter[tenant_id]={here['id']}")
     world.admin.stays("409:last_owner", "manager/tnnt/tenant-members", member["id"], "removed")
 

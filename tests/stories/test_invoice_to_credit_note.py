@@ -51,13 +51,13 @@ def open_invoice(world: World, bill: Body) -> Body:
 def lock(world: World, invoice: Body) -> None:
     """An open invoice keeps its lines, and is not deleted."""
     row = world.admin.list(LINES, f"filter[invoice_id]={invoice['id']}")[0]
-    world.admin.refused("409:document_locked", "PATCH", f"{LINES}/{row['id']}", {"quantity": "2"})
-    world.admin.refused("409:not_draft", "DELETE", f"{INVOICES}/{invoice['id']}")
+    world.admin.expect_refusal("409:document_locked", "PATCH", f"{LINES}/{row['id']}", {"quantity": "2"})
+    world.admin.expect_refusal("409:not_draft", "DELETE", f"{INVOICES}/{invoice['id']}")
 
 
 def pay(world: World, invoice: Body, given: Body) -> Body:
     """40.00 are too much; 35.20 with the same key twice are one row."""
-    world.admin.refused("409:overpayment", "POST", PAYMENTS, {**given, "amount": "40.00"})
+    world.admin.expect_refusal("409:overpayment", "POST", PAYMENTS, {**given, "amount": "40.00"})
     body = {**given, "amount": "35.20", "idempotency_key": "april"}
     row = world.admin.make(PAYMENTS, **body)
     assert world.admin.send(200, "POST", PAYMENTS, body) == row
@@ -78,6 +78,6 @@ def credit(world: World, invoice: Body, note: Body) -> None:
 def refund(world: World, invoice: Body, given: Body) -> None:
     """What was credited is given back by hand, and nothing is left."""
     body = {**given, "kind": "refund"}
-    world.admin.refused("409:refund_exceeds_payment", "POST", PAYMENTS, {**body, "amount": "35.21"})
+    world.admin.expect_refusal("409:refund_exceeds_payment", "POST", PAYMENTS, {**body, "amount": "35.21"})
     world.admin.move(PAYMENTS, world.admin.make(PAYMENTS, **body, amount="11.00")["id"], "succeeded")
     assert shown(world.admin.get(INVOICES, invoice["id"]))[3:] == ["24.2000", "11.0000", "0.0000", "paid"]

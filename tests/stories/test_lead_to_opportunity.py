@@ -31,7 +31,7 @@ def test_lead_to_opportunity(world: World, freeze: Callable[[datetime | None], N
     assert shown == ["OPP-2026-00001", "North Ltd", "discovery", "10.0000", "2000.0000", "200.0000"]
     assert (deal["customer_id"], deal["contact_id"]) == (customer["id"], contact["id"])
 
-    seller.refused("409:document_locked", "PATCH", f"{LEADS}/{lead['id']}", {"notes": "late"})
-    seller.refused("409:document_locked", "DELETE", f"{LEADS}/{lead['id']}")
+    seller.expect_refusal("409:document_locked", "PATCH", f"{LEADS}/{lead['id']}", {"notes": "late"})
+    seller.expect_refusal("409:document_locked", "DELETE", f"{LEADS}/{lead['id']}")
     history = seller.send(200, "GET", f"{LEADS}/{lead['id']}/history")["items"]
     assert [record["action"] for record in history].count("status") == 3

@@ -69,7 +69,7 @@ def forged(keys: SigningKeys, header: dict[str, Any], sign: bool = False) -> str
     return f"{text}.{base64.urlsafe_b64encode(mark).rstrip(b'=').decode()}"
 
 
-def refused(tokens: Tokens, token: str) -> None:
+def expect_refusal(tokens: Tokens, token: str) -> None:
     with pytest.raises(ApiError) as caught:
         tokens.verify(token)
     assert (caught.value.status, caught.value.code) == (401, "invalid_token")
@@ -86,7 +86,7 @@ def test_a_token_ends_to_the_second(tokens: Tokens) -> None:
     CLOCK.at(NOW + timedelta(minutes=15) - timedelta(milliseconds=1))
     assert tokens.verify(token).user_id == USER
     CLOCK.at(NOW + timedelta(minutes=15))
-    refused(tokens, token)
+    expect_refusal(tokens, token)
 
 
 def test_a_rotated_key_still_verifies_and_a_removed_one_does_not(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_rotated_key_still_verifies_and_a_removed_one_does_not(tmp_path: Path)
     assert Tokens(SigningKeys(tmp_path), 15).verify(token).session_id == SESSION
     (tmp_path / "0001.pem").unlink()
     (tmp_path / "0001.pem").write_bytes((tmp_path / "0002.pem").read_bytes())
-    refused(Tokens(SigningKeys(tmp_path), 15), token)
+    expect_refusal(Tokens(SigningKeys(tmp_path), 15), token)
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_a_rotated_key_still_verifies_and_a_removed_one_does_not(tmp_path: Path)
 )
 def test_a_token_without_a_signature_is_refused(tokens: Tokens, keys: SigningKeys, header: dict[str, Any]) -> None:
     for head in (header, {**header, "kid": keys.current}):
-        refused(tokens, forged(keys, head))
+        expect_refusal(tokens, forged(keys, head))
 
 
 def test_hs256_with_the_public_key_is_refused(tokens: Tokens, keys: SigningKeys) -> None:
-    refused(tokens, forged(keys, {"alg": "HS256", "kid": keys.current}, sign=True))
+    expect_refusal(tokens, forged(keys, {"alg": "HS256", "kid": keys.current}, sign=True))
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,11 @@ def test_hs256_with_the_public_key_is_refused(tokens: Tokens, keys: SigningKeys)
 def test_an_odd_kid_is_refused(tokens: Tokens, keys: SigningKeys, kid: Any) -> None:
     head, _, rest = signed(keys, claims()).partition(".")
     assert head
-    refused(tokens, f"{part({'alg': 'EdDSA', 'typ': 'JWT', 'kid': kid})}.{rest}")
+    expect_refusal(tokens, f"{part({'alg': 'EdDSA', 'typ': 'JWT', 'kid': kid})}.{rest}")
 
 
 def test_a_key_of_somebody_else_is_refused(tokens: Tokens, keys: SigningKeys) -> None:
-    refused(tokens, signed(keys, claims(), key=Ed25519PrivateKey.generate()))
+    expect_refusal(tokens, signed(keys, claims(), key=Ed25519PrivateKey.generate()))
 
 
 @pytest.mark.parametrize(
@@ -162,15 +162,15 @@ def test_claims_that_are_not_ours_or_not_now_are_refused(
     tokens: Tokens, keys: SigningKeys, changes: dict[str, Any]
 ) -> None:
     assert tokens.verify(signed(keys, claims())).user_id == USER
-    refused(tokens, signed(keys, claims(**changes)))
+    expect_refusal(tokens, signed(keys, claims(**changes)))
 
 
 @pytest.mark.parametrize("token", ["", ".", "..", "a.b.c", "x" * 10_000, "ä.ö.ü", "e30.e30.", "\x00"])
 def test_what_is_no_token_is_refused(tokens: Tokens, token: str) -> None:
-    refused(tokens, token)
+    expect_refusal(tokens, token)
 
 
 def test_a_changed_token_is_refused(tokens: Tokens) -> None:
     head, body, mark = tokens.issue(USER, SESSION, None).split(".")
-    refused(tokens, f"{head}.{part(claims(sub=str(TENANT)))}.{mark}")
-    refused(tokens, f"{head}.{body}.{'A' * len(mark)}")
+    expect_refusal(tokens, f"{head}.{part(claims(sub=str(TENANT)))}.{mark}")
+    expect_refusal(tokens, f"{head}.{body}.{'A' * len(mark)}")
