@@ -39,7 +39,7 @@ class Report(msgspec.Struct):
     seconds: float
     proved: list[str]
     costs: dict[str, dict[str, Score]]
-    routing: Routing | None = None
+    routing: list[Routing] = []
     startup: list[Startup] = []
 
 
@@ -58,10 +58,11 @@ def more_table(report: Report) -> Table:
     table = Table(title="routing and start-up", title_justify="left")
     for name in ("what", "measured", "target", ""):
         table.add_column(name)
-    if report.routing is not None:
-        found = report.routing
+    for found in report.routing:
+        asked = "requests spread over all" if found.spread else "requests to the last"
         said = f"{found.few:,.1f} us, {found.many:,.1f} us a request: {found.ratio.figure:.2f}x"
-        table.add_row(f"routing with {FEW} and {MANY:,} entities", said, f"<= {found.ratio.target}x", mark(found.ratio))
+        wanted = "" if found.ratio.target is None else f"<= {found.ratio.target}x"
+        table.add_row(f"routing with {FEW} and {MANY:,} entities, {asked}", said, wanted, mark(found.ratio))
     for one in report.startup:
         table.add_row(f"{one.entities:,} entities: start to first answer", *_cells(one.seconds, "s", 2))
         table.add_row(f"{one.entities:,} entities: resident memory", *_cells(one.megabytes, "MB", 0))
@@ -69,7 +70,8 @@ def more_table(report: Report) -> Table:
 
 
 def _cells(verdict: Verdict, unit: str, digits: int) -> tuple[str, str, str]:
-    return f"{verdict.figure:.{digits}f} {unit}", f"<= {verdict.target:g} {unit}", mark(verdict)
+    wanted = "" if verdict.target is None else f"<= {verdict.target:g} {unit}"
+    return f"{verdict.figure:.{digits}f} {unit}", wanted, mark(verdict)
 
 
 def show(console: Console, report: Report, cases: Sequence[Case]) -> None:
@@ -83,7 +85,7 @@ def show(console: Console, report: Report, cases: Sequence[Case]) -> None:
     if report.costs:
         console.print(cost_table(cases, report.costs))
         console.print(speed_table(cases, report.costs))
-    if report.routing is not None or report.startup:
+    if report.routing or report.startup:
         console.print(more_table(report))
     console.print(
         "Differences under 30 % are noise; the gate is CPU a request as a multiple of the floor.", style="dim"

@@ -98,8 +98,10 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_routing_is_compared_over_as_many_paths() -> None:
-    few, many = (routing.asked_for(count) for count in (3, 300))
+    few, many = (routing.asked_for(count, spread=True) for count in (3, 300))
     assert len(set(few)) == len(set(many)) == routing.ASKED
+    last = routing.asked_for(300, spread=False)
+    assert len(last) == routing.ASKED and all(b"/manager/d002/entity-00299/" in request for request in last)
     assert len({request.split(b"/")[3] for request in many}) == 300
 
 
@@ -112,5 +114,5 @@ def test_the_command_runs_from_start_to_end(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     report = msgspec.json.decode(figures.read_bytes(), type=Report)
-    assert report.costs.keys() == {case.name for case in CASES} and report.routing is not None and report.startup
+    assert report.costs.keys() == {case.name for case in CASES} and report.routing and report.startup
     assert "start to first answer" in done.stdout
