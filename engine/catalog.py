@@ -264,7 +264,8 @@ def _constraints(table: Table, entity: Entity) -> dict[str, tuple[str, tuple[str
         elif isinstance(rule, sa.ForeignKeyConstraint):
             found[str(rule.name)] = ("invalid_reference", tuple(c for c in rule.column_keys if c not in hidden))
         elif rule.__visit_name__ == "exclude_constraint":
-            found[str(rule.name)] = ("overlapping_period", tuple(c.name for c in rule.columns if c.name not in hidden))  # type: ignore[attr-defined]
+            names = rule.info.get("words") or [c.name for c in rule.columns]  # type: ignore[attr-defined]
+            found[str(rule.name)] = ("overlapping_period", tuple(name for name in names if name not in hidden))
     return found
 
 

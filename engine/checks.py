@@ -170,8 +170,13 @@ def nested_children_point_back(declared: Declared, entity: Entity) -> Iterator[s
     """A nested entity declares its header as parent."""
     for nested in entity.nested:
         child = declared.find(entity, nested.entity)
-        if child is not None and (child.parent is None or child.parent[0] != entity.key):
-            yield f"nests {child.key}, which must say parent=({entity.key!r}, <its reference column>)"
+        if child is None:
+            continue
+        column = child.table.c.get(nested.via)
+        if nested.via and (column is None or not _points_at(column, entity)):
+            yield f"nests {child.key} via {nested.via!r}, which does not refer to {entity.key}"
+        if not nested.via and (child.parent is None or child.parent[0] != entity.key):
+            yield f"nests {child.key}, which must say parent=({entity.key!r}, <its reference column>), or give via="
 
 
 @each("E011")
@@ -301,10 +306,10 @@ def secrets_are_not_shown(_declared: Declared, entity: Entity) -> Iterator[str]:
 
 @each("E024")
 def secrets_are_text(_declared: Declared, entity: Entity) -> Iterator[str]:
-    """Encrypted columns hold text, and reads do not show the cipher."""
+    """Encrypted columns hold text or jsonb, and reads do not show the cipher."""
     for name in (name for name in entity.encrypted if name in entity.table.c):
-        if not isinstance(entity.table.c[name].type, sa.String):
-            yield f"encrypted column {name!r} must be a text, for the cipher is one"
+        if not isinstance(entity.table.c[name].type, (sa.String, sa.JSON)):
+            yield f"encrypted column {name!r} must be a text or jsonb, for the cipher is a text"
         if name not in (*entity.hidden, *entity.masked):
             yield f"encrypted column {name!r} must be hidden or masked too, or reads show its cipher"
 

@@ -10,7 +10,7 @@ plans = Entity(Plan, label="code", unique=["code"], once=["code"], search=["code
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,6 +20,20 @@ from sqlalchemy.types import TypeEngine
 LETTERS = {"c": "create", "g": "get", "l": "list", "u": "update", "d": "delete", "s": "status"}
 CRUD = "cgluds"
 Kind = Literal["master", "config", "link", "document", "line", "ledger", "log"]
+# parts that an entity plays for the engine itself
+Role = Literal[
+    "change_log",
+    "number_sequences",
+    "permissions",
+    "settings",
+    "currencies",
+    "jobs",
+    "job_runs",
+    "approval_rules",
+    "approval_requests",
+]
+# what is written into a column when a row enters a state; null clears it
+Stamp = Literal["now", "today", "actor", "reason", "null"]
 
 
 @dataclass(frozen=True)
@@ -89,11 +103,17 @@ class Number:
 
 @dataclass(frozen=True)
 class Nested:
-    """Child rows accepted inside the header's body under `key`; `on` says for create (c) and as a replaced set on update (u)."""
+    """Child rows accepted inside the header's body under `key`; `on` says for create (c) and as a replaced set on update (u).
+    `via` is the child's reference column, by default the one of its `parent`."""
 
     key: str
     entity: str
     on: str = "cu"
+    via: str = ""
+
+    def link(self, child: Entity) -> str:
+        """The child's column that names the header."""
+        return self.via or (child.parent[1] if child.parent else "")
 
 
 @dataclass(frozen=True)
@@ -106,8 +126,91 @@ class Unique:
 
 
 @dataclass(frozen=True)
+class Period:
+    """No two active rows with equal `columns` (null equals null; none = all rows) have overlapping days from `start` to
+    `end`, ends included, null = open. `where` narrows it. A violation is 409 overlapping_period."""
+
+    columns: tuple[str, ...]
+    start: str
+    end: str
+    where: str | None = None
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What callers no longer change while the row is in one of `states` (a text): `fields`, or all `but` these, or with
+    neither the whole row, deletion included. Rules of the engine's own side may still write. 409 `code`."""
+
+    states: str
+    fields: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
+    code: str = "document_locked"
+
+
+@dataclass(frozen=True)
+class Needed:
+    """On these `edges` (a text, `new>lost open>lost`) `field` must have a value; `reason` = the reason in the status body,
+    where no column has that name or the column takes it over. 422 `code`."""
+
+    field: str
+    edges: str
+    code: str = "reason_required"
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A column that follows from others of its row: `formula` gets the columns of `reads` (a text) in order, empty numbers
+    as 0. Money is rounded to its currency, other numbers to their column's places, half up."""
+
+    column: str
+    reads: str
+    formula: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class RollUp:
+    """A header's column that sums `sum` of its active child rows (`""` = counts them), kept in the same transaction.
+    `where` is a SQL condition over the child; `via` its reference column, by default the one of its `parent`."""
+
+    column: str
+    child: str
+    sum: str = ""
+    where: str = ""
+    via: str = ""
+
+
+@dataclass(frozen=True)
+class Approval:
+    """An edge that somebody may have to approve (rules and requests: the entities with roles `approval_rules` and
+    `approval_requests`). While a request is open the row waits in the state `waiting`; `amount` is the base-currency
+    column that the bands are about; `document` the rules' document type; `refused` the state a rejection leads to."""
+
+    edge: str
+    document: str
+    amount: str
+    waiting: str = "pending_approval"
+    refused: str = "draft"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Rows that belong to the user in `column`: others do not exist for callers without the permission `unless`, in reads
+    and writes; `reads` False = all may read them."""
+
+    column: str
+    unless: str
+    reads: bool = True
+
+
+@dataclass(frozen=True)
 class Entity:
-    """Declaration of one entity. Columns are named by their column names; what is not said has the usual default."""
+    """Declaration of one entity. Columns are named by their column names; what is not said has the usual default.
+
+    `stamps`: state -> column -> what it is given on entering the state. `guards`: field or edge -> the permission that
+    changing it takes. `four_eyes`: edges -> the column with the user who may not take them. `currency`: the column whose
+    currency rounds the row's money, `base` = the base currency (as `base_money` says of single columns); lines without it
+    have their header's.
+    """
 
     model: Any
     kind: Kind = "master"
@@ -128,7 +231,19 @@ class Entity:
     nested: Sequence[Nested] = ()
     parent: tuple[str, str] | None = None
     tree: str | None = None
-    role: Literal["change_log", "number_sequences", "permissions"] | None = None
+    periods: Sequence[Period] = ()
+    frozen: Sequence[Frozen] = ()
+    needed: Sequence[Needed] = ()
+    stamps: Mapping[str, Mapping[str, Stamp]] = field(default_factory=dict)
+    guards: Mapping[str, str] = field(default_factory=dict)
+    four_eyes: Mapping[str, str] = field(default_factory=dict)
+    currency: str | None = None
+    base_money: Sequence[str] = ()
+    computed: Sequence[Computed] = ()
+    rollups: Sequence[RollUp] = ()
+    approval: Approval | None = None
+    owner: Owner | None = None
+    role: Role | None = None
     permissions: Sequence[str] = ()
     require_version: bool = False
     info: Mapping[str, Any] = field(default_factory=dict)

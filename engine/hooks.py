@@ -51,10 +51,11 @@ Rows = list[Row]
 class Change:
     """One row on its way. `old` is the stored row before the write (None at create), `values` what will be written (BEFORE)
     or the stored row (AFTER), `given` the fields that the caller sent, `output` what the answer shows once and no column
-    keeps. `change["x"]` is the value of x as it will stand. A BEFORE_CREATE hook sets `found` to a stored row that answers
-    the caller instead of a new one; no further hook sees the change. `path` is where the row stands in a body of several."""
+    keeps. `change["x"]` is the value of x as it will stand; `by_engine` says that a rule or job writes, not a caller. A
+    BEFORE_CREATE hook sets `found` to a stored row that answers the caller instead of a new one; no further hook sees the
+    change. `path` is where the row stands in a body of several."""
 
-    __slots__ = ("_found", "given", "index", "inputs", "old", "output", "path", "values")
+    __slots__ = ("_found", "by_engine", "given", "index", "inputs", "old", "output", "path", "values")
 
     def __init__(
         self, index: int, old: Row | None, values: dict[str, Any], inputs: Mapping[str, Any] | None = None
@@ -66,6 +67,7 @@ class Change:
         self.inputs: Mapping[str, Any] = inputs or {}
         self.output: dict[str, Any] = {}
         self.path = ""
+        self.by_engine = False
         self._found: Row | None = None
 
     def __getitem__(self, name: str) -> Any:
@@ -77,6 +79,11 @@ class Change:
     def key(self) -> Any:
         """The id of the row."""
         return self["id"]
+
+    @property
+    def reason(self) -> str | None:
+        """Why, as the body of the status route says."""
+        return self.inputs.get("reason")
 
     @property
     def found(self) -> Row | None:
@@ -136,8 +143,8 @@ class Moment(Protocol):
     def require(self, permission: str) -> None:
         """403 unless the caller holds it."""
 
-    def setting(self, key: str) -> Any:
-        """The value of a setting key."""
+    async def setting(self, key: str) -> Any:
+        """The value of a setting key: the tenant's own, else the platform's, else the built-in default."""
 
     async def hash_password(self, password: str) -> str:
         """A bcrypt hash, made in the bounded pool."""
@@ -164,7 +171,8 @@ Hook = Callable[[Moment, list[Change]], Awaitable[None]]
 @dataclass(frozen=True)
 class Rule:
     """A hook bound to its points. `edges` limits status points to transitions such as `draft>open`; `watches` limits
-    create and update points to writes that give one of these fields."""
+    create and update points to writes that give one of these fields. A rule that `reads` a column runs after those that
+    write it; otherwise rules run in the order of their declaration."""
 
     id: str
     entity: str
@@ -173,6 +181,8 @@ class Rule:
     edges: frozenset[str] = frozenset()
     raises: tuple[tuple[int, str], ...] = ()
     watches: frozenset[str] = frozenset()
+    reads: frozenset[str] = frozenset()
+    writes: frozenset[str] = frozenset()
 
     def listens(self, names: Collection[str]) -> bool:
         """Whether a create or update that gives these fields may concern the rule."""
@@ -189,12 +199,17 @@ def _raises(text: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part.split(":")[0]), part.split(":")[1]) for part in text.split())
 
 
+SETS = ("edges", "watches", "reads", "writes")
+
+
 class RuleOptions(TypedDict, total=False):
     """What `Rules.on` takes beside the points."""
 
     edges: str
     raises: str
     watches: str
+    reads: str
+    writes: str
 
 
 @dataclass
@@ -206,14 +221,13 @@ class Rules:
 
     def on(self, id: str, entity: str, *points: Point, **options: Unpack[RuleOptions]) -> Callable[[Hook], Hook]:
         """Bind a hook to points of an entity of this domain. Options are texts: `edges="draft>open open>void"`,
-        `raises="409:in_use 422:too_early"` (its codes), `watches="email password"` (fields)."""
+        `raises="409:in_use 422:too_early"` (its codes), `watches="email password"` (fields), `reads="subtotal"` and
+        `writes="tax_pct"` (columns: who reads one runs after who writes it)."""
 
         def bind(run: Hook) -> Hook:
-            said = {name: frozenset(options.get(name, "").split()) for name in ("edges", "watches")}  # type: ignore[attr-defined]
-            path = f"{self.domain}/{entity}"
-            self.rules.append(
-                Rule(id, path, points, run, said["edges"], _raises(options.get("raises", "")), said["watches"])
-            )
+            said = {name: frozenset(options.get(name, "").split()) for name in SETS}  # type: ignore[attr-defined]
+            raises = _raises(options.get("raises", ""))
+            self.rules.append(Rule(id, f"{self.domain}/{entity}", points, run, raises=raises, **said))
             return run
 
         return bind

@@ -222,7 +222,7 @@ class UnitOfWork:
         if not self.principal.may(permission):
             raise ForbiddenError("permission_denied", f"This needs the permission {permission}")
 
-    def setting(self, key: str) -> Any:
+    async def setting(self, key: str) -> Any:
         return self.shop.defaults[key]
 
     async def hash_password(self, password: str) -> str:

@@ -155,9 +155,9 @@ class Operations:
     ) -> None:
         header, key = place
         child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
-        assert child.entity.parent is not None
+        link = resource.nested[key].link(child.entity)
         for position, row in enumerate(children, start=1):
-            row.values[child.entity.parent[1]] = header.key
+            row.values[link] = header.key
             if "position" in child.fields:
                 row.values["position"] = position
         try:
@@ -360,8 +360,8 @@ class Operations:
     async def _replace_nested(self, unit: UnitOfWork, resource: Resource, change: Change, row: Incoming) -> None:
         for key, children in row.nested.items():
             child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
-            assert child.entity.parent is not None
-            present = await unit.list(child.key, child.table.c[child.entity.parent[1]] == change.key)
+            link = resource.nested[key].link(child.entity)
+            present = await unit.list(child.key, child.table.c[link] == change.key)
             await self.change_internal(
                 unit, child, "delete", [{name: line[name] for name in child.keys} for line in present]
             )

@@ -69,7 +69,7 @@ class BodyReader:
                 catalog,
                 catalog.find(resource.scope.name, n.entity),
                 "create",
-                under=_parent_column(catalog, resource, n.entity),
+                under=n.link(catalog.find(resource.scope.name, n.entity).entity),
             )
             for n in resource.entity.nested
             if wanted in n.on
@@ -220,13 +220,6 @@ class BodyReader:
         if field.once and self.purpose != "create":
             return Fault(dot + shown, "write_once", "can only be given at creation")
         return Fault(dot + shown, "field_not_allowed", "is set by the engine")
-
-
-def _parent_column(catalog: Catalog, header: Resource, child: str) -> str:
-    entity = catalog.find(header.scope.name, child).entity
-    if entity.parent is None:
-        raise KeyError(f"{child} is nested in {header.key} but declares no parent=")
-    return entity.parent[1]
 
 
 def read_value(field: Field, value: Any) -> Any:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql as pg
 
-from engine.entity import Entity, Unique
+from engine.entity import Entity, Period, Unique
 from engine.types import Bounded, Bounds, check
 
 QUOTE = pg.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
@@ -47,6 +47,8 @@ def complete(entities: Iterable[Entity]) -> None:
         _add_columns(entity, table)
         for key in entity.unique:
             _add_unique(table, key if isinstance(key, Unique) else Unique((key,)))
+        for period in entity.periods:
+            _add_exclusion(table, period)
         for column in table.c:
             _add_checks(table, column)
         _name_constraints(table)
@@ -69,6 +71,27 @@ def _add_unique(table: Table, key: Unique) -> None:
     if key.nulls_equal:
         options["postgresql_nulls_not_distinct"] = True
     sa.Index(name[:63], *(table.c[column] for column in key.columns), unique=True, **options)
+
+
+def _add_exclusion(table: Table, period: Period) -> None:
+    """Rows of different days, or of different columns: gist compares each, and only what is never null can be equal."""
+    where = f"is_active and ({period.where})" if period.where else "is_active"
+    dated = isinstance(table.c[period.start].type, sa.Date)
+    days = (sa.func.daterange if dated else sa.func.tstzrange)(
+        table.c[period.start], table.c[period.end], sa.literal_column("'[]'")
+    )
+    equal = [(_never_null(table.c[name]), "=") for name in period.columns]
+    name = f"ex_{table.name}_{'_'.join((*period.columns, period.start))}"[:63]
+    words = (*period.columns, period.start, period.end)
+    rule = pg.ExcludeConstraint(*equal, (days, "&&"), name=name, where=sa.text(where), info={"words": words})
+    table.append_constraint(rule)
+
+
+def _never_null(column: Column[Any]) -> Any:
+    if not column.nullable:
+        return column
+    nothing = "'00000000-0000-0000-0000-000000000000'::uuid" if isinstance(column.type, sa.Uuid) else "''"
+    return sa.func.coalesce(column, sa.literal_column(nothing))
 
 
 def bounds_of(column: Column[Any]) -> Bounds:

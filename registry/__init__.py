@@ -15,6 +15,8 @@ scopes = [
             "bill": "Platform billing",
             "tnnt": "Tenant management",
             "audt": "Audit and compliance",
+            "auto": "Automation",
+            "noti": "Notification",
             "cnfg": "Configuration",
         },
     ),
@@ -26,6 +28,9 @@ scopes = [
         labels={
             "sys": "Tenant system foundation",
             "crm": "Customer relationship management",
+            "pim": "Product information management",
+            "fim": "Financial management",
+            "apm": "Accounts and payments management",
         },
     ),
 ]

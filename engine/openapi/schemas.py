@@ -221,8 +221,8 @@ class Schemas:
         found = {}
         for nested in resource.entity.nested:
             child = self.catalog.find(resource.scope.name, nested.entity)
-            if letter in nested.on and child.entity.parent is not None:
-                found[nested.key] = {"type": "array", "items": self.create(child, child.entity.parent[1])}
+            if letter in nested.on:
+                found[nested.key] = {"type": "array", "items": self.create(child, nested.link(child.entity))}
         return found
 
     def status(self, resource: Resource) -> Schema:

@@ -84,10 +84,9 @@ def children(catalog: Catalog, resource: Resource, source: FromClause, names: tu
         if names and nested.key not in names:
             continue
         child = catalog.find(resource.scope.name, nested.entity)
-        assert child.entity.parent is not None
         line = child.table.alias()
         columns = [shown(child, line, field).label(field.name) for field in child.shown]
-        rows = sa.select(*columns).where(line.c[child.entity.parent[1]] == source.c.id, line.c.is_active)
+        rows = sa.select(*columns).where(line.c[nested.link(child.entity)] == source.c.id, line.c.is_active)
         if resource.scope.tenant_bound:
             rows = rows.where(line.c.tenant_id == source.c.tenant_id)
         rows = rows.order_by(*(line.c[name] for name in ("position", "id") if name in line.c))

@@ -28,7 +28,6 @@ from engine.types import (
     Text,
     check,
     column,
-    outside,
     reference,
 )
 from registry.manager import ManagerModel
@@ -267,7 +266,7 @@ class DunningNotice(ManagerModel, table="bill.dunning_notices"):
     due_since: Mapped[date]
     amount_due: Mapped[Money]
     sent_at: Mapped[datetime]
-    notification_id: Mapped[UUID | None] = outside("manager/noti.notifications")
+    notification_id: Mapped[UUID | None] = reference("noti.notifications", "setnull")
 
 
 dunning_notices = Entity(

@@ -127,7 +127,7 @@ async def open_invoice(moment: Moment, changes: list[Change]) -> None:
     """At least one line and total >= 0; number (INV, credit notes CN), issue_date, due_date and bill_to are set."""
     filled = {row["id"] for row in await _sums(moment, (change.key for change in changes)) if row["lines"]}
     tenants = await _tenants(moment, changes)
-    terms = timedelta(days=moment.setting("bill.payment_terms_days"))
+    terms = timedelta(days=await moment.setting("bill.payment_terms_days"))
     for change in changes:
         if change.key not in filled:
             raise ConflictError("invoice_empty", "An invoice without lines cannot be opened")

@@ -20,7 +20,7 @@ FULL_NAME = re.compile(rf"({LABEL}\.)+(?!\d+\Z){LABEL}")
 @rules.on("TNNT-D1", "domains", Point.BEFORE_CREATE, raises="422:hostname_not_allowed")
 async def check_hostnames(moment: Moment, changes: list[Change]) -> None:
     """A host name is a full one in small letters, outside the platform's zone, and begins with no reserved label."""
-    zone, reserved = moment.setting("tnnt.platform_zone"), moment.setting("tnnt.reserved_slugs")
+    zone, reserved = await moment.setting("tnnt.platform_zone"), await moment.setting("tnnt.reserved_slugs")
     for change in changes:
         name = change["hostname"]
         own = name == zone or name.endswith(f".{zone}")

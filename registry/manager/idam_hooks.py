@@ -261,7 +261,7 @@ async def _check_scopes(moment: Moment, owner: Row, tenant_id: UUID | None, scop
 
 
 async def _keep_quota(moment: Moment, changes: list[Change]) -> None:
-    keys, most = idam.ApiKey.__table__.c, moment.setting("auth.max_api_keys")
+    keys, most = idam.ApiKey.__table__.c, await moment.setting("auth.max_api_keys")
     counted = select(keys.user_id, func.count().label("keys")).where(
         keys.user_id.in_(_owners(changes)), keys.is_active, keys.status == "active"
     )

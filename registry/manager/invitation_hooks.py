@@ -77,7 +77,7 @@ async def _seats(moment: Moment, tenants: set[UUID]) -> dict[Any, int]:
 @rules.on("TNNT-V2", "invitations", Point.BEFORE_CREATE)
 async def make_tokens(moment: Moment, changes: list[Change]) -> None:
     """An invitation ends after setting:tnnt.invitation_days; of its token only the SHA-256 is stored."""
-    ends = moment.now + timedelta(days=moment.setting("tnnt.invitation_days"))
+    ends = moment.now + timedelta(days=await moment.setting("tnnt.invitation_days"))
     for change in changes:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         change.values.update(expires_at=ends, token_hash=digest(token))

@@ -69,12 +69,12 @@ async def _judge(moment: Moment, user: Row, attempt: SignIn, right: bool) -> Api
 
 
 async def _count_failure(moment: Moment, user: Row) -> None:
-    window = timedelta(minutes=moment.setting("auth.lock_minutes"))
+    window = timedelta(minutes=await moment.setting("auth.lock_minutes"))
     since = user["first_failed_at"]
     fresh = since is None or moment.now - since > window
     count = 1 if fresh else user["failed_login_count"] + 1
     values: dict[str, Any] = {"failed_login_count": count, "first_failed_at": moment.now if fresh else since}
-    locks = count >= moment.setting("auth.lock_threshold")
+    locks = count >= await moment.setting("auth.lock_threshold")
     if locks:
         values["locked_until"] = moment.now + window
     await moment.update("idam.users", [{"id": user["id"], **values}])
@@ -125,7 +125,7 @@ async def _open(moment: Moment, given: Mapping[str, Any], attempt: SignIn) -> Se
     times = {
         "issued_at": moment.now,
         "last_seen_at": moment.now,
-        "expires_at": moment.now + timedelta(days=moment.setting("auth.session_days")),
+        "expires_at": moment.now + timedelta(days=await moment.setting("auth.session_days")),
     }
     agent = attempt.user_agent[:512] if attempt.user_agent else None
     [row] = await moment.create(
@@ -147,7 +147,7 @@ async def _limit(moment: Moment, user_id: UUID) -> None:
         select(sessions.id)
         .where(sessions.user_id == user_id, live(moment))
         .order_by(sessions.issued_at.desc(), sessions.id.desc())
-        .offset(moment.setting("auth.max_sessions"))
+        .offset(await moment.setting("auth.max_sessions"))
     )
     await revoke_sessions(moment, [row["id"] for row in old], "limit")
 

@@ -27,7 +27,7 @@ REASONS = ("abuse", "request", "security")
 @rules.on("TNNT-T1", "tenants", Point.BEFORE_CREATE, raises="422:reserved_slug")
 async def reserve_slugs(moment: Moment, changes: list[Change]) -> None:
     """Some slugs belong to the platform itself."""
-    reserved = moment.setting("tnnt.reserved_slugs")
+    reserved = await moment.setting("tnnt.reserved_slugs")
     for change in changes:
         if change["slug"] in reserved:
             raise refuse(change, "slug", "reserved_slug", f"{change['slug']!r} is reserved for the platform")
@@ -89,7 +89,7 @@ async def lift_suspension(moment: Moment, changes: list[Change]) -> None:
 async def plan_closing(moment: Moment, changes: list[Change]) -> None:
     """A closing tenant has a day on which it will be closed."""
     for change in changes:
-        change.values["closing_on"] = moment.today + timedelta(days=moment.setting("tnnt.closing_days"))
+        change.values["closing_on"] = moment.today + timedelta(days=await moment.setting("tnnt.closing_days"))
 
 
 @rules.on("TNNT-T5", "tenants", Point.AFTER_STATUS, edges=CLOSING)

@@ -27,7 +27,6 @@ from engine.types import (
     Url,
     check,
     column,
-    outside,
     reference,
 )
 from registry.tenants import TenantModel
@@ -52,10 +51,10 @@ class Customer(TenantModel, table="crm.customers"):
     billing_address: Mapped[PostalAddress | None]
     shipping_address: Mapped[PostalAddress | None]
     currency: Mapped[Currency]
-    price_list_id: Mapped[UUID | None] = outside("tenants/pim.price-lists")
+    price_list_id: Mapped[UUID | None] = reference("pim.price_lists", "setnull")
     payment_terms_days: Mapped[SmallInt] = column(default=30, minimum=0, maximum=365)
     credit_limit: Mapped[Money | None] = column(minimum=0)  # base currency, null = no limit
-    owner_id: Mapped[UUID | None] = outside("tenants/sys.users")
+    owner_id: Mapped[UUID | None] = reference("sys.users", "setnull")
     parent_id: Mapped[UUID | None] = reference("crm.customers")
     industry: Mapped[str | None] = column(String(64))
     tags: Mapped[Strings] = column(default=list)
@@ -107,7 +106,7 @@ class Lead(TenantModel, table="crm.leads"):
     phone: Mapped[Phone | None]
     source: Mapped[Literal["web", "referral", "event", "cold_call", "partner", "import"]] = column(default="web")
     estimated_value: Mapped[Money | None] = column(minimum=0)
-    owner_id: Mapped[UUID | None] = outside("tenants/sys.users")
+    owner_id: Mapped[UUID | None] = reference("sys.users", "setnull")
     score: Mapped[SmallInt] = column(default=0)
     notes: Mapped[Text | None]
     disqualify_reason: Mapped[str | None] = column(String(255))
@@ -140,7 +139,7 @@ class Opportunity(TenantModel, table="crm.opportunities"):
     probability: Mapped[Percent]
     weighted_amount: Mapped[Money]
     expected_close: Mapped[date | None]
-    owner_id: Mapped[UUID | None] = outside("tenants/sys.users")
+    owner_id: Mapped[UUID | None] = reference("sys.users", "setnull")
     lost_reason: Mapped[str | None] = column(String(255))
     competitor: Mapped[str | None] = column(String(120))
     won_at: Mapped[datetime | None]
@@ -172,7 +171,7 @@ class Activity(TenantModel, table="crm.activities"):
     contact_id: Mapped[UUID | None] = reference("crm.contacts", "setnull")
     lead_id: Mapped[UUID | None] = reference("crm.leads", "cascade")
     opportunity_id: Mapped[UUID | None] = reference("crm.opportunities", "cascade")
-    owner_id: Mapped[UUID | None] = outside("tenants/sys.users")
+    owner_id: Mapped[UUID | None] = reference("sys.users", "setnull")
     starts_at: Mapped[datetime | None]
     ends_at: Mapped[datetime | None]
     due_at: Mapped[datetime | None]

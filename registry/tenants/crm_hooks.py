@@ -37,7 +37,7 @@ async def default_currency(moment: Moment, changes: list[Change]) -> None:
     """A customer pays in the base currency unless said otherwise."""
     for change in changes:
         if change["currency"] is None:
-            change.values["currency"] = moment.setting("base_currency")
+            change.values["currency"] = await moment.setting("base_currency")
 
 
 @rules.on("CRM-K1", "contacts", Point.BEFORE_CREATE, Point.BEFORE_UPDATE)
@@ -211,7 +211,7 @@ async def start_opportunities(moment: Moment, changes: list[Change]) -> None:
     currencies = {row["id"]: row["currency"] for row in rows}
     for change in changes:
         if change["currency"] is None:
-            change.values["currency"] = currencies.get(change["customer_id"]) or moment.setting("base_currency")
+            change.values["currency"] = currencies.get(change["customer_id"]) or await moment.setting("base_currency")
         if change["probability"] is None:
             change.values["probability"] = Decimal(STAGES[change["status"] or "discovery"])
 

@@ -1,17 +1,203 @@
-"""Tenant system foundation: the trail of a tenant's own writes, and its number sequences."""
+"""Tenant system foundation: local users, roles, settings, numbering, approvals, attachments, and the trail of all writes."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped
 
-from engine.entity import Entity
-from engine.types import BigInt, Code, Sha256, Shaped, SmallInt, column, outside
+from engine.entity import Entity, Unique
+from engine.types import (
+    BigInt,
+    Code,
+    Email,
+    Key,
+    Money,
+    Name,
+    Phone,
+    Sha256,
+    Shaped,
+    SmallInt,
+    Text,
+    TimeZone,
+    check,
+    column,
+    outside,
+    reference,
+    today,
+)
 from registry.tenants import TenantModel
+
+ZERO = Decimal(0)
+
+
+class User(TenantModel, table="sys.users"):
+    """Local profile of a tenant member; mirrored from tnnt.tenant-members, holds no credentials."""
+
+    identity_id: Mapped[UUID] = outside("manager/idam.users")
+    email: Mapped[Email]
+    display_name: Mapped[Name]
+    member_role: Mapped[Literal["owner", "admin", "member", "guest"]]
+    job_title: Mapped[str | None] = column(String(120))
+    phone: Mapped[Phone | None]
+    locale: Mapped[str] = column(String(10), default="en")
+    timezone: Mapped[TimeZone] = column(default="UTC")
+    signature: Mapped[Text | None]
+    last_seen_at: Mapped[datetime | None]
+
+
+users = Entity(
+    User,
+    operations="glu",
+    label="display_name",
+    unique=["identity_id"],
+    search=["email", "display_name"],
+    read_only=["identity_id", "email", "member_role", "last_seen_at"],
+    machine="active* suspended : active~>suspended; suspended~>active",
+)
+
+
+class Role(TenantModel, table="sys.roles"):
+    """Permission set inside the tenant."""
+
+    code: Mapped[Code]
+    name: Mapped[Name]
+    description: Mapped[Text | None]
+    permissions: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]), default=list)  # "srm.sales-orders.create"
+    is_system: Mapped[bool] = column(default=False)
+
+
+roles = Entity(
+    Role,
+    kind="config",
+    label="code",
+    unique=["code"],
+    search=["code", "name"],
+    once=["code"],
+    read_only=["is_system"],
+)
+
+
+class UserRole(TenantModel, table="sys.user_roles"):
+    """Role of a local user, optionally for a time."""
+
+    user_id: Mapped[UUID] = reference("sys.users", "cascade")
+    role_id: Mapped[UUID] = reference("sys.roles")
+    valid_from: Mapped[date] = column(default=today)
+    valid_until: Mapped[date | None]
+    __table_args__ = (check("valid_until is null or valid_until >= valid_from"),)
+
+
+user_roles = Entity(
+    UserRole,
+    kind="link",
+    operations="cgld",
+    unique=[Unique(("user_id", "role_id"))],
+    once=["user_id", "role_id", "valid_from", "valid_until"],
+)
+
+
+class Setting(TenantModel, table="sys.settings"):
+    """Typed setting of the tenant; overrides the default listed in "Settings"."""
+
+    key: Mapped[Key]
+    value: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]))  # any
+    value_type: Mapped[Literal["string", "int", "number", "bool", "json"]]
+    description: Mapped[str | None] = column(String(255))
+
+
+settings = Entity(
+    Setting,
+    kind="config",
+    label="key",
+    unique=["key"],
+    search=["key"],
+    once=["key", "value_type"],
+    role="settings",
+)
+
+
+class ApprovalRule(TenantModel, table="sys.approval_rules"):
+    """Who must approve which documents from what amount."""
+
+    name: Mapped[Name]
+    document_type: Mapped[Literal["sales_order", "purchase_order", "purchase_requisition", "payment"]]
+    min_amount: Mapped[Money] = column(default=ZERO, minimum=0)  # base currency, inclusive
+    max_amount: Mapped[Money | None]  # exclusive
+    level: Mapped[SmallInt] = column(default=1, minimum=1, maximum=5)
+    approver_role_id: Mapped[UUID] = reference("sys.roles")
+    due_hours: Mapped[int] = column(default=48, above=0)
+    __table_args__ = (check("max_amount is null or max_amount > min_amount"),)
+
+
+approval_rules = Entity(
+    ApprovalRule,
+    kind="config",
+    label="name",
+    search=["name"],
+    once=["document_type"],
+    role="approval_rules",
+)
+
+
+class ApprovalRequest(TenantModel, table="sys.approval_requests"):
+    """One approval step of one document (G20)."""
+
+    document_type: Mapped[Literal["sales_order", "purchase_order", "purchase_requisition", "payment"]]
+    document_id: Mapped[UUID]
+    document_number: Mapped[str | None] = column(String(32))
+    amount: Mapped[Money]
+    level: Mapped[SmallInt]
+    approver_role_id: Mapped[UUID] = reference("sys.roles")
+    requested_by: Mapped[UUID] = outside("manager/idam.users")
+    due_at: Mapped[datetime]
+    decided_by: Mapped[UUID | None] = outside("manager/idam.users")
+    decided_at: Mapped[datetime | None]
+    reason: Mapped[str | None] = column(String(500))  # from the status body
+
+
+approval_requests = Entity(
+    ApprovalRequest,
+    kind="log",
+    operations="gls",
+    unique=[Unique(("document_type", "document_id", "level"), where="status = 'pending'")],
+    search=["document_number"],
+    read_only=[
+        *("document_type", "document_id", "document_number", "amount", "level", "approver_role_id"),
+        *("requested_by", "due_at", "decided_by", "decided_at", "reason"),
+    ],
+    machine="pending* approved rejected canceled : pending>approved,rejected; pending~>canceled",
+    role="approval_requests",
+)
+
+
+class Attachment(TenantModel, table="sys.attachments"):
+    """File attached to any row."""
+
+    owner_type: Mapped[str] = column(String(64))
+    owner_id: Mapped[UUID]
+    file_name: Mapped[str] = column(String(255))
+    content_type: Mapped[str] = column(String(120))
+    size_bytes: Mapped[BigInt] = column(minimum=1, maximum=26214400)
+    checksum: Mapped[Sha256]
+    storage_key: Mapped[str] = column(String(512))
+    label: Mapped[str | None] = column(String(120))
+
+
+attachments = Entity(
+    Attachment,
+    kind="log",
+    operations="cgld",
+    label="file_name",
+    search=["file_name"],
+    once=["owner_type", "owner_id", "file_name", "content_type", "size_bytes", "checksum", "label"],
+    read_only=["storage_key"],
+    hidden=["storage_key"],
+)
 
 
 class NumberSequence(TenantModel, table="sys.number_sequences"):

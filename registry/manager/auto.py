@@ -1,0 +1,133 @@
+"""Automation: schedules, job runs, event-driven workflows; runs every background rule."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped
+
+from engine.entity import Entity, Unique
+from engine.types import Code, Name, Shaped, SmallInt, Text, TimeZone, column, outside, reference
+from registry.manager import ManagerModel
+
+
+class Job(ManagerModel, table="auto.jobs"):
+    """Schedule for a registered handler."""
+
+    code: Mapped[Code]
+    name: Mapped[Name]
+    handler: Mapped[str] = column(String(120))
+    schedule_kind: Mapped[Literal["cron", "interval", "once"]]
+    cron: Mapped[str | None] = column(String(120))
+    interval_seconds: Mapped[int | None] = column(minimum=60)
+    run_at: Mapped[datetime | None]
+    timezone: Mapped[TimeZone] = column(default="UTC")
+    payload: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]), default=dict)
+    max_retries: Mapped[SmallInt] = column(default=3, minimum=0, maximum=10)
+    timeout_seconds: Mapped[int] = column(default=300, minimum=1, maximum=86400)
+    concurrency: Mapped[Literal["forbid", "allow", "replace"]] = column(default="forbid")
+    next_run_at: Mapped[datetime | None]
+    last_run_at: Mapped[datetime | None]
+    last_status: Mapped[str | None] = column(String(24))
+    consecutive_failures: Mapped[int] = column(default=0)
+
+
+jobs = Entity(
+    Job,
+    kind="config",
+    label="code",
+    unique=["code"],
+    search=["code", "name"],
+    once=["code", "handler", "schedule_kind"],
+    read_only=["next_run_at", "last_run_at", "last_status", "consecutive_failures"],
+    machine="active* paused : active>paused; active~>paused; paused>active",
+    role="jobs",
+)
+
+
+class JobRun(ManagerModel, table="auto.job_runs"):
+    """One execution of a job; create = run by hand."""
+
+    job_id: Mapped[UUID] = reference("auto.jobs", "cascade")
+    trigger: Mapped[Literal["schedule", "manual", "retry"]] = column(default="manual")
+    scheduled_for: Mapped[datetime]
+    attempt: Mapped[SmallInt] = column(default=1)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    duration_ms: Mapped[int | None]
+    worker: Mapped[str | None] = column(String(64))
+    output: Mapped[dict[str, Any] | None] = column(Shaped(dict[str, Any]))
+    error: Mapped[Text | None]
+
+
+job_runs = Entity(
+    JobRun,
+    kind="log",
+    operations="cgls",
+    unique=[Unique(("job_id", "scheduled_for", "attempt"))],
+    once=["job_id"],
+    read_only=[
+        *("trigger", "scheduled_for", "attempt", "started_at", "finished_at", "duration_ms", "worker"),
+        *("output", "error"),
+    ],
+    machine="queued* running succeeded failed timed_out canceled : queued~>running; queued>canceled; "
+    "running~>succeeded,failed,timed_out; running>canceled",
+    role="job_runs",
+)
+
+
+class Workflow(ManagerModel, table="auto.workflows"):
+    """Event-driven rule: when event and conditions, do actions."""
+
+    code: Mapped[Code]
+    name: Mapped[Name]
+    tenant_id: Mapped[UUID | None] = reference("tnnt.tenants", "cascade")
+    event_type_id: Mapped[UUID] = outside("manager/intg.event-types")
+    conditions: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]), default=list)  # {field,op,value}
+    actions: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]))  # {type,params}
+    priority: Mapped[int] = column(default=100)
+    max_runs_per_hour: Mapped[int] = column(default=100, above=0)
+    revision: Mapped[int] = column(default=1)
+
+
+workflows = Entity(
+    Workflow,
+    kind="config",
+    label="code",
+    unique=["code"],
+    search=["code", "name"],
+    once=["code", "tenant_id"],
+    read_only=["revision"],
+    machine="draft* active disabled : draft>active; active>disabled; active~>disabled; disabled>active",
+)
+
+
+class WorkflowRun(ManagerModel, table="auto.workflow_runs"):
+    """Trace of one workflow execution."""
+
+    workflow_id: Mapped[UUID] = reference("auto.workflows", "cascade")
+    revision: Mapped[int]
+    event_id: Mapped[UUID]
+    depth: Mapped[SmallInt] = column(default=0)
+    subject: Mapped[str | None] = column(String(160))
+    steps: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]), default=list)  # {action,status,ms,error}
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    error: Mapped[Text | None]
+
+
+workflow_runs = Entity(
+    WorkflowRun,
+    kind="log",
+    operations="gl",
+    unique=[Unique(("workflow_id", "event_id"))],
+    search=["subject"],
+    read_only=[
+        *("workflow_id", "revision", "event_id", "depth", "subject", "steps", "started_at", "finished_at"),
+        *("error",),
+    ],
+    machine="running* succeeded failed skipped : running~>succeeded,failed,skipped",
+)

@@ -1,0 +1,253 @@
+"""Accounts and payments management: the receivable and payable sub-ledgers, invoices both ways, payments, allocations."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped
+
+from engine.entity import Entity, Nested, Number, Unique
+from engine.types import (
+    Currency,
+    DocumentNumber,
+    Money,
+    Percent,
+    Price,
+    Quantity,
+    Rate,
+    Text,
+    check,
+    column,
+    outside,
+    reference,
+    today,
+)
+from registry.tenants import TenantModel
+
+ZERO = Decimal(0)
+
+
+class SalesInvoice(TenantModel, table="apm.sales_invoices"):
+    """Receivable: invoice or credit note to a customer."""
+
+    number: Mapped[DocumentNumber | None]
+    kind: Mapped[Literal["invoice", "credit_note"]] = column(default="invoice")
+    customer_id: Mapped[UUID] = reference("crm.customers")
+    sales_order_id: Mapped[UUID | None] = outside("tenants/srm.sales-orders")
+    original_invoice_id: Mapped[UUID | None] = reference("apm.sales_invoices")
+    invoice_date: Mapped[date] = column(default=today)
+    due_date: Mapped[date]
+    currency: Mapped[Currency]
+    exchange_rate: Mapped[Rate] = column(default=Decimal(1))
+    subtotal: Mapped[Money] = column(default=ZERO)
+    tax_total: Mapped[Money] = column(default=ZERO)
+    total: Mapped[Money] = column(default=ZERO)
+    base_total: Mapped[Money] = column(default=ZERO)
+    amount_paid: Mapped[Money] = column(default=ZERO)
+    amount_credited: Mapped[Money] = column(default=ZERO)
+    amount_due: Mapped[Money] = column(default=ZERO)
+    source_type: Mapped[str | None] = column(String(64))
+    source_id: Mapped[UUID | None]
+    journal_entry_id: Mapped[UUID | None] = reference("fim.journal_entries")
+    posted_at: Mapped[datetime | None]
+    notes: Mapped[Text | None]
+    __table_args__ = (
+        check("due_date >= invoice_date"),
+        check("(kind = 'credit_note') = (original_invoice_id is not null)"),
+    )
+
+
+sales_invoices = Entity(
+    SalesInvoice,
+    kind="document",
+    label="number",
+    number=Number("SI", at="posted", gapless=True),
+    nested=[Nested("lines", "apm.sales-invoice-lines")],
+    unique=["number"],
+    search=["number"],
+    once=["kind", "customer_id", "sales_order_id", "original_invoice_id", "currency"],
+    read_only=[
+        *("number", "exchange_rate", "subtotal", "tax_total", "total", "base_total", "amount_paid"),
+        *("amount_credited", "amount_due", "source_type", "source_id", "journal_entry_id", "posted_at"),
+    ],
+    auto=["due_date", "currency"],
+    live=["due_date", "notes"],
+    machine="draft* posted paid credited written_off : draft>posted; posted~>paid,credited; posted>written_off; "
+    "paid~>posted",
+    # virtual: overdue bool virtual ro "posted, amount_due > 0, due_date < today"
+)
+
+
+class SalesInvoiceLine(TenantModel, table="apm.sales_invoice_lines"):
+    """Invoiced item."""
+
+    sales_invoice_id: Mapped[UUID] = reference("apm.sales_invoices", "cascade")
+    sales_order_line_id: Mapped[UUID | None] = outside("tenants/srm.sales-order-lines")
+    variant_id: Mapped[UUID | None] = reference("pim.product_variants")
+    account_id: Mapped[UUID | None] = reference("fim.accounts")
+    position: Mapped[int] = column(default=0)
+    description: Mapped[str | None] = column(String(255))
+    qty: Mapped[Quantity] = column(above=0)
+    unit_price: Mapped[Price] = column(minimum=0)
+    discount_pct: Mapped[Percent] = column(default=ZERO)
+    tax_code_id: Mapped[UUID | None] = reference("fim.tax_codes")
+    tax_pct: Mapped[Percent] = column(default=ZERO)
+    net_amount: Mapped[Money] = column(default=ZERO)
+    tax_amount: Mapped[Money] = column(default=ZERO)
+    cost_center_id: Mapped[UUID | None] = reference("fim.cost_centers")
+    __table_args__ = (check("variant_id is not null or account_id is not null or sales_order_line_id is not null"),)
+
+
+sales_invoice_lines = Entity(
+    SalesInvoiceLine,
+    kind="line",
+    parent=("apm.sales-invoices", "sales_invoice_id"),
+    search=["description"],
+    once=["sales_invoice_id", "sales_order_line_id"],
+    read_only=["tax_pct", "net_amount", "tax_amount"],
+    auto=["unit_price"],
+)
+
+
+class PurchaseInvoice(TenantModel, table="apm.purchase_invoices"):
+    """Payable: invoice of a supplier, matched against order and receipt."""
+
+    number: Mapped[DocumentNumber | None]
+    supplier_id: Mapped[UUID] = outside("tenants/psm.suppliers")
+    supplier_invoice_no: Mapped[str] = column(String(64))
+    purchase_order_id: Mapped[UUID | None] = outside("tenants/psm.purchase-orders")
+    invoice_date: Mapped[date]
+    due_date: Mapped[date]
+    currency: Mapped[Currency]
+    exchange_rate: Mapped[Rate] = column(default=Decimal(1))
+    subtotal: Mapped[Money] = column(default=ZERO)
+    tax_total: Mapped[Money] = column(default=ZERO)
+    total: Mapped[Money] = column(default=ZERO)
+    base_total: Mapped[Money] = column(default=ZERO)
+    amount_paid: Mapped[Money] = column(default=ZERO)
+    amount_due: Mapped[Money] = column(default=ZERO)
+    match_state: Mapped[Literal["none", "matched", "exception", "overridden"]] = column(default="none")
+    match_note: Mapped[str | None] = column(String(500))
+    override_reason: Mapped[str | None] = column(String(255))
+    journal_entry_id: Mapped[UUID | None] = reference("fim.journal_entries")
+    posted_at: Mapped[datetime | None]
+    __table_args__ = (check("due_date >= invoice_date"),)
+
+
+purchase_invoices = Entity(
+    PurchaseInvoice,
+    kind="document",
+    label="number",
+    number=Number("PI", at="posted", gapless=True),
+    nested=[Nested("lines", "apm.purchase-invoice-lines")],
+    unique=["number", Unique(("supplier_id", "supplier_invoice_no"))],
+    search=["number", "supplier_invoice_no"],
+    once=["supplier_id", "supplier_invoice_no", "purchase_order_id", "currency"],
+    read_only=[
+        *("number", "exchange_rate", "subtotal", "tax_total", "total", "base_total", "amount_paid"),
+        *("amount_due", "match_state", "match_note", "journal_entry_id", "posted_at"),
+    ],
+    auto=["due_date", "currency"],
+    live=["override_reason"],
+    machine="draft* match_exception posted paid : draft>posted; draft~>match_exception; "
+    "match_exception>draft,posted; posted~>paid; paid~>posted",
+)
+
+
+class PurchaseInvoiceLine(TenantModel, table="apm.purchase_invoice_lines"):
+    """Line of a supplier invoice."""
+
+    purchase_invoice_id: Mapped[UUID] = reference("apm.purchase_invoices", "cascade")
+    purchase_order_line_id: Mapped[UUID | None] = outside("tenants/psm.purchase-order-lines")
+    account_id: Mapped[UUID | None] = reference("fim.accounts")
+    asset_category_id: Mapped[UUID | None] = outside("tenants/fam.asset-categories")
+    position: Mapped[int] = column(default=0)
+    description: Mapped[str | None] = column(String(255))
+    qty: Mapped[Quantity] = column(above=0)
+    unit_price: Mapped[Price] = column(minimum=0)
+    discount_pct: Mapped[Percent] = column(default=ZERO)
+    tax_code_id: Mapped[UUID | None] = reference("fim.tax_codes")
+    tax_pct: Mapped[Percent] = column(default=ZERO)
+    net_amount: Mapped[Money] = column(default=ZERO)
+    tax_amount: Mapped[Money] = column(default=ZERO)
+    cost_center_id: Mapped[UUID | None] = reference("fim.cost_centers")
+    match_state: Mapped[Literal["none", "matched", "qty_over", "price_off"]] = column(default="none")
+    __table_args__ = (
+        check("purchase_order_line_id is not null or account_id is not null or asset_category_id is not null"),
+    )
+
+
+purchase_invoice_lines = Entity(
+    PurchaseInvoiceLine,
+    kind="line",
+    parent=("apm.purchase-invoices", "purchase_invoice_id"),
+    search=["description"],
+    once=["purchase_invoice_id", "purchase_order_line_id"],
+    read_only=["tax_pct", "net_amount", "tax_amount", "match_state"],
+    auto=["unit_price"],
+)
+
+
+class Payment(TenantModel, table="apm.payments"):
+    """Money in from a customer or out to a supplier."""
+
+    number: Mapped[DocumentNumber | None]
+    direction: Mapped[Literal["in", "out"]]
+    customer_id: Mapped[UUID | None] = reference("crm.customers")
+    supplier_id: Mapped[UUID | None] = outside("tenants/psm.suppliers")
+    account_id: Mapped[UUID] = reference("fim.accounts")  # bank or cash
+    payment_date: Mapped[date] = column(default=today)
+    method: Mapped[Literal["bank_transfer", "card", "cash", "cheque", "direct_debit"]] = column(default="bank_transfer")
+    currency: Mapped[Currency]
+    exchange_rate: Mapped[Rate] = column(default=Decimal(1))
+    amount: Mapped[Money] = column(above=0)
+    unallocated: Mapped[Money] = column(default=ZERO)
+    # the plain name is taken here by the word for a foreign key
+    reference_: Mapped[str | None] = column("reference", String(64))
+    reconciled_on: Mapped[date | None]
+    statement_ref: Mapped[str | None] = column(String(64))
+    journal_entry_id: Mapped[UUID | None] = reference("fim.journal_entries")
+    __table_args__ = (check("(customer_id is null) <> (supplier_id is null)"),)
+
+
+payments = Entity(
+    Payment,
+    kind="document",
+    label="number",
+    number=Number("PMT", at="posted", gapless=True),
+    nested=[Nested("allocations", "apm.payment-allocations", "c", via="payment_id")],
+    unique=["number"],
+    search=["number", "reference"],
+    once=["direction", "customer_id", "supplier_id", "currency"],
+    read_only=["number", "exchange_rate", "unallocated", "reconciled_on", "journal_entry_id"],
+    auto=["currency"],
+    live=["reference", "statement_ref"],
+    machine="draft* pending_approval posted reconciled reversed : draft>posted; draft~>pending_approval; "
+    "pending_approval~>posted; pending_approval>draft; posted>reconciled,reversed; reconciled>posted",
+)
+
+
+class PaymentAllocation(TenantModel, table="apm.payment_allocations"):
+    """Part of a payment that settles an invoice."""
+
+    payment_id: Mapped[UUID] = reference("apm.payments", "cascade")
+    sales_invoice_id: Mapped[UUID | None] = reference("apm.sales_invoices")
+    purchase_invoice_id: Mapped[UUID | None] = reference("apm.purchase_invoices")
+    amount: Mapped[Money] = column(above=0)
+    fx_difference: Mapped[Money] = column(default=ZERO)
+    journal_entry_id: Mapped[UUID | None] = reference("fim.journal_entries")
+    __table_args__ = (check("(sales_invoice_id is null) <> (purchase_invoice_id is null)"),)
+
+
+payment_allocations = Entity(
+    PaymentAllocation,
+    kind="link",
+    operations="cgld",
+    unique=[Unique(("payment_id", "sales_invoice_id", "purchase_invoice_id"), nulls_equal=True)],
+    once=["payment_id", "sales_invoice_id", "purchase_invoice_id", "amount"],
+    read_only=["fx_difference", "journal_entry_id"],
+)
