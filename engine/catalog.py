@@ -170,19 +170,22 @@ def compile_catalog(
 ) -> Catalog:
     """Compile every declaration. Raises StartupFault with all faults at once."""
     by_metadata = {id(scope.metadata): scope for scope in scopes}
-    by_entity = _hooks_by_entity(rules)
-    resources: dict[str, Resource] = {}
+    known: dict[str, Entity] = {}
     for entity in entities:
         scope = by_metadata.get(id(entity.table.metadata))
         if scope is None:
             raise StartupFault(
                 f"{entity.key}: its MetaData belongs to no Scope; list it in `scopes = [Scope(...)]` of the package"
             )
-        path = f"{scope.name}/{entity.domain}/{entity.name}"
-        resource = _resource(scope, entity, (*implied_rules(path, entity), *by_entity.pop(path, ())))
-        resources[resource.path] = resource
-    if by_entity:
-        raise StartupFault(f"hooks for entities that are not registered: {sorted(by_entity)}")
+        known[f"{scope.name}/{entity.domain}/{entity.name}"] = entity
+    implied = [rule for path, entity in known.items() for rule in implied_rules(known, path, entity)]
+    by_entity = _rules_by_entity([*implied, *(rule for domain in rules for rule in domain.rules)])
+    if unknown := by_entity.keys() - known.keys():
+        raise StartupFault(f"hooks for entities that are not registered: {sorted(unknown)}")
+    resources = {
+        path: _resource(by_metadata[id(entity.table.metadata)], entity, by_entity.get(path, ()))
+        for path, entity in known.items()
+    }
     _connect(resources)
     return Catalog({scope.name: scope for scope in by_metadata.values()}, resources, _incoming(resources), identity)
 
@@ -201,11 +204,10 @@ def _connect(resources: Mapping[str, Resource]) -> None:
             object.__setattr__(resource, "header", header if document else None)
 
 
-def _hooks_by_entity(rules: Iterable[Rules]) -> dict[str, tuple[Rule, ...]]:
+def _rules_by_entity(rules: Iterable[Rule]) -> dict[str, tuple[Rule, ...]]:
     found: dict[str, tuple[Rule, ...]] = {}
-    for domain in rules:
-        for rule in domain.rules:
-            found[rule.entity] = (*found.get(rule.entity, ()), rule)
+    for rule in rules:
+        found[rule.entity] = (*found.get(rule.entity, ()), rule)
     return found
 
 

@@ -1,15 +1,13 @@
-"""Behaviour that declarations imply, as rules at the same points as a domain's own.
-
-A row of `BEHAVIOURS` says which entities it concerns and what it makes for them; the rules run before the domain's.
-"""
+"""Trees (G17): no node lies below itself, and a tree has at most ten levels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from engine.behaviours.known import Known
 from engine.entity import Entity
 from engine.errors import ApiError, Fault, generic
 from engine.hooks import Change, Hook, Moment, Point, Rule
@@ -70,16 +68,9 @@ async def _heights(moment: Moment, table: Any, parent: str, nodes: Sequence[Any]
     return {row["start"]: row["height"] for row in rows}
 
 
-def _tree(path: str, entity: Entity) -> list[Rule]:
+def tree_rules(known: Known, path: str, entity: Entity) -> list[Rule]:
+    """The rule of an entity that is a tree."""
     if entity.tree is None:
         return []
     points = (Point.BEFORE_CREATE, Point.BEFORE_UPDATE)
     return [Rule("G17", path, points, tree_rule(entity), watches=frozenset({entity.tree}), raises=TREE_CODES)]
-
-
-BEHAVIOURS: tuple[Callable[[str, Entity], list[Rule]], ...] = (_tree,)
-
-
-def implied_rules(path: str, entity: Entity) -> tuple[Rule, ...]:
-    """The rules that a declaration implies, for the entity at `scope/domain/entity`."""
-    return tuple(rule for make in BEHAVIOURS for rule in make(path, entity))

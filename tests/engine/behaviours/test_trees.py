@@ -1,4 +1,4 @@
-"""Behaviour that declarations imply, over HTTP."""
+"""Trees over HTTP (G17)."""
 
 from __future__ import annotations
 
