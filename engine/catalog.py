@@ -10,11 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Table
 
-from engine.behaviours import implied_rules
+from engine.behaviours import with_implied
 from engine.entity import LETTERS, Entity, Machine
 from engine.errors import StartupFault
 from engine.fields import Field, engine_set, stored_field, virtual_field
 from engine.hooks import Identity, Point, Rule, Rules
+from engine.ordering import in_order
 from engine.types import RIGHTS, Op, Scope
 
 
@@ -178,8 +179,7 @@ def compile_catalog(
                 f"{entity.key}: its MetaData belongs to no Scope; list it in `scopes = [Scope(...)]` of the package"
             )
         known[f"{scope.name}/{entity.domain}/{entity.name}"] = entity
-    implied = [rule for path, entity in known.items() for rule in implied_rules(known, path, entity)]
-    by_entity = _rules_by_entity([*implied, *(rule for domain in rules for rule in domain.rules)])
+    by_entity = _rules_by_entity(with_implied(known, (rule for domain in rules for rule in domain.rules)))
     if unknown := by_entity.keys() - known.keys():
         raise StartupFault(f"hooks for entities that are not registered: {sorted(unknown)}")
     resources = {
@@ -227,7 +227,7 @@ def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource
         keys=keys,
         ops=_operations(entity),
         machine=entity.life,
-        hooks={point: tuple(rule for rule in rules if point in rule.points) for point in Point},
+        hooks={point: in_order(rule for rule in rules if point in rule.points) for point in Point},
         constraints=_constraints(table, entity),
     )
 

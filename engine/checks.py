@@ -15,10 +15,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey
 
+import engine.checks_jobs  # noqa: F401  its rules enter the list
 from engine.declared import CHECKS, COMMON, Declared, columns_of, each, machine_of, overall
 from engine.entity import LETTERS, Entity, Machine, Unique
 from engine.errors import StartupFault
 from engine.hooks import Rules
+from engine.jobs import Jobs
 from engine.scalars import scalar_of
 from engine.types import Scope
 
@@ -36,10 +38,12 @@ LOGGED = frozenset({"scope", "tenant_id", "actor_id", "actor_email", "outcome", 
 NAMING = ("search", "once", "read_only", "hidden", "masked", "encrypted", "live", "auto")
 
 
-def check_declarations(scopes: Sequence[Scope], entities: Sequence[Entity], rules: Sequence[Rules]) -> None:
+def check_declarations(
+    scopes: Sequence[Scope], entities: Sequence[Entity], rules: Sequence[Rules], jobs: Sequence[Jobs] = ()
+) -> None:
     """Run every rule. StartupFault lists what was found, a line each."""
-    declared = Declared(scopes, entities, rules)
-    faults = [f"{number} {fault}" for number, check in CHECKS.items() for fault in check(declared)]
+    declared = Declared(scopes, entities, rules, jobs)
+    faults = [f"{number} {fault}" for number, check in sorted(CHECKS.items()) for fault in check(declared)]
     if faults:
         raise StartupFault("The declarations do not fit:\n" + "\n".join(faults))
 

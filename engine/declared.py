@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from engine.entity import Entity, Machine
 from engine.hooks import Rules
+from engine.jobs import Jobs
 from engine.registration import common_columns
 from engine.types import Scope
 
@@ -21,6 +22,7 @@ class Declared(NamedTuple):
     scopes: Sequence[Scope]
     entities: Sequence[Entity]
     rules: Sequence[Rules]
+    jobs: Sequence[Jobs] = ()
 
     def scope_of(self, entity: Entity) -> Scope | None:
         """The scope whose MetaData holds the entity's table."""

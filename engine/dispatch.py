@@ -16,7 +16,6 @@ from engine.catalog import Resource
 from engine.encode import Answer, Header, etag, failure, page, row_text, rows_text, success, success_of
 from engine.errors import ConflictError, ForbiddenError, ValidationError, generic
 from engine.filters import OPERATORS, escape_like
-from engine.hooks import Point
 from engine.moment import UnitOfWork
 from engine.observe import Observer
 from engine.operations import Operations
@@ -80,7 +79,7 @@ class Dispatcher:
                     return await work(unit)
                 async with unit:
                     done = await work(unit)
-                await self.after_commit(unit)
+                await unit.after_commit()
                 return done
             except Exception as error:
                 if not retriable(error):
@@ -89,16 +88,6 @@ class Dispatcher:
                     raise generic("serialization_conflict", headers={"Retry-After": "1"}) from error
                 await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)
         raise AssertionError("unreachable")
-
-    async def after_commit(self, unit: UnitOfWork) -> None:
-        """DONE hooks: the change is durable, so a failure is logged and the answer stands."""
-        for resource, changes in unit.done:
-            for rule in resource.hooks.get(Point.DONE, ()):
-                try:
-                    async with UnitOfWork(self.operations, unit.scope, unit.principal, unit.caller) as later:
-                        await later.within(rule, rule.run(later, list(changes)))
-                except Exception as error:
-                    self.observer.hook_failed(rule.id, unit.request_id, error)
 
     # -- one handler an operation
 

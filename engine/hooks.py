@@ -15,14 +15,17 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 from uuid import UUID
 
 import msgspec
 from sqlalchemy.sql import ColumnElement, Executable
 
 from engine.errors import ApiError, Fault, ValidationError
-from engine.types import Principal
+from engine.types import Principal, TenantRef
+
+if TYPE_CHECKING:
+    from engine.jobs import Handler
 
 
 class Point(StrEnum):
@@ -55,7 +58,7 @@ class Change:
     BEFORE_CREATE hook sets `found` to a stored row that answers the caller instead of a new one; no further hook sees the
     change. `path` is where the row stands in a body of several."""
 
-    __slots__ = ("_found", "by_engine", "given", "index", "inputs", "old", "output", "path", "values")
+    __slots__ = ("_found", "by_engine", "given", "index", "inputs", "old", "output", "path", "touched", "values")
 
     def __init__(
         self, index: int, old: Row | None, values: dict[str, Any], inputs: Mapping[str, Any] | None = None
@@ -68,6 +71,8 @@ class Change:
         self.output: dict[str, Any] = {}
         self.path = ""
         self.by_engine = False
+        # what rules watch: fields that were sent, and columns that rules have written since
+        self.touched: set[str] = {*self.given, *self.inputs}
         self._found: Row | None = None
 
     def __getitem__(self, name: str) -> Any:
@@ -114,6 +119,9 @@ class Moment(Protocol):
     def now(self) -> datetime: ...
     @property
     def today(self) -> date: ...
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """The handlers of jobs, by name."""
 
     async def get(self, entity: str, key: Key) -> Row | None:
         """The active row of `domain.entity`, hidden columns included, or None."""
@@ -145,6 +153,9 @@ class Moment(Protocol):
 
     async def setting(self, key: str) -> Any:
         """The value of a setting key: the tenant's own, else the platform's, else the built-in default."""
+
+    async def places(self, currency: str) -> int:
+        """Decimal places of a currency: as the entity with role `currencies` says, else 2 (0 for JPY, KRW, VND)."""
 
     async def hash_password(self, password: str) -> str:
         """A bcrypt hash, made in the bounded pool."""
@@ -192,7 +203,7 @@ class Rule:
         """Whether the rule has to look at a change at one of its points."""
         if point in STATUS_POINTS:
             return not self.edges or "{}>{}".format(*change.edge()) in self.edges
-        return point not in WATCHING_POINTS or self.listens(change.given | change.inputs.keys())
+        return point not in WATCHING_POINTS or self.listens(change.touched)
 
 
 def _raises(text: str) -> tuple[tuple[int, str], ...]:
@@ -284,11 +295,18 @@ class Identity(Protocol):
     async def second_factor(self, moment: Moment, step: str, given: Mapping[str, str]) -> Mapping[str, Any]:
         """`begin` shows a secret once, `confirm` takes a code, `end` takes the password."""
 
+    async def accept_invitation(self, moment: Moment, given: Mapping[str, str]) -> Mapping[str, Any]:
+        """Make the bearer of an invitation's `token` a member of its tenant; somebody new gives `full_name` and `password`.
+        ConflictError for a token that does not count."""
+
     async def seed(self, moment: Moment) -> None:
         """Bring the rows that the registry itself needs (roles, the permission catalogue); called at every start."""
 
     async def create_user(self, moment: Moment, email: str, password: str, *, administrator: bool) -> Row:
         """A person who may sign in at once; an administrator holds every Manager permission. An existing one is returned."""
+
+    async def tenants(self, moment: Moment) -> list[TenantRef]:
+        """The tenants in use: those for which jobs of tenant-bound scopes run."""
 
     async def create_tenant(self, moment: Moment, values: Mapping[str, Any]) -> Row:
         """A pooled tenant with its first owner; `values`: slug, name, owner_email, owner_password."""

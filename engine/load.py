@@ -1,4 +1,4 @@
-"""Find what registry packages declare: scopes, entities, rules, an identity, setting defaults."""
+"""Find what registry packages declare: scopes, entities, rules, jobs, an identity, setting defaults."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from engine.entity import Entity
 from engine.errors import StartupFault
 from engine.hooks import Identity, Moment, Rules
+from engine.jobs import Jobs
 from engine.types import Scope
 
 
@@ -24,6 +25,7 @@ class Registry:
     scopes: list[Scope] = field(default_factory=list)
     entities: list[Entity] = field(default_factory=list)
     rules: list[Rules] = field(default_factory=list)
+    jobs: list[Jobs] = field(default_factory=list)
     identity: Identity | None = None
     demo: Callable[[Moment, Moment], Awaitable[None]] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -35,6 +37,7 @@ class Registry:
                 (Scope, self.scopes),
                 (Entity, self.entities),
                 (Rules, self.rules),
+                (Jobs, self.jobs),
             )
             for wanted, into in found:
                 for item in value if isinstance(value, list) else (value,):

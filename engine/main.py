@@ -61,7 +61,7 @@ def load(packages: list[str]) -> tuple[Registry, Catalog]:
 
 def _load(packages: list[str]) -> tuple[Registry, Catalog]:
     registry = load_registries(packages)
-    check_declarations(registry.scopes, registry.entities, registry.rules)
+    check_declarations(registry.scopes, registry.entities, registry.rules, registry.jobs)
     registration.complete(registry.entities)
     for scope in registry.scopes:
         if scope.tenant_bound:
@@ -209,9 +209,9 @@ class System:
     def operations(self) -> Operations:
         """The operations over this catalogue and these databases."""
         own = {"auth.session_days": self.settings.session_days, "hook_timeout": self.settings.hook_timeout}
-        return Operations(
-            Workshop(self.catalog, self.pools, self.vault, {**self.registry.settings, **own}, walled=self.walled)
-        )
+        shop = Workshop(self.catalog, self.pools, self.vault, {**self.registry.settings, **own}, walled=self.walled)
+        shop.handlers = {handler.name: handler for jobs in self.registry.jobs for handler in jobs.handlers}
+        return Operations(shop)
 
     def unit(self, scope: str, principal: Principal = ENGINE) -> UnitOfWork:
         """A unit of work, as the engine itself unless told otherwise."""

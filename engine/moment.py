@@ -19,7 +19,9 @@ from sqlalchemy.sql import ColumnElement, Executable
 from engine.catalog import Catalog, Resource
 from engine.clock import CLOCK
 from engine.errors import ForbiddenError, UnavailableError, generic
-from engine.hooks import Key, Row, Rows, Rule
+from engine.hooks import Key, Point, Row, Rows, Rule
+from engine.jobs import Handler
+from engine.observe import Observer
 from engine.shapes import ChangeShape, GetShape, InsertShape, ListShape, Statement
 from engine.sql import Reads, Writes
 from engine.sql.numbers import next_number
@@ -30,6 +32,8 @@ from engine.types import Principal
 if TYPE_CHECKING:
     from engine.operations import Operations
 
+# currencies without a minor unit, where no entity with role `currencies` says otherwise
+WHOLE = frozenset({"JPY", "KRW", "VND"})
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -59,6 +63,8 @@ class Workshop:
     ) -> None:
         """`defaults`: settings that rules read. `walled` False is the isolation tests' switch for the first wall."""
         self.catalog, self.databases, self.vault, self.defaults = catalog, databases, vault, defaults
+        # by name; the door puts the registries' handlers here
+        self.handlers: Mapping[str, Handler] = {}
         self.hook_timeout = float(defaults.get("hook_timeout", 2.0))
         self.reads = Reads(catalog, walled=walled)
         self.writes = Writes(catalog, self.reads, walled=walled)
@@ -98,6 +104,7 @@ class UnitOfWork:
     __slots__ = (
         "_elsewhere",
         "_now",
+        "_places",
         "_stack",
         "caller",
         "connection",
@@ -110,7 +117,15 @@ class UnitOfWork:
         "tenant",
     )
 
-    def __init__(self, operations: Operations, scope: str, principal: Principal, caller: Caller = NOBODY) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        scope: str,
+        principal: Principal,
+        caller: Caller = NOBODY,
+        now: datetime | None = None,
+    ) -> None:
+        """`now`: the time to work at; None = what the clock says when somebody asks first."""
         self.operations, self.shop = operations, operations.shop
         self.scope, self.principal, self.caller = scope, principal, caller
         self.database = self.shop.databases[scope]
@@ -118,7 +133,8 @@ class UnitOfWork:
         bound = self.shop.catalog.scopes[scope].tenant_bound
         self.tenant: UUID | None = principal.tenant.id if bound and principal.tenant else None
         self.done: list[tuple[Resource, Sequence[Any]]] = []
-        self._now: datetime | None = None
+        self._now = now
+        self._places: dict[str, int] | None = None
         self._stack: AsyncExitStack | None = None
         self._elsewhere: dict[str, UnitOfWork] = {}
 
@@ -175,7 +191,7 @@ class UnitOfWork:
         return self.shop.catalog.find(self.scope, entity)
 
     async def get(self, entity: str, key: Key) -> Row | None:
-        row = (await self.operations.rows(self, self.find(entity), [key], lock=False))[0]
+        row = (await self.operations.rows(self, self.find(entity), [key], lock=None))[0]
         return row if row is not None and row["is_active"] else None
 
     async def list(self, entity: str, *conditions: ColumnElement[bool], limit: int = 1000) -> Rows:
@@ -198,7 +214,7 @@ class UnitOfWork:
         return await self.operations.change_internal(self, resource, "delete", rows)
 
     async def status(self, entity: str, keys: Sequence[Key], status: str, reason: str | None = None) -> Rows:
-        return await self.operations.status_internal(self, self.find(entity), keys, status)
+        return await self.operations.status_internal(self, self.find(entity), keys, (status, reason))
 
     async def fetch(self, statement: Executable) -> Rows:
         compiled: Any = statement.compile(dialect=DIALECT)  # type: ignore[attr-defined]
@@ -225,6 +241,14 @@ class UnitOfWork:
     async def setting(self, key: str) -> Any:
         return self.shop.defaults[key]
 
+    async def places(self, currency: str) -> int:
+        currencies = self.shop.catalog.roles.get((self.scope, "currencies"))
+        if self._places is None and currencies is not None:
+            table = currencies.table.c
+            rows = await self.fetch(sa.select(table.code, table.decimal_places).where(table.is_active))
+            self._places = {row["code"]: row["decimal_places"] for row in rows}
+        return (self._places or {}).get(currency, 0 if currency in WHOLE else 2)
+
     async def hash_password(self, password: str) -> str:
         return await self.shop.vault.hash_password(password)
 
@@ -245,9 +269,23 @@ class UnitOfWork:
             return self
         if scope not in self._elsewhere:
             assert self._stack is not None, "hooks run inside a transaction"
-            other = UnitOfWork(self.operations, scope, self.principal, self.caller)
+            other = UnitOfWork(self.operations, scope, self.principal, self.caller, self.now)
             self._elsewhere[scope] = await self._stack.enter_async_context(other)
         return self._elsewhere[scope]
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        return self.shop.handlers
+
+    async def after_commit(self) -> None:
+        """DONE hooks: the change is durable, so a failure is logged and the answer stands."""
+        for resource, changes in self.done:
+            for rule in resource.hooks.get(Point.DONE, ()):
+                try:
+                    async with UnitOfWork(self.operations, self.scope, self.principal, self.caller, self._now) as later:
+                        await later.within(rule, rule.run(later, list(changes)))
+                except Exception as error:
+                    Observer.hook_failed(rule.id, self.request_id, error)
 
     async def within(self, rule: Rule, work: Awaitable[None]) -> None:
         """Await a hook under the time limit of hooks. One that hangs ends the request, named in the log."""

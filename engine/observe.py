@@ -90,7 +90,8 @@ class Observer:
                 "row security refused a statement of the engine", request_id=request.id, cause=repr(cause)[:500]
             )
 
-    def hook_failed(self, rule: str, request_id: str, error: BaseException) -> None:
+    @staticmethod
+    def hook_failed(rule: str, request_id: str, error: BaseException) -> None:
         """A hook after commit failed; the change stands."""
         LOG.error("hook failed after commit", rule=rule, request_id=request_id, cause=repr(error)[:500])
 

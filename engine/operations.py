@@ -20,14 +20,19 @@ from engine.records import (
     Asked,
     RulesConcerned,
     Written,
+    change_record,
+    change_shape,
     fault_below,
+    fill,
+    insert_records,
     key_parameter,
     points_of,
     row_key,
     split_virtual,
+    stamped,
 )
 from engine.refusals import Refusals
-from engine.shapes import ChangeShape, Incoming, InsertShape
+from engine.shapes import Incoming
 from engine.store import retriable, translate
 
 
@@ -41,10 +46,12 @@ class Operations:
     # -- reading for hooks
 
     async def rows(
-        self, unit: UnitOfWork, resource: Resource, keys: Sequence[Key], *, lock: bool
+        self, unit: UnitOfWork, resource: Resource, keys: Sequence[Key], *, lock: Action | None
     ) -> list[dict[str, Any] | None]:
-        """All columns of rows by key, deleted ones included, None for absent ones; `lock` until the end of the transaction."""
-        statement = self.shop.question("locked_rows" if lock else "plain_rows", resource)
+        """All columns of rows by key, deleted ones included, None for absent ones; with `lock`, what is going to be done to
+        them, they are held until the end of the transaction."""
+        asked = ("locked_rows", resource, lock == "delete") if lock else ("plain_rows", resource)
+        statement = self.shop.question(*asked)
         records = await unit.run(statement, {"keys": key_parameter(resource, keys), "tenant": unit.tenant})
         rows = [plain(record, resource.json_columns) for record in records]
         if resource.by_uuid:
@@ -77,15 +84,18 @@ class Operations:
     ) -> list[Row]:
         """Insert rows as the engine may: any column can be given."""
         incoming = [split_virtual(resource, row) for row in rows]
-        changes = await self._create_all(unit, resource, incoming)
+        changes = await self._create_all(unit, resource, incoming, by_engine=True)
         return [change.values for change in changes]
 
-    async def _create_all(self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming]) -> list[Change]:
+    async def _create_all(
+        self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming], *, by_engine: bool = False
+    ) -> list[Change]:
         changes = [Change(index, None, dict(row.values), row.inputs) for index, row in enumerate(rows)]
         if not changes:
             return []
         for change in changes:
-            self._fill(resource, change)
+            fill(resource, change.values)
+            change.by_engine = by_engine
             change.path = f"[{change.index}]" if len(changes) > 1 else ""
         await self._hooks(unit, resource, Point.BEFORE_CREATE, changes)
         fresh = [change for change in changes if change.found is None]
@@ -98,28 +108,11 @@ class Operations:
         self._remember(unit, resource, fresh)
         return changes
 
-    def _fill(self, resource: Resource, change: Change) -> None:
-        for name, default in resource.defaults:
-            if name not in change.values:
-                change.values[name] = default()
-        if resource.by_uuid and "id" not in change.values:
-            change.values["id"] = CLOCK.new_id()
-
     async def _insert(
         self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], *, internal: bool
     ) -> list[Any]:
-        records = []
-        columns: set[str] = set()
-        for order, change in enumerate(changes):
-            self._fill(resource, change)
-            columns.update(change.values)
-            records.append({**change.values, "cxg_ord": order, "cxg_log": CLOCK.new_id()})
-        names = tuple(
-            name
-            for name in resource.fields
-            if (name in columns or name in resource.settable) and name not in resource.keys
-        )
-        statement = self.shop.statement(resource, InsertShape(names, resource.reference_columns, internal))
+        shape, records = insert_records(resource, changes, internal=internal)
+        statement = self.shop.statement(resource, shape)
         values = unit.base(resource)
         values["rows"] = ENCODER.encode(records).decode()
         found = await self._run(unit, resource, statement, values)
@@ -175,16 +168,19 @@ class Operations:
             (row_key(resource, row), split_virtual(resource, {k: v for k, v in row.items() if k not in resource.keys}))
             for row in rows
         ]
-        changes = await self._load(unit, resource, [(key, split.values, split.inputs) for key, split in given])
+        wanted = [(key, split.values, split.inputs) for key, split in given]
+        changes = await self._load(unit, resource, wanted, lock=action, by_engine=True)
         alive = [change for change in changes if change.old is not None and change.old["is_active"]]
         await self._change_all(unit, resource, action, alive)
         return [change.values for change in alive]
 
     async def status_internal(
-        self, unit: UnitOfWork, resource: Resource, keys: Sequence[Key], status: str
+        self, unit: UnitOfWork, resource: Resource, keys: Sequence[Key], move: tuple[str, str | None]
     ) -> list[Row]:
-        """Move rows to a state, reserved edges included; rows already there stay as they are."""
-        changes = await self._load(unit, resource, [(key, {"status": status}, {}) for key in keys])
+        """Move rows to a state (with a reason), reserved edges included; rows already there stay as they are."""
+        status, reason = move
+        wanted = [(key, {"status": status}, {"reason": reason}) for key in keys]
+        changes = await self._load(unit, resource, wanted, lock="status", by_engine=True)
         moving = [change for change in changes if change.old is not None and change.old["status"] != status]
         for change in moving:
             if change.old["status"] not in resource.machine.sources(status, engine=True):  # type: ignore[index]
@@ -193,11 +189,20 @@ class Operations:
         return [change.values for change in moving]
 
     async def _load(
-        self, unit: UnitOfWork, resource: Resource, wanted: Sequence[tuple[Key, dict[str, Any], Mapping[str, Any]]]
+        self,
+        unit: UnitOfWork,
+        resource: Resource,
+        wanted: Sequence[tuple[Key, dict[str, Any], Mapping[str, Any]]],
+        *,
+        lock: Action,
+        by_engine: bool = False,
     ) -> list[Change]:
         keys = [key for key, _, _ in wanted]
-        old = await self.rows(unit, resource, keys, lock=True) if keys else []
-        return [Change(index, old[index], dict(values), inputs) for index, (_, values, inputs) in enumerate(wanted)]
+        old = await self.rows(unit, resource, keys, lock=lock) if keys else []
+        changes = [Change(index, old[index], dict(values), inputs) for index, (_, values, inputs) in enumerate(wanted)]
+        for change in changes:
+            change.by_engine = by_engine
+        return changes
 
     def change_needs_transaction(self, resource: Resource, action: Action, row: Incoming) -> bool:
         """Whether a change of one row is more than one statement."""
@@ -228,9 +233,8 @@ class Operations:
         if unit.connection is None:
             return await self._change_one(unit, resource, write, key=key, guards=guards)
         action, row = write
-        changes = await self._load(
-            unit, resource, [(UUID(key[0]) if resource.by_uuid else tuple(key), row.values, row.inputs)]
-        )
+        wanted = (UUID(key[0]) if resource.by_uuid else tuple(key), row.values, row.inputs)
+        changes = await self._load(unit, resource, [wanted], lock=action)
         await self.refusals.check(unit, resource, action, (changes[0], row), guards)
         records = await self._change_all(unit, resource, action, changes, guards)
         if row.nested:
@@ -243,14 +247,15 @@ class Operations:
         self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]
     ) -> Written:
         action, row = write
+        written = row.values | stamped(unit, resource, row.values.get("status"), row.inputs.get("reason"))
         record = {
-            **row.values,
+            **written,
             **dict(zip(resource.keys, key, strict=True)),
             "cxg_ord": 0,
             "cxg_log": CLOCK.new_id(),
             "cxg_expected": row.version,
         }
-        shape = self._shape(resource, action, row.values, guards)._replace(single=True)
+        shape = change_shape(resource, action, written, guards)._replace(single=True)
         values = unit.base(resource)
         values.update((f"key{place}", part) for place, part in enumerate(key))
         values["rows"] = ENCODER.encode([record]).decode()
@@ -261,19 +266,6 @@ class Operations:
             # the row stands where a rule looks on: the same change once more, in a transaction
             raise RulesConcerned if error.code == "serialization_conflict" and action == "status" else error
         return Written(found[0][0], found[0][1], {})
-
-    def _shape(
-        self,
-        resource: Resource,
-        action: Action,
-        values: Mapping[str, Any],
-        guards: tuple[str, ...],
-        *,
-        internal: bool = False,
-    ) -> ChangeShape:
-        names = tuple(name for name in resource.fields if name in values and name not in resource.keys)
-        checked = tuple(name for name in resource.reference_columns if name in values)
-        return ChangeShape(action, names, checked, guards, internal)
 
     async def _change_all(
         self,
@@ -289,8 +281,8 @@ class Operations:
             return None
         before, after = points_of(action)
         await self._hooks(unit, resource, before, changes)
-        if action == "status" and changes[0].values.get("status"):
-            await self._number(unit, resource, changes, changes[0].values["status"])
+        if action == "status" and resource.stateful:
+            await self._enter(unit, resource, changes)
         answering = guards is not None and not self._followed(resource, after, changes)
         found = await self._change_rows(unit, resource, (action, guards or ()), changes, internal=not answering)
         if answering:
@@ -303,6 +295,14 @@ class Operations:
         await self._hooks(unit, resource, after, changes)
         self._remember(unit, resource, changes)
         return None
+
+    async def _enter(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> None:
+        """What entering its state gives each row, now that rules have said which state that is: a number, stamps."""
+        for status in dict.fromkeys(change.values["status"] for change in changes):
+            entering = [change for change in changes if change.values["status"] == status]
+            await self._number(unit, resource, entering, status)
+            for change in entering:
+                change.values.update(stamped(unit, resource, status, change.reason))
 
     def _followed(self, resource: Resource, after: Point, changes: Sequence[Change]) -> bool:
         """Whether anything but the answer comes after the statement."""
@@ -322,9 +322,9 @@ class Operations:
     ) -> list[Any]:
         action, guards = write
         columns = {name for change in changes for name in change.values}
-        records = [self._record(resource, change, order, columns) for order, change in enumerate(changes)]
+        records = [change_record(resource, change, order, columns) for order, change in enumerate(changes)]
         held = tuple(guard for guard in guards if guard == "inactive")
-        shape = self._shape(resource, action, dict.fromkeys(columns), held, internal=internal)
+        shape = change_shape(resource, action, dict.fromkeys(columns), held, internal=internal)
         values = unit.base(resource)
         values["keys"] = [change.key for change in changes]
         values["rows"] = ENCODER.encode(records).decode()
@@ -336,11 +336,6 @@ class Operations:
     def _remember(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> None:
         if resource.hooked(Point.DONE):
             unit.done.append((resource, changes))
-
-    def _record(self, resource: Resource, change: Change, order: int, columns: set[str]) -> dict[str, Any]:
-        assert change.old is not None
-        stored = {name: change[name] for name in columns} | {name: change.old[name] for name in resource.keys}
-        return {**stored, "cxg_ord": order, "cxg_log": CLOCK.new_id(), "cxg_expected": None}
 
     def _following(self, resource: Resource) -> list[Any]:
         return [r for r in self.shop.catalog.incoming.get(resource.path, ()) if r.on_delete in ("CASCADE", "SET NULL")]
@@ -374,6 +369,8 @@ class Operations:
             concerned = [change for change in changes if change.found is None and rule.concerns(change, point)]
             if concerned:
                 await unit.within(rule, rule.run(unit, concerned))
+                for change in concerned:
+                    change.touched |= rule.writes
 
     async def _answer(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> list[Written]:
         known = [tuple(change[name] for name in resource.keys) for change in changes]

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from engine.catalog import Resource
+from engine.clock import CLOCK
 from engine.errors import ApiError
-from engine.hooks import Key, Point
-from engine.moment import ENCODER
-from engine.shapes import Incoming
+from engine.hooks import Change, Key, Point
+from engine.moment import ENCODER, UnitOfWork
+from engine.shapes import ChangeShape, Incoming, InsertShape
 
 Action = Literal["update", "delete", "status"]
 Asked = tuple[Action, Incoming]
@@ -45,6 +46,62 @@ def key_parameter(resource: Resource, keys: Sequence[Key]) -> Any:
     return ENCODER.encode(
         [{**dict(zip(resource.keys, key, strict=True)), "given_ord": i} for i, key in enumerate(tuples)]
     ).decode()
+
+
+def fill(resource: Resource, values: dict[str, Any]) -> None:
+    """Give columns that a new row is silent about their defaults, and the row its id."""
+    for name, default in resource.defaults:
+        if name not in values:
+            values[name] = default()
+    if resource.by_uuid and "id" not in values:
+        values["id"] = CLOCK.new_id()
+
+
+def insert_records(
+    resource: Resource, changes: Sequence[Change], *, internal: bool
+) -> tuple[InsertShape, list[dict[str, Any]]]:
+    """The shape of an insert, and its rows as they travel."""
+    records = []
+    columns: set[str] = set()
+    for order, change in enumerate(changes):
+        fill(resource, change.values)
+        columns.update(change.values)
+        records.append({**change.values, "cxg_ord": order, "cxg_log": CLOCK.new_id()})
+    names = tuple(
+        name for name in resource.fields if (name in columns or name in resource.settable) and name not in resource.keys
+    )
+    return InsertShape(names, resource.reference_columns, internal), records
+
+
+def change_shape(
+    resource: Resource, action: Action, values: Mapping[str, Any], guards: tuple[str, ...], *, internal: bool = False
+) -> ChangeShape:
+    """The shape of a change that gives these columns."""
+    names = tuple(name for name in resource.fields if name in values and name not in resource.keys)
+    checked = tuple(name for name in resource.reference_columns if name in values)
+    return ChangeShape(action, names, checked, guards, internal)
+
+
+def change_record(resource: Resource, change: Change, order: int, columns: set[str]) -> dict[str, Any]:
+    """A loaded row as it travels to be changed."""
+    assert change.old is not None
+    stored = {name: change[name] for name in columns} | {name: change.old[name] for name in resource.keys}
+    return {**stored, "cxg_ord": order, "cxg_log": CLOCK.new_id(), "cxg_expected": None}
+
+
+def stamped(unit: UnitOfWork, resource: Resource, status: str | None, reason: str | None) -> dict[str, Any]:
+    """What a row is given on entering a state (`Entity.stamps`)."""
+    stamps = resource.entity.stamps.get(status or "")
+    if not stamps:
+        return {}
+    known = {
+        "now": unit.now,
+        "today": unit.today,
+        "actor": unit.principal.user_id,
+        "reason": reason,
+        "null": None,
+    }
+    return {column: known[stamp] for column, stamp in stamps.items()}
 
 
 def split_virtual(resource: Resource, row: Mapping[str, Any]) -> Incoming:

@@ -1,4 +1,4 @@
-"""The OAuth 2 endpoints: tokens in, tokens out, who am I, second factor, public keys."""
+"""The OAuth 2 endpoints: tokens in, tokens out, who am I, second factor, invitations, public keys."""
 
 from __future__ import annotations
 
@@ -158,20 +158,31 @@ class SignInEndpoints:
     async def second_factor(self, request: Request) -> Answer:
         """POST /auth/second-factor: `{"step": "begin|confirm|end", "code"?, "password"?}`."""
         principal = await self._caller(request)
-        given = read_members(await request.json(FORM_LIMIT), {"step": True, "code": False, "password": False})
-        wrong = [
-            Fault(name, "invalid_format", "must be a text")
-            for name, value in given.items()
-            if not isinstance(value, str)
-        ]
-        if wrong or given["step"] not in ("begin", "confirm", "end"):
-            raise invalid(wrong or [Fault("step", "invalid_choice", "must be begin, confirm or end")])
+        given = await _texts(request, {"step": True, "code": False, "password": False})
+        if given["step"] not in ("begin", "confirm", "end"):
+            raise invalid([Fault("step", "invalid_choice", "must be begin, confirm or end")])
         async with self.loader.unit(request.caller, principal) as unit:
             return success_of(dict(await self.identity.second_factor(unit, given["step"], given)), 200, NO_STORE)
+
+    async def accept_invitation(self, request: Request) -> Answer:
+        """POST /auth/accept-invitation: `{"token", "full_name"?, "password"?}`. Who comes needs no token of access yet."""
+        given = await _texts(request, {"token": True, "full_name": False, "password": False})
+        async with self.loader.unit(request.caller) as unit:
+            joined = await self.identity.accept_invitation(unit, given)
+        return success_of(dict(joined), 200, NO_STORE)
 
     async def keys(self, _request: Request) -> Answer:
         """GET /.well-known/jwks.json: the public keys."""
         return bare(self.tokens.keys.jwks(), 200, ((b"cache-control", b"max-age=300"),))
+
+
+async def _texts(request: Request, known: dict[str, bool]) -> dict[str, str]:
+    """The members of a JSON body, all of them texts; `known` says which are required."""
+    given = read_members(await request.json(FORM_LIMIT), known)
+    wrong = [Fault(name, "invalid_format", "must be a text") for name in given if not isinstance(given[name], str)]
+    if wrong:
+        raise invalid(wrong)
+    return given
 
 
 def _oauth_error(error: ApiError) -> Answer:
@@ -194,5 +205,6 @@ def routes_of(endpoints: SignInEndpoints) -> list[tuple[str, Endpoint, str]]:
         ("/auth/revoke", endpoints.revoke, "POST"),
         ("/auth/me", endpoints.me, "GET"),
         ("/auth/second-factor", endpoints.second_factor, "POST"),
+        ("/auth/accept-invitation", endpoints.accept_invitation, "POST"),
         ("/.well-known/jwks.json", endpoints.keys, "GET"),
     ]

@@ -15,9 +15,10 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity
-paging registration behaviours
+paging registration behaviours jobs ordering
 fields
 catalog shapes declared
+checks_jobs
 auth checks encode load observe openapi parse query routes sql store
 moment
 refusals request records
@@ -31,7 +32,7 @@ __main__
 """.strip().splitlines()
 FLOOR = {unit: number for number, row in enumerate(FLOORS) for unit in row.split()}
 DOOR = {"main", "cli", "install", "docs", "testing"}  # sees the engine and tenancy
-DECLARING = {f"engine.{name}" for name in ("entity", "hooks", "types", "errors")}  # all that a registry sees
+DECLARING = {f"engine.{name}" for name in ("entity", "hooks", "types", "errors", "jobs")}  # all that a registry sees
 ENGINE_FOR_TENANCY = {"engine.types", "engine.errors"}
 PURE = ("parse", "query", "sql", "encode", "catalog", "filters", "scalars", "paging", "routes", "openapi")
 ASYNCPG = {"store", *DOOR}

@@ -70,6 +70,16 @@ SCHEMAS: dict[str, Schema] = {
         "type": "object",
         "description": "`begin` shows `secret` and `uri` once; the others say `mfa_enabled`",
     },
+    "Acceptance": closed(
+        {
+            "token": {**TEXT, "description": "As the link in the invitation has it; good for one use"},
+            "full_name": {**TEXT, "description": "Needed of somebody new"},
+            "password": {**TEXT, "format": "password", "description": "Needed of somebody new; others keep theirs"},
+        },
+        ["token"],
+        examples=[{"token": "from-the-link", "full_name": "Ann Example", "password": "Correct-Horse-1"}],
+    ),
+    "Joined": {"type": "object", "description": "The tenant, the user and his role in it"},
     "Keys": {
         "type": "object",
         "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
@@ -125,6 +135,11 @@ def _auth_paths() -> Schema:
         "Begin, confirm or end the second factor",
         {"200": answer("Done", ref("SecondFactor")), **refused},
     )
+    accept = _operation(
+        "auth_accept_invitation",
+        "Join a tenant by an invitation; 409 `invitation_not_valid` when it was used, has ended or was taken back",
+        {"200": answer("Joined", ref("Joined")), **failures((400, 409, 413, 415, 422, *OURS))},
+    )
     keys = _operation(
         "jwks", "The public keys that verify access tokens", {"200": _bare("Keys, as RFC 7517 says", ref("Keys"))}
     )
@@ -133,6 +148,9 @@ def _auth_paths() -> Schema:
         "/auth/revoke": {"post": {**revoke, "security": [], "requestBody": _form("RevokeForm")}},
         "/auth/me": {"get": me},
         "/auth/second-factor": {"post": {**factor, "requestBody": step}},
+        "/auth/accept-invitation": {
+            "post": {**accept, "security": [], "requestBody": {"required": True, "content": content(ref("Acceptance"))}}
+        },
         "/.well-known/jwks.json": {"get": {**keys, "security": []}},
     }
 

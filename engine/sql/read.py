@@ -112,10 +112,11 @@ class Reads:
         """All columns of the rows of `keys`, for hooks."""
         return compile_statement(self._rows(resource, resource.table.alias("t")))
 
-    def locked_rows(self, resource: Resource) -> Statement:
-        """The same, and other writers wait until the end of the transaction."""
+    def locked_rows(self, resource: Resource, going: bool) -> Statement:
+        """The same, and other writers wait until the end of the transaction. For rows that are `going` those wait too who
+        only refer to them; else they need not, or two lines of one header would wait for each other."""
         row = resource.table.alias("t")
-        return compile_statement(self._rows(resource, row).with_for_update(of=row))
+        return compile_statement(self._rows(resource, row).with_for_update(of=row, key_share=not going))
 
     def _rows(self, resource: Resource, row: Any) -> Any:
         statement = sa.select(*(row.c[field.name] for field in resource.columns)).where(

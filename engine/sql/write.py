@@ -83,7 +83,7 @@ class Writes:
         old = (
             sa.select(*(row.c[name] for name in needed))
             .where(*self._chosen(resource, row, given, single=shape.single), *self._guards(resource, row, shape))
-            .with_for_update()
+            .with_for_update(key_share=shape.action != "delete")
             .cte("old")
         )
         values: dict[str, Any] = {name: _kept(resource.fields[name], given.c[name]) for name in shape.columns}

@@ -21,6 +21,8 @@ from registry.manager.tnnt import Tenant, TenantMember
 
 ADMINISTRATOR = "SUPER_ADMIN"
 OPEN_TENANT = ("active", "suspended", "closing")
+# a suspended tenant may come back and finds its books up to date; the data of a closing one stands still
+WORKED_ON = ("active", "suspended")
 # what each member role may do with every entity of its tenant; owner and admin may do everything
 MEMBER_RIGHTS = {"member": (".read", ".create", ".update", ".status"), "guest": (".read",)}
 # how exact last_used_at of an API key is, so that reads do not become writes
@@ -41,6 +43,17 @@ class Membership(NamedTuple):
         if self.status not in OPEN_TENANT:
             return ForbiddenError("tenant_closed", "The tenant is not open")
         return None
+
+
+async def tenants_in_use(moment: Moment) -> list[TenantRef]:
+    """The tenants for which jobs run, in order of age."""
+    tenants = Tenant.__table__.c
+    found = await moment.fetch(
+        select(tenants.id, tenants.slug, tenants.timezone)
+        .where(tenants.is_active, tenants.status.in_(WORKED_ON))
+        .order_by(tenants.id)
+    )
+    return [TenantRef(row["id"], row["slug"], timezone=row["timezone"]) for row in found]
 
 
 def digest(secret: str) -> str:

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from engine.errors import ApiError, UnauthorizedError
 from engine.hooks import Identity, Moment, Row, Session, SignIn
-from engine.types import Principal
-from registry.manager import authority, second_factor, seed, sign_in
+from engine.types import Principal, TenantRef
+from registry.manager import authority, joining, second_factor, seed, sign_in
 
 SHOWN = ("id", "email", "full_name", "user_type", "locale", "timezone", "mfa_enabled")
 
@@ -54,6 +54,10 @@ class ManagerIdentity:
         """`begin`, `confirm` or `end` the second factor."""
         return await second_factor.second_factor(moment, step, given)
 
+    async def accept_invitation(self, moment: Moment, given: Mapping[str, str]) -> Mapping[str, Any]:
+        """Become a member of a tenant by the token of an invitation."""
+        return await joining.accept_invitation(moment, given)
+
     async def seed(self, moment: Moment) -> None:
         """Permission catalogue and system roles."""
         await seed.seed(moment)
@@ -61,6 +65,10 @@ class ManagerIdentity:
     async def create_user(self, moment: Moment, email: str, password: str, *, administrator: bool) -> Row:
         """A person who may sign in at once."""
         return await seed.create_user(moment, email, password, administrator=administrator)
+
+    async def tenants(self, moment: Moment) -> list[TenantRef]:
+        """Tenants whose books go on."""
+        return await authority.tenants_in_use(moment)
 
     async def create_tenant(self, moment: Moment, values: Mapping[str, Any]) -> Row:
         """A tenant in use, with its first owner."""

@@ -7,10 +7,12 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import String
+from sqlalchemy import Boolean, DateTime, String, Table, and_, bindparam, cast, literal_column
+from sqlalchemy import Date as SqlDate
 from sqlalchemy.orm import Mapped
+from sqlalchemy.sql import ColumnElement
 
-from engine.entity import Entity, Nested, Number, Unique
+from engine.entity import Approval, Computed, Entity, Needed, Nested, Number, RollUp, Unique, Virtual
 from engine.types import (
     Currency,
     DocumentNumber,
@@ -29,6 +31,26 @@ from engine.types import (
 from registry.tenants import TenantModel
 
 ZERO = Decimal(0)
+
+
+def overdue(invoices: Table) -> ColumnElement[bool]:
+    """Whether something is still due after the due date."""
+    today = cast(bindparam("now", type_=DateTime(timezone=True)), SqlDate)
+    nothing, posted = literal_column("0"), literal_column("'posted'")
+    return and_(invoices.c.status == posted, invoices.c.amount_due > nothing, invoices.c.due_date < today)
+
+
+def totals(lines: str) -> list[RollUp]:
+    """Of the invoice lines `lines`: subtotal and tax_total (G11)."""
+    return [RollUp("subtotal", lines, sum="net_amount"), RollUp("tax_total", lines, sum="tax_amount")]
+
+
+TOTAL = Computed("total", "subtotal tax_total", lambda subtotal, tax: subtotal + tax)
+BASE_TOTAL = Computed("base_total", "total exchange_rate", lambda total, rate: total * rate)
+LINE_AMOUNTS = [
+    Computed("net_amount", "qty unit_price discount_pct", lambda qty, price, off: qty * price * (1 - off / 100)),
+    Computed("tax_amount", "net_amount tax_pct", lambda net, pct: net * pct / 100),
+]
 
 
 class SalesInvoice(TenantModel, table="apm.sales_invoices"):
@@ -76,9 +98,19 @@ sales_invoices = Entity(
     ],
     auto=["due_date", "currency"],
     live=["due_date", "notes"],
+    virtual=[Virtual("overdue", Boolean(), compute=overdue)],
     machine="draft* posted paid credited written_off : draft>posted; posted~>paid,credited; posted>written_off; "
     "paid~>posted",
-    # virtual: overdue bool virtual ro "posted, amount_due > 0, due_date < today"
+    currency="currency",
+    base_money=("base_total",),
+    rollups=totals("apm.sales-invoice-lines"),
+    computed=[
+        TOTAL,
+        BASE_TOTAL,
+        Computed("amount_due", "total amount_paid amount_credited", lambda total, paid, cred: total - paid - cred),
+    ],
+    guards={"posted>written_off": "apm.sales-invoices.write-off"},
+    permissions=["apm.sales-invoices.write-off"],
 )
 
 
@@ -110,6 +142,7 @@ sales_invoice_lines = Entity(
     once=["sales_invoice_id", "sales_order_line_id"],
     read_only=["tax_pct", "net_amount", "tax_amount"],
     auto=["unit_price"],
+    computed=LINE_AMOUNTS,
 )
 
 
@@ -155,6 +188,18 @@ purchase_invoices = Entity(
     live=["override_reason"],
     machine="draft* match_exception posted paid : draft>posted; draft~>match_exception; "
     "match_exception>draft,posted; posted~>paid; paid~>posted",
+    currency="currency",
+    base_money=("base_total",),
+    rollups=totals("apm.purchase-invoice-lines"),
+    computed=[
+        TOTAL,
+        BASE_TOTAL,
+        Computed("amount_due", "total amount_paid", lambda total, paid: total - paid),
+    ],
+    guards={"match_exception>posted": "apm.purchase-invoices.override"},
+    four_eyes={"match_exception>posted": "created_by"},
+    needed=[Needed("override_reason", "match_exception>posted")],
+    permissions=["apm.purchase-invoices.override"],
 )
 
 
@@ -189,6 +234,7 @@ purchase_invoice_lines = Entity(
     once=["purchase_invoice_id", "purchase_order_line_id"],
     read_only=["tax_pct", "net_amount", "tax_amount", "match_state"],
     auto=["unit_price"],
+    computed=LINE_AMOUNTS,
 )
 
 
@@ -205,6 +251,7 @@ class Payment(TenantModel, table="apm.payments"):
     currency: Mapped[Currency]
     exchange_rate: Mapped[Rate] = column(default=Decimal(1))
     amount: Mapped[Money] = column(above=0)
+    base_amount: Mapped[Money] = column(default=ZERO)  # what approval rules are about
     unallocated: Mapped[Money] = column(default=ZERO)
     # the plain name is taken here by the word for a foreign key
     reference_: Mapped[str | None] = column("reference", String(64))
@@ -223,11 +270,16 @@ payments = Entity(
     unique=["number"],
     search=["number", "reference"],
     once=["direction", "customer_id", "supplier_id", "currency"],
-    read_only=["number", "exchange_rate", "unallocated", "reconciled_on", "journal_entry_id"],
+    read_only=["number", "exchange_rate", "base_amount", "unallocated", "reconciled_on", "journal_entry_id"],
     auto=["currency"],
     live=["reference", "statement_ref"],
     machine="draft* pending_approval posted reconciled reversed : draft>posted; draft~>pending_approval; "
     "pending_approval~>posted; pending_approval>draft; posted>reconciled,reversed; reconciled>posted",
+    currency="currency",
+    base_money=("base_amount",),
+    computed=[Computed("base_amount", "amount exchange_rate", lambda amount, rate: amount * rate)],
+    stamps={"reconciled": {"reconciled_on": "today"}, "posted": {"reconciled_on": "null"}},
+    approval=Approval(edge="draft>posted", document="payment", amount="base_amount"),
 )
 
 

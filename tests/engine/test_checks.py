@@ -14,6 +14,7 @@ from engine.declared import CHECKS
 from engine.entity import Entity, Nested, Number, Virtual
 from engine.errors import StartupFault
 from engine.hooks import Point, Rules
+from engine.jobs import Jobs
 from engine.load import load_registries
 from engine.types import Scope
 
@@ -26,6 +27,7 @@ class Shop:
         self.scopes = [Scope("shop", self.metadata, **options)]
         self.entities: list[Entity] = []
         self.rules: list[Rules] = []
+        self.jobs: list[Jobs] = []
 
     def table(self, name: str, *columns: Column[Any], key: bool = True) -> Table:
         schema, _, own = name.rpartition(".")
@@ -43,7 +45,7 @@ class Shop:
     def faults(self) -> list[str]:
         """The faults that start-up reports, a line each."""
         try:
-            check_declarations(self.scopes, self.entities, self.rules)
+            check_declarations(self.scopes, self.entities, self.rules, self.jobs)
         except StartupFault as fault:
             return str(fault).splitlines()[1:]
         return []
@@ -68,6 +70,18 @@ def with_rule(entity: str) -> Shop:
         """Bound, never run."""
 
     made.rules.append(rules)
+    return made
+
+
+def with_jobs(*names: str, scope: str = "shop", cadence: str = "daily", timeout: int = 300) -> Shop:
+    made = shop().plans()
+    made.jobs.append(Jobs(scope))
+    for name in names or ("sweep",):
+
+        @made.jobs[0].on(name, cadence, timeout=timeout)
+        async def nothing(_job: Any) -> None:
+            """Declared, never run."""
+
     return made
 
 
@@ -194,6 +208,12 @@ EXAMPLES = [
         "default 'c' of 'kind' is none of a, b",
     ),
     Example("E033", lambda: shop().plans(Column("no", Integer, Identity(always=True))), "'no' is GENERATED ALWAYS"),
+    Example("E035", lambda: with_jobs("sweep", "sweep"), "job 'sweep' is declared 2 times"),
+    Example("E035", lambda: with_jobs("sweep it"), "job 'sweep it': a name has"),
+    Example("E036", lambda: with_jobs(scope="shp"), "jobs of scope 'shp', which is not declared; scopes are shop"),
+    Example("E037", lambda: with_jobs(cadence="weekly"), "job 'sweep', cadence 'weekly': a cron text has five fields"),
+    Example("E037", lambda: with_jobs(cadence="0 0 31 2 *"), "cadence '0 0 31 2 *': Bad day-of-month"),
+    Example("E037", lambda: with_jobs(timeout=0), "timeout 0 is not between"),
 ]
 
 
@@ -220,4 +240,4 @@ def test_names_that_registration_will_add_are_known() -> None:
 def test_the_bundled_registry_passes() -> None:
     registry = load_registries(["registry"])
     assert len(registry.entities) >= 26
-    check_declarations(registry.scopes, registry.entities, registry.rules)
+    check_declarations(registry.scopes, registry.entities, registry.rules, registry.jobs)

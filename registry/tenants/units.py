@@ -1,0 +1,39 @@
+"""Quantities in other units (PIM-U1)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from decimal import ROUND_HALF_UP, Decimal
+from uuid import UUID
+
+from sqlalchemy import select
+
+from engine.errors import ValidationError
+from engine.hooks import Moment, Row
+from registry.money import WIDE
+from registry.tenants.pim import Unit
+
+
+async def units_of(moment: Moment, keys: Collection[UUID]) -> dict[UUID, Row]:
+    """id -> code, dimension, factor and decimals of units, deleted ones too: what is counted in them remains."""
+    units = Unit.__table__.c
+    wanted = select(units.id, units.code, units.dimension, units.factor, units.decimals).where(units.id.in_(keys))
+    return {row["id"]: row for row in await moment.fetch(wanted)}
+
+
+def converted(quantity: Decimal, source: Row, target: Row) -> Decimal:
+    """`quantity` of one unit in another: times factor / factor, rounded half up to the decimals of the target.
+    422 unit_mismatch between dimensions."""
+    if source["dimension"] != target["dimension"]:
+        raise ValidationError(
+            "unit_mismatch",
+            f"{source['code']} measures {source['dimension']}, {target['code']} measures {target['dimension']}",
+        )
+    exact = WIDE.divide(WIDE.multiply(quantity, source["factor"]), target["factor"])
+    return exact.quantize(Decimal(1).scaleb(-target["decimals"]), rounding=ROUND_HALF_UP, context=WIDE)
+
+
+async def convert(moment: Moment, quantity: Decimal, from_unit_id: UUID, to_unit_id: UUID) -> Decimal:
+    """`converted` for one quantity, by the ids of its units. For many lines ask `units_of` once."""
+    units = await units_of(moment, {from_unit_id, to_unit_id})
+    return converted(quantity, units[from_unit_id], units[to_unit_id])
