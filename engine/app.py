@@ -73,7 +73,8 @@ class Front:
         self.scopes = frozenset(dispatcher.shop.catalog.scopes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].partition("/")[2].partition("/")[0] in self.scopes:
+        path = scope.get("path", "")
+        if path.partition("/")[2].partition("/")[0] in self.scopes and not path.endswith("/_meta"):
             await self.dispatcher(scope, receive, send)
         else:
             await self.rest(scope, receive, send)

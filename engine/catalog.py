@@ -16,7 +16,7 @@ from engine.errors import StartupFault
 from engine.fields import Field, engine_set, stored_field, virtual_field
 from engine.hooks import Identity, Point, Rule, Rules
 from engine.ordering import in_order
-from engine.types import RIGHTS, Op, Scope
+from engine.types import RIGHTS, Op, Principal, Scope
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,14 @@ class Resource:
     def json_columns(self) -> tuple[str, ...]:
         """Columns that the wire brings as JSON text."""
         return tuple(field.name for field in self.columns if field.scalar.name == "jsonb")
+
+    def restricts(self, principal: Principal) -> bool:
+        """Whether the caller may write only rows that belong to him."""
+        return self.entity.owner is not None and not principal.may(self.entity.owner.unless)
+
+    def owned_reads(self, principal: Principal) -> bool:
+        """Whether the caller reads only rows that belong to him."""
+        return self.entity.owner is not None and self.entity.owner.reads and self.restricts(principal)
 
     def hooked(self, *points: Point, names: Collection[str] | None = None) -> bool:
         """Whether any hook runs at one of the points, for a create or update that gives `names` (None = any)."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from engine.declared import Declared, overall
 from engine.jobs import CADENCES, cron_fault
 
-NAME = re.compile(r"[a-z][a-z0-9_]{0,63}").fullmatch
+NAME = re.compile(r"[a-z][a-z0-9_]{0,31}").fullmatch
 
 
 @overall("E035")
@@ -20,7 +20,7 @@ def jobs_have_names(declared: Declared) -> Iterator[str]:
         if count > 1:
             yield f"job {name!r} is declared {count} times; rename all but one"
         if not NAME(name):
-            yield f"job {name!r}: a name has lower-case letters, digits and _, at most 64"
+            yield f"job {name!r}: a name has lower-case letters, digits and _, at most 32"
 
 
 @overall("E036")
@@ -40,3 +40,11 @@ def cadences_can_be_read(declared: Declared) -> Iterator[str]:
             yield f"job {handler.name!r}, cadence {handler.cron!r}: {fault}; or say one of {', '.join(CADENCES)}"
         if not 1 <= handler.timeout <= 86_400:
             yield f"job {handler.name!r}: timeout {handler.timeout} is not between 1 and 86400 seconds"
+
+
+@overall("E038")
+def one_handler_schedules(declared: Declared) -> Iterator[str]:
+    """The runs of all handlers are queued by one of them."""
+    names = [handler.name for jobs in declared.jobs for handler in jobs.handlers if handler.scheduler]
+    if len(names) > 1:
+        yield f"jobs {', '.join(names)} all say scheduler=True; keep it on one"

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import asyncpg
 import uvicorn
 from cyclopts import App, Parameter
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from engine import install
+from engine.commands.rollups import rollups_app
+from engine.commands.secrets import secrets_app
+from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
 from engine.errors import ApiError, StartupFault
 from engine.main import System, load
 from engine.settings import Settings
@@ -32,55 +28,8 @@ app = App(
 migrate_app = App(name="migrate", help="Bring the databases to the models by reviewed migrations.")
 user_app = App(name="user", help="People who may sign in.")
 tenant_app = App(name="tenant", help="Customers, each with rows of its own.")
-for part in (migrate_app, user_app, tenant_app):
+for part in (migrate_app, user_app, tenant_app, rollups_app, secrets_app):
     app.command(part)
-
-err = Console(stderr=True, highlight=False)
-Registries = Annotated[
-    list[str] | None, Parameter(name="--registry", help="Package to serve; may be given several times.")
-]
-Data = Annotated[Path | None, Parameter(help="Folder of the embedded server, keys and first password.")]
-
-
-def configure(**flags: Any) -> Settings:
-    """Settings with the command line's flags on top. Flags are passed on to worker processes through the environment."""
-    for name, value in flags.items():
-        if value is not None:
-            os.environ[f"CXG_{name.upper()}"] = json.dumps(value) if isinstance(value, (list, bool)) else str(value)
-    try:
-        return Settings()
-    except ValidationError as wrong:
-        faults = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong.errors())
-        raise StartupFault(f"The settings do not fit (CXG_* variables, cxg.toml):\n{faults}") from None
-
-
-class Progress:
-    """Says what is going on, each step with the seconds since the start."""
-
-    def __init__(self) -> None:
-        self.began = time.monotonic()
-
-    def __call__(self, message: str) -> None:
-        err.print(f"[dim]{time.monotonic() - self.began:5.1f}s[/] {message}", soft_wrap=True)
-
-    @contextmanager
-    def step(self, message: str) -> Iterator[None]:
-        """A step that may take a while: a spinner while it runs, a line when it is done."""
-        with err.status(message):
-            yield
-        self(f"{message} [green]done[/]")
-
-
-@contextmanager
-def located(settings: Settings, say: Progress) -> Iterator[System]:
-    """A system with its databases found; an embedded server that was started for the block is stopped after it."""
-    system = System(settings, say)
-    system.locate()
-    try:
-        yield system
-    finally:
-        if system.server is not None and system.server.started:
-            system.server.stop()
 
 
 async def _prepare(system: System, say: Progress) -> list[str]:
@@ -226,7 +175,7 @@ def create(email: str, *, password: str | None = None, administrator: bool = Fal
     """
     secret = password or install.made_up_password()
     with located(configure(data=data), Progress()) as system:
-        asyncio.run(_in_time(system, install.create_user(system, email, secret, administrator=administrator)))
+        run_and_close(system, install.create_user(system, email, secret, administrator=administrator))
     print(f"{email} may sign in" + ("" if password else f" with the password {secret}"))
 
 
@@ -250,18 +199,11 @@ def create_tenant(
     secret = password or install.made_up_password()
     values = {"slug": slug, "name": name or slug, "owner_email": owner, "owner_password": secret}
     with located(configure(data=data), Progress()) as system:
-        asyncio.run(_in_time(system, install.create_tenant(system, values)))
+        run_and_close(system, install.create_tenant(system, values))
     print(
         f"tenant {slug}: {owner} may sign in with tenant={slug}"
         + ("" if password else f"; a new owner's password is {secret}")
     )
-
-
-async def _in_time(system: System, work: Any) -> None:
-    try:
-        await work
-    finally:
-        await system.close()
 
 
 def main() -> None:

@@ -89,6 +89,9 @@ class Dispatcher:
                 await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)
         raise AssertionError("unreachable")
 
+    def _row_text(self, resource: Resource, row: Written) -> str:
+        return row_text(self.shop.readable(resource, row.text), row.output)
+
     # -- one handler an operation
 
     async def create(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
@@ -106,37 +109,39 @@ class Dispatcher:
         )
         http_status = 200 if all(row.found for row in written) else 201
         if many:
-            return success(rows_text(row_text(row.text, row.output) for row in written), http_status)
+            return success(rows_text(self._row_text(resource, row) for row in written), http_status)
         row = written[0]
         location = b"%b/%b" % (request.path, ",".join(quote(str(part), safe="") for part in row.key).encode())
-        return success(row_text(row.text, row.output), http_status, (etag(row.version), (b"location", location)))
+        return success(self._row_text(resource, row), http_status, (etag(row.version), (b"location", location)))
 
     async def list(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
         listing = read_listing(target.resource, request.query)
-        shape = list_shape(listing)
+        shape = list_shape(listing, own=target.resource.owned_reads(unit.principal))
         values = {
             **list_values(listing),
             "tenant": unit.tenant,
+            "owner": unit.principal.user_id,
             "unmasked": unit.principal.may(target.resource.sensitive),
         }
-        record = (await unit.run(self.shop.statement(target.resource, shape), values))[0]
-        if listing.count == "estimated" and record[1] > ESTIMATE_ABOVE:
+        items, total = (await unit.run(self.shop.statement(target.resource, shape), values))[0]
+        items = items and self.shop.readable(target.resource, items)
+        if listing.count == "estimated" and total > ESTIMATE_ABOVE:
             plan = await unit.run(self.shop.question("estimate", target.resource, shape), values)
-            return page(
-                record[0], listing, int(msgspec.json.decode(plan[0][0])[0]["Plan"]["Plan Rows"]), estimated=True
-            )
-        return page(record[0], listing, record[1])
+            return page(items, listing, int(msgspec.json.decode(plan[0][0])[0]["Plan"]["Plan Rows"]), estimated=True)
+        return page(items, listing, total)
 
     async def get(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
         fields, deleted = read_view(target.resource, request.query)
         row = await self._read(unit, target, GetShape(fields, deleted))
         if request.header(b"if-none-match") in (b'"%d"' % row[0], b"*"):
             return Answer(304, (etag(row[0]),), b"")
-        return success(row[1], 200, (etag(row[0]),))
+        return success(self.shop.readable(target.resource, row[1]), 200, (etag(row[0]),))
 
     async def _read(self, unit: UnitOfWork, target: Target, shape: GetShape) -> Any:
         resource = target.resource
         values: dict[str, Any] = {f"key{i}": part for i, part in enumerate(key_of(resource, target.key))}
+        if resource.owned_reads(unit.principal):
+            shape, values["owner"] = shape._replace(own=True), unit.principal.user_id
         values["tenant"] = unit.tenant
         values["unmasked"] = unit.principal.may(resource.sensitive)
         found = await unit.run(self.shop.statement(resource, shape), values)
@@ -186,6 +191,8 @@ class Dispatcher:
         if resource.entity.require_version and row.version is None:
             raise generic("version_required")
         guards = guards_of(resource, action, row)
+        if resource.restricts(unit.principal):
+            guards = (*guards, "own")
 
         async def work(unit: UnitOfWork) -> Written:
             return await self.operations.change(unit, resource, change, key=key, guards=guards)
@@ -199,7 +206,7 @@ class Dispatcher:
             if precondition and error.code == "version_conflict":
                 error.status = 412
             raise
-        return success(row_text(written.text, written.output), 200, (etag(written.version),))
+        return success(self._row_text(resource, written), 200, (etag(written.version),))
 
     async def _in_one_statement_or_more(
         self, unit: UnitOfWork, work: Work, change: tuple[Resource, Action, Incoming]
@@ -283,10 +290,11 @@ def guards_of(resource: Resource, action: Action, row: Incoming) -> tuple[str, .
     return tuple(guards)
 
 
-def list_shape(listing: Listing) -> ListShape:
+def list_shape(listing: Listing, *, own: bool = False) -> ListShape:
     """The list without its values."""
     pairs = tuple((c.field, c.operator) for c in listing.conditions)
-    return ListShape(pairs, listing.sort, listing.fields, listing.search is not None, listing.deleted, listing.count)
+    searched = listing.search is not None
+    return ListShape(pairs, listing.sort, listing.fields, searched, listing.deleted, listing.count, own)
 
 
 def list_values(listing: Listing) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def engine_set(entity: Entity, column: Column[Any]) -> bool:
 
 
 def stored_field(entity: Entity, column: Column[Any]) -> Field:
-    name, scalar, bounds = column.name, scalar_of(column.type), bounds_of(column)
+    said = column.info.get("said_type", column.type)
+    name, scalar, bounds = column.name, scalar_of(said), bounds_of(column)
     own = engine_set(entity, column) or (name == "id" and bool(column.primary_key) and isinstance(column.type, sa.Uuid))
     read_only = own or name in entity.read_only
     once = name in entity.once or (bool(column.primary_key) and not own)
@@ -83,17 +84,17 @@ def stored_field(entity: Entity, column: Column[Any]) -> Field:
         column.primary_key and isinstance(column.type, sa.Integer) and column.table.autoincrement_column is column
     )
     default = _default(column)
-    annotation = scalar.annotate(column.type, bounds)
+    annotation = scalar.annotate(said, bounds)
     # tenant_id is part of each composite key, and names no row by itself
     target = None if column.info.get("tenant") else next((key.column for key in column.foreign_keys), None)
     return Field(
         name=name,
         column=column,
-        type=column.type,
+        type=said,
         scalar=scalar,
         bounds=bounds,
         annotation=annotation | None if column.nullable else annotation,
-        finish=scalar.finish(column.type, bounds),
+        finish=scalar.finish(said, bounds),
         nullable=bool(column.nullable),
         default=None if own else default,
         required=not (

@@ -163,17 +163,12 @@ class Moment(Protocol):
     async def check_password(self, password: str, hashed: str | None) -> bool:
         """Whether they fit; takes as long for None, so that an absent user looks like a wrong password."""
 
-    def encrypt(self, text: str) -> str:
-        """Authenticated encryption under the server's key."""
-
-    def decrypt(self, text: str) -> str:
-        """The clear text of `encrypt`."""
-
     def permissions(self, *, of_tenants: bool) -> frozenset[str]:
         """All permission codes of the scopes whose rows belong to tenants, or of the others."""
 
-    async def in_scope(self, scope: str) -> Moment:
-        """A moment on another scope's database (a transaction of its own, ended with this one)."""
+    async def in_scope(self, scope: str, tenant: TenantRef | None = None) -> Moment:
+        """A moment on another scope's database (a transaction of its own, ended with this one). `tenant` binds it to a
+        tenant, where the caller belongs to none; 403 for a caller of another tenant."""
 
 
 Hook = Callable[[Moment, list[Change]], Awaitable[None]]
@@ -307,6 +302,9 @@ class Identity(Protocol):
 
     async def tenants(self, moment: Moment) -> list[TenantRef]:
         """The tenants in use: those for which jobs of tenant-bound scopes run."""
+
+    async def all_tenants(self, moment: Moment) -> list[TenantRef]:
+        """Every tenant that may have rows, in use or not, deleted ones included."""
 
     async def create_tenant(self, moment: Moment, values: Mapping[str, Any]) -> Row:
         """A pooled tenant with its first owner; `values`: slug, name, owner_email, owner_password."""

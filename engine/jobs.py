@@ -57,7 +57,7 @@ class Job(Protocol):
     def step(self, label: str) -> AbstractAsyncContextManager[Moment, bool]:
         """A transaction whose failure is rolled back, logged, counted and noted under `label`, and does not end the run."""
 
-    def transaction(self) -> AbstractAsyncContextManager[Moment, None]:
+    def transaction(self) -> AbstractAsyncContextManager[Moment, bool | None]:
         """A transaction whose failure ends the run."""
 
 
@@ -67,13 +67,14 @@ Run = Callable[[Job], Awaitable[Mapping[str, Any] | None]]
 @dataclass(frozen=True)
 class Handler:
     """What runs under a name. `cron`: when, in UTC, unless its row in the entity of role `jobs` says otherwise. `timeout`:
-    seconds that a run may take."""
+    seconds that a run may take. `scheduler`: it queues the runs of the others; the leader of the workers calls it."""
 
     name: str
     scope: str
     cron: str
     timeout: int
     run: Run
+    scheduler: bool = False
 
     @property
     def description(self) -> str:
@@ -88,11 +89,13 @@ class Jobs:
     scope: str
     handlers: list[Handler] = field(default_factory=list)
 
-    def on(self, name: str, cadence: str, *, timeout: int = 300) -> Callable[[Run], Run]:
+    def on(
+        self, name: str, cadence: str, *, timeout: int = 300, scheduler: bool = False
+    ) -> Callable[[Run], Run]:
         """Declare a handler. `cadence`: minute, hourly, daily, monthly, yearly, or a cron text of five fields."""
 
         def bind(run: Run) -> Run:
-            self.handlers.append(Handler(name, self.scope, CADENCES.get(cadence, cadence), timeout, run))
+            self.handlers.append(Handler(name, self.scope, CADENCES.get(cadence, cadence), timeout, run, scheduler))
             return run
 
         return bind

@@ -19,7 +19,7 @@ from engine.app import build_app, plain
 from engine.auth.authenticator import Authenticator
 from engine.auth.keys import SigningKeys, secret_file
 from engine.auth.tokens import Tokens
-from engine.auth.vault import PasswordVault
+from engine.auth.vault import KeyRing, PasswordVault
 from engine.catalog import Catalog, compile_catalog
 from engine.checks import check_declarations
 from engine.clock import random_token
@@ -27,6 +27,7 @@ from engine.dispatch import Dispatcher
 from engine.docs import docs_routes
 from engine.errors import StartupFault
 from engine.load import Registry, load_registries
+from engine.meta import Meta
 from engine.moment import UnitOfWork, Workshop
 from engine.observe import Observer, configure_logging
 from engine.operations import Operations
@@ -192,6 +193,10 @@ class System:
     @cached_property
     def pools(self) -> dict[str, Pool]:
         """Connections of each scope."""
+        return self.new_pools()
+
+    def new_pools(self) -> dict[str, Pool]:
+        """Connections of each scope, once more: a pool belongs to one event loop."""
         return {scope.name: self._pool(scope) for scope in self.catalog.scopes.values()}
 
     @cached_property
@@ -203,13 +208,19 @@ class System:
             if key
             else secret_file(self.settings.data / "secret.key", lambda: random_token(48).encode())
         )
-        return PasswordVault(self.settings.bcrypt_rounds, secret)
+        before = [former.get_secret_value().encode() for former in self.settings.secret_keys_before]
+        return PasswordVault(self.settings.bcrypt_rounds, KeyRing(secret, before))
 
     @cached_property
     def operations(self) -> Operations:
         """The operations over this catalogue and these databases."""
+        return self.operations_on(self.pools)
+
+    def operations_on(self, pools: dict[str, Pool]) -> Operations:
+        """The operations over connections of the caller's own."""
         own = {"auth.session_days": self.settings.session_days, "hook_timeout": self.settings.hook_timeout}
-        shop = Workshop(self.catalog, self.pools, self.vault, {**self.registry.settings, **own}, walled=self.walled)
+        own["setting_seconds"] = self.settings.principal_seconds
+        shop = Workshop(self.catalog, pools, self.vault, {**self.registry.settings, **own}, walled=self.walled)
         shop.handlers = {handler.name: handler for jobs in self.registry.jobs for handler in jobs.handlers}
         return Operations(shop)
 
@@ -231,6 +242,10 @@ class System:
         dispatcher = Dispatcher(self.operations, authenticator, Observer(), self.settings.max_body_bytes)
         endpoints = SignInEndpoints(loader, authenticator, tokens)
         routes = [plain(dispatcher, path, endpoint, method) for path, endpoint, method in routes_of(endpoints)]
+        meta = Meta(dispatcher)
+        routes += [
+            plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity}/_meta")
+        ]
         return build_app(dispatcher, [*routes, *docs_routes(self.catalog)], stop=[self.close])
 
     async def close(self) -> None:

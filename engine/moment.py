@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -22,12 +23,14 @@ from engine.errors import ForbiddenError, UnavailableError, generic
 from engine.hooks import Key, Point, Row, Rows, Rule
 from engine.jobs import Handler
 from engine.observe import Observer
+from engine.secrets import readable, shows_secrets, unseal
+from engine.setting_lookup import SettingLookup
 from engine.shapes import ChangeShape, GetShape, InsertShape, ListShape, Statement
 from engine.sql import Reads, Writes
 from engine.sql.numbers import next_number
 from engine.sql.parts import DIALECT
-from engine.store import Connection, Database
-from engine.types import Principal
+from engine.store import Connection, Database, Shared
+from engine.types import Principal, TenantRef
 
 if TYPE_CHECKING:
     from engine.operations import Operations
@@ -44,9 +47,9 @@ class Vault(Protocol):
 
     async def check_password(self, password: str, hashed: str | None) -> bool: ...
 
-    def encrypt(self, text: str) -> str: ...
+    def encrypt(self, text: str, place: str = "") -> str: ...
 
-    def decrypt(self, text: str) -> str: ...
+    def decrypt(self, text: str, place: str = "") -> str: ...
 
 
 class Workshop:
@@ -65,6 +68,10 @@ class Workshop:
         self.catalog, self.databases, self.vault, self.defaults = catalog, databases, vault, defaults
         # by name; the door puts the registries' handlers here
         self.handlers: Mapping[str, Handler] = {}
+        self.settings = SettingLookup(catalog, vault, defaults)
+        # column -> whose cipher it holds
+        self.sealed = {r.table.c[name]: (r, name) for r in catalog.resources.values() for name in r.entity.encrypted}
+        self.revealing = {r.path for r in catalog.resources.values() if shows_secrets(catalog, r)}
         self.hook_timeout = float(defaults.get("hook_timeout", 2.0))
         self.reads = Reads(catalog, walled=walled)
         self.writes = Writes(catalog, self.reads, walled=walled)
@@ -81,6 +88,10 @@ class Workshop:
 
     def _statement(self, resource: Resource, shape: Any) -> Statement:
         return self.builders[type(shape)](resource, shape)  # type: ignore[no-any-return]
+
+    def readable(self, resource: Resource, text: str) -> str:
+        """Rendered rows as their reader sees them: the database cannot read ciphers."""
+        return readable(self.vault, self.catalog, resource, text) if resource.path in self.revealing else text
 
     def _question(self, name: str, *given: Any) -> Statement:
         return getattr(self.reads, name)(*given)  # type: ignore[no-any-return]
@@ -102,7 +113,6 @@ class UnitOfWork:
     """Implements `engine.hooks.Moment` for one scope's database."""
 
     __slots__ = (
-        "_elsewhere",
         "_now",
         "_places",
         "_stack",
@@ -110,9 +120,13 @@ class UnitOfWork:
         "connection",
         "database",
         "done",
+        "elsewhere",
+        "hosted",
         "operations",
         "principal",
         "scope",
+        "settings_written",
+        "shared",
         "shop",
         "tenant",
     )
@@ -136,7 +150,11 @@ class UnitOfWork:
         self._now = now
         self._places: dict[str, int] | None = None
         self._stack: AsyncExitStack | None = None
-        self._elsewhere: dict[str, UnitOfWork] = {}
+        self.elsewhere: dict[str, UnitOfWork] = {}
+        # of the engine's own work in tenants: by scope and tenant, and the transaction by scope that they share
+        self.hosted: dict[tuple[str, UUID], UnitOfWork] = {}
+        self.shared: dict[str, Shared] = {}
+        self.settings_written = False
 
     @property
     def request_id(self) -> str:
@@ -163,7 +181,12 @@ class UnitOfWork:
         """Commit, or roll back when the block raised; the same for transactions opened in other scopes."""
         assert self._stack is not None
         stack, self._stack, self.connection = self._stack, None, None
-        await stack.__aexit__(*failure)
+        try:
+            await stack.__aexit__(*failure)
+        finally:
+            if self.settings_written or any(other.settings_written for other in self.hosted.values()):
+                self.settings_written = False
+                self.shop.settings.forget()
 
     def base(self, resource: Resource) -> dict[str, Any]:
         """Parameters that any statement over the resource may name."""
@@ -172,6 +195,7 @@ class UnitOfWork:
             "unmasked": who.may(resource.sensitive),
             "now": self.now,
             "actor": who.user_id,
+            "owner": who.user_id,
             "actor_email": who.email,
             "tenant": self.tenant,
             "ip": self.caller.ip,
@@ -224,7 +248,11 @@ class UnitOfWork:
         found = await self.connection.fetch(state.statement, arguments)
         columns = list(getattr(statement, "selected_columns", ()))
         json_columns = [c.key for c in columns if isinstance(c.type, sa.JSON)]
-        return [plain(record, json_columns) for record in found]
+        rows: list[Any] = [plain(record, json_columns) for record in found]
+        secrets = [(c.key, *self.shop.sealed[b]) for c in columns for b in c.base_columns if b in self.shop.sealed]
+        for row, (key, resource, name) in product(rows, secrets):
+            row[key] = unseal(self.shop.vault, resource, name, row[key])
+        return rows
 
     async def number(self, prefix: str, on: date) -> str:
         log = self.shop.catalog.roles.get((self.scope, "number_sequences"))
@@ -239,7 +267,12 @@ class UnitOfWork:
             raise ForbiddenError("permission_denied", f"This needs the permission {permission}")
 
     async def setting(self, key: str) -> Any:
-        return self.shop.defaults[key]
+        return await self.shop.settings.find(self, key)
+
+    def forget_settings(self) -> None:
+        """A row of settings was written: what was read before counts no more, in this transaction and after it."""
+        self.settings_written = self.connection is not None
+        self.shop.settings.forget()
 
     async def places(self, currency: str) -> int:
         currencies = self.shop.catalog.roles.get((self.scope, "currencies"))
@@ -255,23 +288,34 @@ class UnitOfWork:
     async def check_password(self, password: str, hashed: str | None) -> bool:
         return await self.shop.vault.check_password(password, hashed)
 
-    def encrypt(self, text: str) -> str:
-        return self.shop.vault.encrypt(text)
-
-    def decrypt(self, text: str) -> str:
-        return self.shop.vault.decrypt(text)
-
     def permissions(self, *, of_tenants: bool) -> frozenset[str]:
         return self.shop.catalog.permissions[of_tenants]
 
-    async def in_scope(self, scope: str) -> UnitOfWork:
+    async def in_scope(self, scope: str, tenant: TenantRef | None = None) -> UnitOfWork:
+        if tenant is not None and self.principal.tenant is None:
+            return await self._host(scope, tenant)
+        if tenant is not None and self.principal.tenant and self.principal.tenant.id != tenant.id:
+            raise generic("wrong_scope")
         if scope == self.scope:
             return self
-        if scope not in self._elsewhere:
+        if scope not in self.elsewhere:
             assert self._stack is not None, "hooks run inside a transaction"
             other = UnitOfWork(self.operations, scope, self.principal, self.caller, self.now)
-            self._elsewhere[scope] = await self._stack.enter_async_context(other)
-        return self._elsewhere[scope]
+            self.elsewhere[scope] = await self._stack.enter_async_context(other)
+        return self.elsewhere[scope]
+
+    async def _host(self, scope: str, tenant: TenantRef) -> UnitOfWork:
+        """The moment of one tenant, beside those of others in one transaction."""
+        if (scope, tenant.id) not in self.hosted:
+            assert self._stack is not None, "hooks run inside a transaction"
+            if scope not in self.shared:
+                opened = self.shop.databases[scope].transaction(tenant.id)
+                self.shared[scope] = Shared(await self._stack.enter_async_context(opened))
+            other = UnitOfWork(self.operations, scope, replace(self.principal, tenant=tenant), self.caller, self.now)
+            other._stack, other.connection = self._stack, self.shared[scope].of(tenant.id)
+            other.elsewhere[self.scope] = self
+            self.hosted[scope, tenant.id] = other
+        return self.hosted[scope, tenant.id]
 
     @property
     def handlers(self) -> Mapping[str, Handler]:

@@ -32,6 +32,7 @@ from engine.records import (
     stamped,
 )
 from engine.refusals import Refusals
+from engine.secrets import opened, sealed
 from engine.shapes import Incoming
 from engine.store import retriable, translate
 
@@ -53,12 +54,16 @@ class Operations:
         asked = ("locked_rows", resource, lock == "delete") if lock else ("plain_rows", resource)
         statement = self.shop.question(*asked)
         records = await unit.run(statement, {"keys": key_parameter(resource, keys), "tenant": unit.tenant})
-        rows = [plain(record, resource.json_columns) for record in records]
+        rows = [self._row(resource, record) for record in records]
         if resource.by_uuid:
             by_id = {row["id"]: row for row in rows}
             return [by_id.get(key) for key in keys]
         by_place = {row.pop("given_ord"): row for row in rows}
         return [by_place.get(place) for place in range(len(keys))]
+
+    def _row(self, resource: Resource, record: Any) -> dict[str, Any]:
+        """A stored row as rules see it."""
+        return opened(self.shop.vault, resource, plain(record, resource.json_columns))
 
     # -- create
 
@@ -102,7 +107,7 @@ class Operations:
         await self._number(unit, resource, fresh, "create")
         records = await self._insert(unit, resource, fresh, internal=True) if fresh else []
         for change, record in zip(fresh, records, strict=True):
-            change.values = plain(record, resource.json_columns)
+            change.values = self._row(resource, record)
         await self._nest(unit, resource, fresh, rows)
         await self._hooks(unit, resource, Point.AFTER_CREATE, fresh)
         self._remember(unit, resource, fresh)
@@ -113,20 +118,24 @@ class Operations:
     ) -> list[Any]:
         shape, records = insert_records(resource, changes, internal=internal)
         statement = self.shop.statement(resource, shape)
-        values = unit.base(resource)
-        values["rows"] = ENCODER.encode(records).decode()
-        found = await self._run(unit, resource, statement, values)
+        found = await self._run(unit, resource, statement, unit.base(resource), records)
         if len(found) != len(changes):
             raise await self.refusals.references(unit, resource, changes, resource.reference_columns)
         return found
 
-    async def _run(self, unit: UnitOfWork, resource: Resource, statement: Any, values: Mapping[str, Any]) -> list[Any]:
+    async def _run(
+        self, unit: UnitOfWork, resource: Resource, statement: Any, values: dict[str, Any], records: Sequence[Any]
+    ) -> list[Any]:
+        values["rows"] = ENCODER.encode(sealed(self.shop.vault, resource, records)).decode()
         try:
-            return await unit.run(statement, values)
+            found = await unit.run(statement, values)
         except Exception as error:
             if retriable(error):
                 raise
             raise translate(error, resource, writing=True) from error
+        if resource.entity.role == "settings":
+            unit.forget_settings()
+        return found
 
     async def _number(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], moment: str) -> None:
         number = resource.entity.number
@@ -258,9 +267,8 @@ class Operations:
         shape = change_shape(resource, action, written, guards)._replace(single=True)
         values = unit.base(resource)
         values.update((f"key{place}", part) for place, part in enumerate(key))
-        values["rows"] = ENCODER.encode([record]).decode()
         values["sources"] = resource.ruleless_sources.get(row.values.get("status", ""), ())
-        found = await self._run(unit, resource, self.shop.statement(resource, shape), values)
+        found = await self._run(unit, resource, self.shop.statement(resource, shape), values, [record])
         if not found:
             error = await self.refusals.explain(unit, resource, action, row, key=key)
             # the row stands where a rule looks on: the same change once more, in a transaction
@@ -288,7 +296,7 @@ class Operations:
         if answering:
             return found
         for change, record in zip(changes, found, strict=True):
-            change.values = plain(record, resource.json_columns)
+            change.values = self._row(resource, record)
         await self._follow(
             unit, resource, [c.values for c in changes if not c.values["is_active"] and c.old and c.old["is_active"]]
         )
@@ -327,8 +335,7 @@ class Operations:
         shape = change_shape(resource, action, dict.fromkeys(columns), held, internal=internal)
         values = unit.base(resource)
         values["keys"] = [change.key for change in changes]
-        values["rows"] = ENCODER.encode(records).decode()
-        found = await self._run(unit, resource, self.shop.statement(resource, shape), values)
+        found = await self._run(unit, resource, self.shop.statement(resource, shape), values, records)
         if len(found) != len(changes):
             raise await self.refusals.references(unit, resource, changes, shape.checked)
         return found

@@ -48,6 +48,9 @@ class Refusals:
         action, row, key = write
         if not state:
             return generic("not_found")
+        if resource.restricts(unit.principal) and state["owner"] != unit.principal.user_id:
+            # whose rows everybody may read is told that he may not change them; else they do not exist for him
+            return generic("not_found") if resource.owned_reads(unit.principal) else generic("permission_denied")
         wants_inactive = row.values.get("is_active") is True
         if not state["is_active"] and not wants_inactive and "is_active" not in row.values:
             return generic("not_found")
@@ -93,6 +96,8 @@ class Refusals:
         if change.old is None:
             raise generic("not_found")
         state: dict[str, Any] = {"referred": False, "header": None, "status": None, **change.old}
+        if resource.entity.owner is not None:
+            state["owner"] = change.old[resource.entity.owner.column]
         key = [str(change.old[name]) for name in resource.keys]
         if {"unreferenced", "header"} & set(guards):
             values = {**{f"key{i}": part for i, part in enumerate(key)}, "tenant": unit.tenant}

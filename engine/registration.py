@@ -45,6 +45,7 @@ def complete(entities: Iterable[Entity]) -> None:
         table.info["registered"] = True
         table.info["tree"] = entity.tree
         _add_columns(entity, table)
+        _make_room_for_ciphers(entity, table)
         for key in entity.unique:
             _add_unique(table, key if isinstance(key, Unique) else Unique((key,)))
         for period in entity.periods:
@@ -62,6 +63,14 @@ def _add_columns(entity: Entity, table: Table) -> None:
         table.append_column(Column("status", states, nullable=False))
     for column in common_columns(table):
         table.append_column(column)
+
+
+def _make_room_for_ciphers(entity: Entity, table: Table) -> None:
+    """A cipher is longer than its text: the column takes any length, the length of what is said is kept for readers."""
+    for column in (table.c[name] for name in entity.encrypted):
+        if isinstance(column.type, sa.String):
+            column.info["said_type"] = column.type
+            column.type = sa.Text()
 
 
 def _add_unique(table: Table, key: Unique) -> None:

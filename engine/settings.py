@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(
         None, description="key for encrypted columns; unset = made up in the data folder"
     )
+    secret_keys_before: list[SecretStr] = Field(
+        [], description="former keys, which only read, until `cxg secrets rotate` has run"
+    )
     demo: bool = Field(True, description="rows to try things with, in development")
     log_format: Literal["console", "json"] = Field("console", description="how log lines look")
 

@@ -59,15 +59,15 @@ class StatusChange(NamedTuple):
 
 
 class GetShape(NamedTuple):
-    """Read rows by key."""
+    """Read rows by key. `own`: only those that belong to the caller."""
 
     fields: tuple[str, ...]
     deleted: Deleted
-    nested: bool = True
+    own: bool = False
 
 
 class ListShape(NamedTuple):
-    """A list without its values: equal shapes share one statement."""
+    """A list without its values: equal shapes share one statement. `own`: only rows that belong to the caller."""
 
     conditions: tuple[tuple[str, str], ...]
     sort: tuple[Order, ...]
@@ -75,6 +75,7 @@ class ListShape(NamedTuple):
     search: bool
     deleted: Deleted
     counting: Count
+    own: bool = False
 
 
 class InsertShape(NamedTuple):

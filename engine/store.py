@@ -21,6 +21,42 @@ class Connection(Protocol):
 
     async def fetch(self, text: str, arguments: Sequence[Any]) -> list[Record]: ...
 
+    async def bind(self, tenant: UUID) -> None:
+        """Bind the rest of the transaction to another tenant."""
+
+
+class Shared:
+    """One transaction on behalf of several tenants, for the engine's own work in many of them: a connection each could be
+    more than a pool has. It is bound anew whenever the statement of another tenant comes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.tenant: UUID | None = None
+
+    def of(self, tenant: UUID) -> Connection:
+        """The connection as one tenant's."""
+        return Share(self, tenant)
+
+
+class Share:
+    """A tenant's part of a shared transaction."""
+
+    __slots__ = ("shared", "tenant")
+
+    def __init__(self, shared: Shared, tenant: UUID) -> None:
+        self.shared, self.tenant = shared, tenant
+
+    async def bind(self, tenant: UUID) -> None:
+        """Another tenant's part."""
+        self.tenant = tenant
+
+    async def fetch(self, text: str, arguments: Sequence[Any]) -> list[Record]:
+        """Rows of one statement."""
+        if self.shared.tenant != self.tenant:
+            await self.shared.connection.bind(self.tenant)
+            self.shared.tenant = self.tenant
+        return await self.shared.connection.fetch(text, arguments)
+
 
 class Database(Protocol):
     """Where the rows of a scope live. `tenant` is the tenant to bind, or None."""

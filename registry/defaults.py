@@ -7,10 +7,16 @@ SETTINGS: dict[str, Any] = {
     "auth.lock_minutes": 15,
     "auth.max_sessions": 10,
     "auth.max_api_keys": 10,
+    "bill.dunning_days": [3, 7, 14],
     "bill.payment_terms_days": 14,
+    "bill.suspend_after_days": 21,
     "tnnt.reserved_slugs": ["www", "api", "admin", "app", "mail", "static", "status"],
     "tnnt.platform_zone": "cxg.example",
     "tnnt.invitation_days": 7,
     "tnnt.closing_days": 30,
+    # "" = the name servers that the operating system knows
+    "tnnt.dns_server": "",
+    "tnnt.dns_port": 53,
+    "tnnt.verification_hours": 72,
     "base_currency": "USD",
 }

@@ -15,6 +15,11 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
     return amount.quantize(step, rounding=ROUND_HALF_UP, context=WIDE)
 
 
+def to_places(amount: Decimal, places: int) -> Decimal:
+    """`amount` half up to so many decimal places."""
+    return amount.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP, context=WIDE)
+
+
 def times(left: Decimal, right: Decimal, currency: str) -> Decimal:
     """The rounded product."""
     return round_money(WIDE.multiply(left, right), currency)

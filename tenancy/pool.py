@@ -7,7 +7,7 @@ is fair above its size (asyncpg's p99 was 175 ms with 64 callers on 8 connection
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,10 @@ from uuid import UUID
 import asyncpg
 
 from engine.errors import UnavailableError, generic
+from tenancy.lease import PROBE, Lease, notice, take_lease
 
 BIND = "select set_config('app.tenant_id', $1, false)"
+BIND_TRANSACTION = "select set_config('app.tenant_id', $1, true)"
 SWEEP_SECONDS = 0.5
 BROKEN = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
 
@@ -60,6 +62,10 @@ class Transaction:
         self.bound.due = self.watch.due()
         return await self.bound.raw.fetch(text, *arguments)  # type: ignore[no-any-return]
 
+    async def bind(self, tenant: UUID) -> None:
+        """Bind the rest of the transaction to another tenant; after it the connection is its first one's again."""
+        await self.fetch(BIND_TRANSACTION, [str(tenant)])
+
 
 class Watch:
     """Ends connections whose statement is overdue. PostgreSQL's own statement_timeout comes first; this is for a network
@@ -101,6 +107,9 @@ class Pool:
         self.session_bound = options.tenant_bound and options.pooler == "none"
 
     async def _connect(self) -> Bound:
+        return Bound(await self._open())
+
+    async def _open(self) -> Any:
         options = self.options
         settings = {
             "statement_timeout": str(int(options.command_timeout * 1000)),
@@ -109,7 +118,7 @@ class Pool:
         }
         if options.role:
             settings["role"] = options.role
-        raw = await asyncpg.connect(
+        return await asyncpg.connect(
             options.url,
             ssl=False if "127.0.0.1" in options.url else None,
             timeout=options.connect_timeout,
@@ -117,7 +126,6 @@ class Pool:
             max_cached_statement_lifetime=0,
             server_settings={} if options.pooler == "transaction" else settings,
         )
-        return Bound(raw)
 
     async def acquire(self, tenant: UUID | None) -> Bound:
         """A connection, bound to `tenant` where binding lasts for the session. 503 after `acquire_timeout`."""
@@ -232,6 +240,17 @@ class Pool:
         except BROKEN as error:
             bound.raw.terminate()
             raise UnavailableError("outcome_unknown", headers={"Retry-After": "1"}) from error
+
+    async def elect(self, name: str, heard: Callable[[str], None]) -> Lease | None:
+        """The lease `name`, on a connection beside the pool's; None while another process holds it. `heard` is given what
+        others say to its holder."""
+        if not (await self.run(None, PROBE, [name]))[0]["free"]:
+            return None
+        return await take_lease(await self._open(), name, heard, pooled=self.options.pooler == "transaction")
+
+    async def tell(self, name: str, texts: Sequence[str]) -> None:
+        """Say something to the holder of the lease `name`, wherever it is; nobody hears it when there is none."""
+        await self.run(None, *notice(name, texts))
 
     async def ping(self) -> None:
         """Raise unless the database answers."""

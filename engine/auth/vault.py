@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
+from typing import NamedTuple
 
 import bcrypt
 from cryptography.exceptions import InvalidTag
@@ -15,15 +18,73 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MAX_PASSWORD_BYTES = 72
+UNREADABLE = "the secret cannot be decrypted: it was changed or moved, or its key is not known"
+
+
+class Key(NamedTuple):
+    """A key, and the eight letters by which ciphers name it."""
+
+    id: str
+    cipher: AESGCM
+
+
+class KeyRing:
+    """AES-256-GCM under the current key; what former keys encrypted can still be read."""
+
+    def __init__(self, current: bytes, before: Sequence[bytes] = ()) -> None:
+        """Keys are texts of any length: 32 bytes are derived from each."""
+        self.keys = [_derive(key) for key in (current, *before)]
+        self.by_id = {key.id: key for key in self.keys}
+
+    @property
+    def prefix(self) -> str:
+        """How ciphers of the current key begin."""
+        return f"v2:{self.keys[0].id}:"
+
+    def encrypt(self, text: str, place: str = "") -> str:
+        """`v2:`, the key's id, `:` and base64 of nonce and cipher. It is read in the same `place` only."""
+        nonce = os.urandom(12)
+        raw = nonce + self.keys[0].cipher.encrypt(nonce, text.encode(), place.encode())
+        return self.prefix + base64.b64encode(raw).decode()
+
+    def decrypt(self, text: str, place: str = "") -> str:
+        """The text of `encrypt`. ValueError when it was changed, belongs elsewhere, or its key is not known. Texts of the
+        first form, `v1:` without key or place, are read too."""
+        version, _, rest = text.partition(":")
+        key_id, _, body = rest.partition(":")
+        if version == "v1":
+            return self._first_that_fits(rest)
+        if version != "v2" or key_id not in self.by_id:
+            raise ValueError(UNREADABLE)
+        return _open(self.by_id[key_id], body, place.encode())
+
+    def _first_that_fits(self, body: str) -> str:
+        for key in self.keys:
+            with suppress(ValueError):
+                return _open(key, body, None)
+        raise ValueError(UNREADABLE)
+
+
+def _derive(key: bytes) -> Key:
+    derived = HKDF(SHA256(), 32, None, b"cxg column encryption").derive(key)
+    # a second derivation names the key, so that its name tells nothing of it
+    return Key(HKDF(SHA256(), 4, None, b"cxg key id").derive(key).hex(), AESGCM(derived))
+
+
+def _open(key: Key, body: str, place: bytes | None) -> str:
+    raw = base64.b64decode(body, validate=True)
+    try:
+        return key.cipher.decrypt(raw[:12], raw[12:], place).decode()
+    except InvalidTag:
+        raise ValueError(UNREADABLE) from None
 
 
 class PasswordVault:
     """bcrypt, two at a time: a hash costs a third of a second of CPU, and must not stop the event loop."""
 
-    def __init__(self, rounds: int, key: bytes, workers: int = 2) -> None:
-        self.rounds = rounds
+    def __init__(self, rounds: int, ring: KeyRing, workers: int = 2) -> None:
+        self.rounds, self.ring = rounds, ring
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="bcrypt")
-        self.cipher = AESGCM(HKDF(SHA256(), 32, None, b"cxg column encryption").derive(key))
 
     @cached_property
     def dummy(self) -> bytes:
@@ -49,21 +110,13 @@ class PasswordVault:
         assert hashed is not None
         return await loop.run_in_executor(self.pool, bcrypt.checkpw, raw, hashed.encode())
 
-    def encrypt(self, text: str) -> str:
-        """`v1:` and base64 of nonce and AES-256-GCM."""
-        nonce = os.urandom(12)
-        return "v1:" + base64.b64encode(nonce + self.cipher.encrypt(nonce, text.encode(), None)).decode()
+    def encrypt(self, text: str, place: str = "") -> str:
+        """A cipher that is read in the same `place` only."""
+        return self.ring.encrypt(text, place)
 
-    def decrypt(self, text: str) -> str:
-        """The text of `encrypt`. ValueError when it was changed or the key is another."""
-        version, _, body = text.partition(":")
-        raw = base64.b64decode(body)
-        try:
-            if version != "v1":
-                raise InvalidTag
-            return self.cipher.decrypt(raw[:12], raw[12:], None).decode()
-        except InvalidTag:
-            raise ValueError("the secret cannot be decrypted: another key, or it was changed") from None
+    def decrypt(self, text: str, place: str = "") -> str:
+        """The text of `encrypt`. ValueError when it was changed or moved, or its key is not known."""
+        return self.ring.decrypt(text, place)
 
     def close(self) -> None:
         """End the threads."""

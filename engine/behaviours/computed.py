@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
+from graphlib import TopologicalSorter
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,6 +37,27 @@ def _compute(entity: Entity, computed: Computed, purse: Purse) -> Any:
             change.values[computed.column] = value_of(entity, computed, change, known)
 
     return compute
+
+
+def in_dependency_order(entity: Entity) -> list[Computed]:
+    """The formulas of an entity, each after those whose column it reads."""
+    by_column = {computed.column: computed for computed in entity.computed}
+    waits = {c.column: set(c.reads.split()) & by_column.keys() for c in entity.computed}
+    return [by_column[name] for name in TopologicalSorter(waits).static_order()]
+
+
+async def right_values(moment: Moment, known: Known, path: str, rows: Sequence[Row]) -> list[Row]:
+    """For stored rows of the entity at `path`, what its roll-ups and formulas should hold."""
+    entity = known[path]
+    sums = [await one.right(moment, [row["id"] for row in rows]) for one in sums_of(known, path, entity)]
+    found: list[dict[str, Any]] = [{k: v for one in sums for k, v in one[row["id"]].items()} for row in rows]
+    whole = [{**row, **right} for row, right in zip(rows, found, strict=True)]
+    ordered = in_dependency_order(entity)
+    places = await Purse(known, path, entity).places(moment, whole) if ordered else []
+    for row, right, decimals in zip(whole, found, places, strict=False):
+        for computed in ordered:
+            right[computed.column] = row[computed.column] = value_of(entity, computed, row, decimals)
+    return list(found)
 
 
 def value_of(entity: Entity, computed: Computed, row: Any, places: Mapping[str, int]) -> Any:

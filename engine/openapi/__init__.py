@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from engine.catalog import Catalog, Resource
+from engine.described import described
 from engine.openapi import answers, beside
 from engine.openapi.answers import answer, content, failures, headers, page_of
 from engine.openapi.parameters import Parameters
@@ -136,7 +137,7 @@ class Builder:
                     item = found.setdefault(f"/{path}{route.tail}", {})
                     item[route.method.lower()] = self.operation(resource, route)
             if f"/{path}" in found:
-                found[f"/{path}"]["x-entity"] = about(resource)
+                found[f"/{path}"]["x-entity"] = described(resource)
         return {**found, **beside.paths()}
 
     def components(self) -> Schema:
@@ -190,20 +191,6 @@ def describe(resource: Resource, op: Op, codes: answers.Codes) -> str:
     """What the entity is, what the caller needs, what can go wrong."""
     errors = "\n".join(f"- {status}: {', '.join(f'`{name}`' for name in names)}" for status, names in codes.items())
     return f"{resource.entity.description}\n\nNeeds `{resource.permissions[op]}`.\n\n{errors}"
-
-
-def about(resource: Resource) -> Schema:
-    """What a client may want to know of an entity beside its routes."""
-    machine = resource.machine
-    edges = sorted(f"{source}>{target}" for source, target in machine.edges)
-    return {
-        "kind": resource.entity.kind,
-        "label": resource.entity.label,
-        "states": list(machine.states),
-        "initial": machine.initial,
-        "transitions": edges,
-        "constraints": answers.constraints_of(resource),
-    }
 
 
 def tags_of(catalog: Catalog) -> list[Schema]:

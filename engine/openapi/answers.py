@@ -202,9 +202,3 @@ def _constraint_codes(resource: Resource, op: Op) -> list[str]:
     """Codes of unique keys, references and periods; a status change or a restored row can meet them too."""
     known = {code for code, _ in resource.constraints.values()}
     return sorted(known & set(CODES)) if op is not Op.DELETE else []
-
-
-def constraints_of(resource: Resource) -> list[Schema]:
-    """What the database itself refuses: code and fields, without the names of the constraints."""
-    found = {(code, names): None for code, names in resource.constraints.values() if names}
-    return [{"code": code, "fields": list(names)} for code, names in sorted(found)]

@@ -80,6 +80,22 @@ SCHEMAS: dict[str, Schema] = {
         examples=[{"token": "from-the-link", "full_name": "Ann Example", "password": "Correct-Horse-1"}],
     ),
     "Joined": {"type": "object", "description": "The tenant, the user and his role in it"},
+    "ScopeMeta": {
+        "type": "object",
+        "description": "The entities that the caller may use, and the filter operators",
+        "properties": {
+            "scope": TEXT,
+            "entities": {"type": "array", "items": {"type": "object"}},
+            "operators": {"type": "object", "additionalProperties": TEXT},
+        },
+        "required": ["scope", "entities", "operators"],
+    },
+    "EntityMeta": {
+        "type": "object",
+        "description": "Fields, states, constraints and declared behaviour of an entity, and what the caller may do",
+        "properties": {"path": TEXT, "fields": {"type": "array", "items": {"type": "object"}}},
+        "required": ["path", "fields"],
+    },
     "Keys": {
         "type": "object",
         "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
@@ -155,6 +171,33 @@ def _auth_paths() -> Schema:
     }
 
 
+def _segment(name: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "schema": {**TEXT, "pattern": "^[a-z0-9_-]+$"}}
+
+
+def _meta_paths() -> Schema:
+    refused = failures((401, 403, 404, *OURS))
+    scope = _operation("scope_meta", "Entities of a scope that the caller may use", {})
+    entity = _operation("entity_meta", "What an entity declares, and what the caller may do with it", {})
+    segments = [_segment(name) for name in ("scope", "domain", "entity")]
+    return {
+        "/{scope}/_meta": {
+            "get": {
+                **scope,
+                "parameters": segments[:1],
+                "responses": {"200": answer("The scope", ref("ScopeMeta")), **refused},
+            }
+        },
+        "/{scope}/{domain}/{entity}/_meta": {
+            "get": {
+                **entity,
+                "parameters": segments,
+                "responses": {"200": answer("The entity", ref("EntityMeta")), **refused},
+            }
+        },
+    }
+
+
 def paths() -> Schema:
     """Path items of every route that is no entity's."""
     busy = answer("A database does not answer", ref("Ready"), RETRY)
@@ -172,6 +215,7 @@ def paths() -> Schema:
     unchanged = {"description": "Not changed", "headers": {"ETag": {"schema": TEXT}}}
     return {
         **_auth_paths(),
+        **_meta_paths(),
         "/health/live": {"get": {**live, "security": []}},
         "/health/ready": {"get": {**ready, "security": []}},
         "/metrics": {"get": _operation("metrics", "Metrics for Prometheus", {"200": metrics}, security=[])},

@@ -53,7 +53,9 @@ def nullable(schema: Schema) -> Schema:
 
 def shown_schema(field: Field) -> Schema:
     """What a read shows of a field."""
-    schema = {"type": "string"} if field.masked else field.scalar.schema(field.type, field.bounds)
+    schema = field.scalar.schema(field.type, field.bounds)
+    if field.masked:
+        schema = {"anyOf": [schema, {"const": "***"}]} if field.scalar.name == "jsonb" else {"type": "string"}
     # values that hooks and the database write need not have the form that a body must have
     dropped = {"examples", "format"} & set(schema) if field.scalar.name == "text" else {"examples"}
     if field.virtual is not None or field.scalar.name == "text":

@@ -65,9 +65,10 @@ def shown(resource: Resource, source: FromClause, field: Field, *, mask: bool = 
         return field.scalar.show(value) if field.scalar.show else value
     column = row_of(source, field)
     if field.masked and mask:
-        return sa.case(
-            (column.is_(None), None), (bind("unmasked", sa.Boolean()), sa.cast(column, sa.Text)), else_=constant("***")
-        )
+        document = field.scalar.name == "jsonb"
+        value = column if document else sa.cast(column, sa.Text)
+        hidden = sa.literal_column("""'"***"'::jsonb""", pg.JSONB()) if document else constant("***")
+        return sa.case((column.is_(None), None), (bind("unmasked", sa.Boolean()), value), else_=hidden)
     return field.scalar.show(column) if field.scalar.show else column
 
 
@@ -153,6 +154,13 @@ def presence(source: FromClause, deleted: str) -> list[Column]:
     if deleted == "include":
         return []
     return [source.c.is_active if deleted == "exclude" else sa.not_(source.c.is_active)]
+
+
+def owned(resource: Resource, source: FromClause, own: bool) -> list[Column]:
+    """The rows that belong to the caller, where others' do not exist for him."""
+    if not own or resource.entity.owner is None:
+        return []
+    return [source.c[resource.entity.owner.column] == bind("owner", UUID)]
 
 
 def _value(field: Field, takes: str, name: str) -> Any:

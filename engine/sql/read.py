@@ -21,6 +21,7 @@ from engine.sql.parts import (
     fields_to_show,
     given_keys,
     key_predicate,
+    owned,
     presence,
     same_key,
     search,
@@ -43,7 +44,10 @@ class Reads:
         statement = sa.select(row.c.version, document(self.catalog, resource, row, shape.fields))
         return compile_statement(
             statement.where(
-                key_predicate(resource, row), *wall(resource, row, self.walled), *presence(row, shape.deleted)
+                key_predicate(resource, row),
+                *wall(resource, row, self.walled),
+                *presence(row, shape.deleted),
+                *owned(resource, row, shape.own),
             )
         )
 
@@ -94,7 +98,7 @@ class Reads:
         return Statement(f"EXPLAIN (FORMAT JSON) {plain.text}", plain.order)
 
     def _where(self, resource: Resource, row: Any, shape: ListShape) -> list[Any]:
-        where = [*wall(resource, row, self.walled), *presence(row, shape.deleted)]
+        where = [*wall(resource, row, self.walled), *presence(row, shape.deleted), *owned(resource, row, shape.own)]
         where += [condition(resource, row, pair, f"f{index}") for index, pair in enumerate(shape.conditions)]
         return [*where, search(resource, row)] if shape.search else where
 
@@ -171,7 +175,8 @@ class Reads:
         return compile_statement(sa.select(sa.select(items).scalar_subquery(), total))
 
     def state(self, resource: Resource, references: tuple[Reference, ...]) -> Statement:
-        """Why a write may have found no row: presence, version, status, whether active rows refer to it, the header's status."""
+        """Why a write may have found no row: presence, version, status, whether active rows refer to it, the header's status,
+        whose it is."""
         row = resource.table.alias("t")
         status = row.c.status if resource.stateful else sa.null()
         statement = sa.select(
@@ -180,6 +185,7 @@ class Reads:
             status.label("status"),
             self.referred(resource, row, references).label("referred"),
             self.header_status(resource, row).label("header"),
+            (row.c[resource.entity.owner.column] if resource.entity.owner else sa.null()).label("owner"),
         )
         return compile_statement(statement.where(key_predicate(resource, row), *wall(resource, row, self.walled)))
 

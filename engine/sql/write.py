@@ -26,6 +26,7 @@ from engine.sql.parts import (
     document,
     entity_id,
     key_predicate,
+    owned,
     same_key,
     wall,
 )
@@ -124,6 +125,7 @@ class Writes:
             "unlocked": lambda: row.c.status == constant(resource.machine.initial),
             "unreferenced": lambda: sa.not_(self.reads.referred(resource, row, self.restricting(resource))),
             "header": lambda: self._header_open(resource, row),
+            "own": lambda: sa.and_(*owned(resource, row, own=True)),
         }
         return [available[name]() for name in shape.guards]
 

@@ -7,8 +7,10 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,12 +24,41 @@ from engine.catalog import Catalog, Resource
 from engine.clock import CLOCK
 from engine.install import create_tenant, install
 from engine.main import System
+from engine.operations import Operations
+from engine.runner import Runner
 from engine.settings import Settings
 from engine.types import Principal, TenantRef
 from tenancy.embedded import start_embedded
 
 PASSWORD = "Test-Password-1"
 ADMIN = "admin@example.com"
+
+
+class Beside:
+    """The system's operations on an event loop of their own, for what a test does beside the server."""
+
+    def __init__(self, system: System) -> None:
+        self.runner = asyncio.Runner()
+        self.pools = system.new_pools()
+        self.operations = system.operations_on(self.pools)
+
+    def run(self, work: Callable[[Operations], Awaitable[Any]]) -> Any:
+        """What the work returns."""
+
+        async def do() -> Any:
+            return await work(self.operations)
+
+        return self.runner.run(do())
+
+    def close(self) -> None:
+        """Close its connections."""
+
+        async def close() -> None:
+            for pool in self.pools.values():
+                await pool.close()
+
+        self.runner.run(close())
+        self.runner.close()
 
 
 @dataclass
@@ -100,6 +131,22 @@ class Live:
         bound = self.catalog.scopes[scope].tenant_bound
         place = TenantRef(self.tenant(self.client(scope)), "first") if bound else None
         return self.lend(Principal(CLOCK.new_id(), tenant=place))
+
+    @cached_property
+    def beside(self) -> Beside:
+        """The engine in this thread."""
+        return Beside(self.system)
+
+    def run_job(self, name: str, now: datetime | None = None, tenant: str | None = None) -> dict[str, Any]:
+        """The output of a job run at `now` (unset = what the clock says), of a tenant-bound scope for each tenant in use or
+        for the one called `tenant`. What the handler raises comes out."""
+
+        async def work(operations: Operations) -> dict[str, Any]:
+            handler = operations.shop.handlers[name]
+            return await Runner(operations).run(handler, now or CLOCK.now(), tenant=tenant)
+
+        output: dict[str, Any] = self.beside.run(work)
+        return output
 
     def run_sql(self, database: str, statement: str, *arguments: Any, tenant: UUID | None = None) -> list[Any]:
         """Rows of a statement run beside the engine: as the owner, who sees no row of any tenant, or with `tenant` as the
@@ -175,6 +222,8 @@ def served(system: System) -> Iterator[Live]:
         finally:
             for client in live.clients.values():
                 client.close()
+            if "beside" in vars(live):
+                live.beside.close()
 
 
 class Doorman:

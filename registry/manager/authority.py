@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
@@ -27,6 +27,7 @@ WORKED_ON = ("active", "suspended")
 MEMBER_RIGHTS = {"member": (".read", ".create", ".update", ".status"), "guest": (".read",)}
 # how exact last_used_at of an API key is, so that reads do not become writes
 KEY_USE = timedelta(minutes=1)
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Membership(NamedTuple):
@@ -53,6 +54,13 @@ async def tenants_in_use(moment: Moment) -> list[TenantRef]:
         .where(tenants.is_active, tenants.status.in_(WORKED_ON))
         .order_by(tenants.id)
     )
+    return [TenantRef(row["id"], row["slug"], timezone=row["timezone"]) for row in found]
+
+
+async def all_tenants(moment: Moment) -> list[TenantRef]:
+    """Every tenant there ever was, in order of age: deletion hides rows and takes none away."""
+    tenants = Tenant.__table__.c
+    found = await moment.fetch(select(tenants.id, tenants.slug, tenants.timezone).order_by(tenants.id))
     return [TenantRef(row["id"], row["slug"], timezone=row["timezone"]) for row in found]
 
 
@@ -173,15 +181,22 @@ async def _note_use(moment: Moment, key: Row, ip: str | None) -> None:
         await moment.update("idam.api-keys", [{"id": key["id"], "last_used_at": moment.now, "last_used_ip": ip}])
 
 
-async def administrators(moment: Moment) -> list[Row]:
-    """(grant_id, user_id) of every active holder of SUPER_ADMIN. The role's row is locked, so that two
-    administrators who remove each other at once come one after the other."""
+async def administrators(moment: Moment, at: datetime | None = None) -> list[Row]:
+    """Every holder of SUPER_ADMIN at a time, by default now, as `platform_administrators` gives them."""
+    time = at or moment.now
+    holders = await platform_administrators(moment)
+    return [row for row in holders if row["valid_from"] <= time < (row["valid_until"] or FOREVER)]
+
+
+async def platform_administrators(moment: Moment) -> list[Row]:
+    """(grant_id, user_id, valid_from, valid_until) of every SUPER_ADMIN grant of an active user. The role's row is locked,
+    so that two administrators who remove each other at once come one after the other."""
     users, grants, roles = User.__table__, UserRole.__table__, Role.__table__
     await lock_rows(moment, Role, roles.c.code == ADMINISTRATOR)
     return await moment.fetch(
-        select(grants.c.id.label("grant_id"), grants.c.user_id)
+        select(grants.c.id.label("grant_id"), grants.c.user_id, grants.c.valid_from, grants.c.valid_until)
         .join(roles, roles.c.id == grants.c.role_id)
         .join(users, users.c.id == grants.c.user_id)
-        .where(roles.c.code == ADMINISTRATOR, roles.c.is_active, grants.c.tenant_id.is_(None), in_force(moment.now))
+        .where(roles.c.code == ADMINISTRATOR, roles.c.is_active, grants.c.tenant_id.is_(None), grants.c.is_active)
         .where(users.c.is_active, users.c.status == "active")
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import String
+from sqlalchemy import Index, String, text
 from sqlalchemy.orm import Mapped
 
 from engine.entity import Entity, Unique
@@ -44,6 +44,7 @@ jobs = Entity(
     once=["code", "handler", "schedule_kind"],
     read_only=["next_run_at", "last_run_at", "last_status", "consecutive_failures"],
     machine="active* paused : active>paused; active~>paused; paused>active",
+    stamps={"paused": {"next_run_at": "null"}},
     role="jobs",
 )
 
@@ -61,6 +62,8 @@ class JobRun(ManagerModel, table="auto.job_runs"):
     worker: Mapped[str | None] = column(String(64))
     output: Mapped[dict[str, Any] | None] = column(Shaped(dict[str, Any]))
     error: Mapped[Text | None]
+    # what workers look for every second stays small however many runs there were
+    __table_args__ = (Index("ix_job_runs_open", "scheduled_for", postgresql_where=text("finished_at IS NULL")),)
 
 
 job_runs = Entity(
@@ -75,6 +78,10 @@ job_runs = Entity(
     ],
     machine="queued* running succeeded failed timed_out canceled : queued~>running; queued>canceled; "
     "running~>succeeded,failed,timed_out; running>canceled",
+    stamps={
+        "running": {"started_at": "now"},
+        **{state: {"finished_at": "now"} for state in ("succeeded", "failed", "timed_out", "canceled")},
+    },
     role="job_runs",
 )
 

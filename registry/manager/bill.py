@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped
 
-from engine.entity import Entity, Nested, Number, Unique
+from engine.entity import Computed, Entity, Frozen, Nested, Number, RollUp, Unique
 from engine.types import (
     Address,
     Code,
@@ -31,6 +31,7 @@ from engine.types import (
     reference,
 )
 from registry.manager import ManagerModel
+from registry.money import WIDE
 
 ZERO = Decimal(0)
 
@@ -78,6 +79,14 @@ plans = Entity(
     search=["code", "name"],
     once=["code", "interval", "currency"],
     machine="draft* active archived : draft>active; active>archived; archived>active",
+    frozen=[
+        Frozen(
+            "active archived",
+            fields=("amount", "per_seat_amount", "seats_included", "trial_days"),
+            code="plan_locked",
+        )
+    ],
+    currency="currency",
 )
 
 
@@ -111,6 +120,7 @@ coupons = Entity(
     search=["code"],
     once=["code", "percent_off", "amount_off", "currency", "duration", "duration_months"],
     read_only=["times_redeemed"],
+    currency="currency",
 )
 
 
@@ -147,6 +157,7 @@ subscriptions = Entity(
     machine="trialing* active past_due suspended canceled : trialing~>active; trialing>canceled; "
     "active~>past_due,canceled; past_due~>active,suspended; suspended~>active; active>canceled; past_due>canceled; "
     "suspended>canceled",
+    stamps={"canceled": {"canceled_at": "now", "pending_plan_id": "null", "pending_seats": "null"}},
 )
 
 
@@ -196,6 +207,16 @@ invoices = Entity(
     live=["memo"],
     machine="draft* open paid void uncollectible : draft>open; open>void,uncollectible; open~>paid; "
     "uncollectible~>paid",
+    stamps={"paid": {"paid_at": "now"}, "void": {"voided_at": "now"}},
+    currency="currency",
+    rollups=[RollUp("subtotal", "bill.invoice-lines", sum="amount")],
+    computed=[
+        Computed("tax_total", "subtotal tax_pct", lambda subtotal, percent: WIDE.multiply(subtotal, percent) / 100),
+        Computed("total", "subtotal tax_total", lambda subtotal, tax: subtotal + tax),
+        Computed(
+            "amount_due", "total amount_paid amount_credited", lambda total, paid, credited: total - paid - credited
+        ),
+    ],
 )
 
 
@@ -221,6 +242,7 @@ invoice_lines = Entity(
     search=["description"],
     once=["invoice_id"],
     read_only=["amount"],
+    computed=[Computed("amount", "quantity unit_amount", WIDE.multiply)],
 )
 
 
@@ -254,6 +276,8 @@ transactions = Entity(
     ],
     read_only=["failure_code", "processed_at"],
     machine="pending* succeeded failed : pending>succeeded,failed",
+    stamps={"succeeded": {"processed_at": "now"}, "failed": {"processed_at": "now"}},
+    currency="currency",
 )
 
 

@@ -15,7 +15,6 @@ from engine.hooks import Change, Moment, Point, Row, Rules, refuse
 from registry.locks import lock_by_id
 from registry.manager.bill import Invoice, InvoiceLine
 from registry.manager.tnnt import Tenant
-from registry.money import share, times
 
 rules = Rules("manager/bill")
 
@@ -24,34 +23,13 @@ CREDITABLE = ("open", "paid", "uncollectible")
 PAYABLE = ("open", "uncollectible")
 
 
-def _of(change: Change, name: str) -> Decimal:
-    """A money column, zero while it has no value yet."""
-    return change[name] or ZERO
-
-
-def _totals(change: Change) -> dict[str, Decimal]:
-    """tax_total, total and amount_due as they follow from subtotal, tax and what was paid and credited."""
-    tax = share(_of(change, "subtotal"), _of(change, "tax_pct"), change["currency"])
-    total = _of(change, "subtotal") + tax
-    due = total - _of(change, "amount_paid") - _of(change, "amount_credited")
-    return {"tax_total": tax, "total": total, "amount_due": due}
-
-
-@rules.on("BILL-I1", "invoices", Point.BEFORE_CREATE)
+@rules.on("BILL-I1", "invoices", Point.BEFORE_CREATE, writes="tax_pct")
 async def copy_tax(moment: Moment, changes: list[Change]) -> None:
-    """tax_pct is copied from the tenant; the totals follow."""
+    """tax_pct is copied from the tenant; the totals follow from it and the lines by their formulas."""
     tenants = await _tenants(moment, changes)
     for change in changes:
         tenant = tenants.get(change["tenant_id"])
         change.values["tax_pct"] = tenant["tax_pct"] if tenant else ZERO
-        change.values.update(_totals(change))
-
-
-@rules.on("BILL-I1", "invoices", Point.BEFORE_UPDATE)
-async def follow_totals(moment: Moment, changes: list[Change]) -> None:
-    """total = subtotal + tax_total; amount_due = total - amount_paid - amount_credited."""
-    for change in changes:
-        change.values.update(_totals(change))
 
 
 async def _tenants(moment: Moment, changes: list[Change]) -> dict[UUID, Row]:
@@ -61,40 +39,30 @@ async def _tenants(moment: Moment, changes: list[Change]) -> dict[UUID, Row]:
     }
 
 
-async def _sums(moment: Moment, invoices: Iterable[UUID]) -> list[Row]:
-    """For each draft invoice: id, subtotal as stored, and of its lines the count, sum, charges (> 0) and discounts."""
+async def _lines(moment: Moment, invoices: Iterable[UUID]) -> dict[UUID, Row]:
+    """For each draft invoice with lines the sums of its charges (> 0) and of its discounts."""
     heads, lines = Invoice.__table__, InvoiceLine.__table__
     charges = func.sum(lines.c.amount).filter(lines.c.amount > 0)
     discounts = func.sum(lines.c.amount).filter(lines.c.kind == "discount")
-    return await moment.fetch(
+    rows = await moment.fetch(
         select(
             heads.c.id,
-            heads.c.subtotal,
-            func.count(lines.c.id).label("lines"),
-            func.coalesce(func.sum(lines.c.amount), 0).label("sum"),
             func.coalesce(charges, 0).label("charges"),
             func.coalesce(discounts, 0).label("discounts"),
         )
-        .join_from(heads, lines, and_(lines.c.invoice_id == heads.c.id, lines.c.is_active), isouter=True)
+        .join_from(heads, lines, and_(lines.c.invoice_id == heads.c.id, lines.c.is_active))
         .where(heads.c.id.in_(set(invoices)), heads.c.is_active, heads.c.status == "draft")
-        .group_by(heads.c.id, heads.c.subtotal)
-        .order_by(heads.c.id)
+        .group_by(heads.c.id)
     )
+    return {row["id"]: row for row in rows}
 
 
-@rules.on("BILL-L1", "invoice-lines", Point.BEFORE_CREATE, Point.BEFORE_UPDATE, raises="422:discount_too_high")
-async def price_lines(moment: Moment, changes: list[Change]) -> None:
-    """amount = round(quantity x unit_amount) in the invoice's currency; discount lines are not positive."""
-    heads = Invoice.__table__.c
-    keys = {change["invoice_id"] for change in changes}
-    currencies = {
-        row["id"]: row["currency"]
-        for row in await moment.fetch(select(heads.id, heads.currency).where(heads.id.in_(keys)))
-    }
+@rules.on(
+    "BILL-L1", "invoice-lines", Point.BEFORE_CREATE, Point.BEFORE_UPDATE, raises="422:discount_too_high", reads="amount"
+)
+async def sign_discounts(moment: Moment, changes: list[Change]) -> None:
+    """Discount lines are not positive."""
     for change in changes:
-        quantity = change["quantity"] if change["quantity"] is not None else Decimal(1)
-        currency = currencies.get(change["invoice_id"], "")  # an unknown invoice is refused by the reference itself
-        change.values["amount"] = times(quantity, change["unit_amount"], currency)
         if change["kind"] == "discount" and change["amount"] > 0:
             raise refuse(change, "unit_amount", "discount_too_high", "A discount line has a negative amount")
 
@@ -102,30 +70,17 @@ async def price_lines(moment: Moment, changes: list[Change]) -> None:
 @rules.on("BILL-L1", "invoice-lines", Point.AFTER_CREATE, Point.AFTER_UPDATE, raises="422:discount_too_high")
 async def limit_discounts(moment: Moment, changes: list[Change]) -> None:
     """The discounts of an invoice take no more than its positive lines together."""
-    sums = await _sums(moment, (change["invoice_id"] for change in changes))
-    over = {row["id"] for row in sums if row["charges"] + row["discounts"] < 0}
+    sums = await _lines(moment, (change["invoice_id"] for change in changes))
+    over = {key for key, row in sums.items() if row["charges"] + row["discounts"] < 0}
     for change in changes:
         if change["invoice_id"] in over:
             raise refuse(change, "unit_amount", "discount_too_high", "The discounts exceed the positive lines together")
 
 
-@rules.on(
-    "BILL-I1",
-    "invoice-lines",
-    *(Point.AFTER_CREATE, Point.AFTER_UPDATE, Point.AFTER_DELETE, Point.AFTER_STATUS),
-)
-async def add_up_lines(moment: Moment, changes: list[Change]) -> None:
-    """subtotal = sum of line amounts, written once for each draft invoice touched; its own hook brings the totals."""
-    sums = await _sums(moment, (change["invoice_id"] for change in changes))
-    stale = [{"id": row["id"], "subtotal": row["sum"]} for row in sums if row["subtotal"] != row["sum"]]
-    if stale:
-        await moment.update("bill.invoices", stale)
-
-
 @rules.on("BILL-I2", "invoices", Point.BEFORE_STATUS, edges="draft>open", raises="409:invoice_empty 422:negative_total")
 async def open_invoice(moment: Moment, changes: list[Change]) -> None:
     """At least one line and total >= 0; number (INV, credit notes CN), issue_date, due_date and bill_to are set."""
-    filled = {row["id"] for row in await _sums(moment, (change.key for change in changes)) if row["lines"]}
+    filled = await _lines(moment, (change.key for change in changes))
     tenants = await _tenants(moment, changes)
     terms = timedelta(days=await moment.setting("bill.payment_terms_days"))
     for change in changes:
@@ -186,13 +141,6 @@ async def pay_empty_totals(moment: Moment, changes: list[Change]) -> None:
     await pay_off(moment, [change.values for change in changes if change["total"] == 0])
 
 
-@rules.on("BILL-I2", "invoices", Point.BEFORE_STATUS, edges="open>paid uncollectible>paid")
-async def stamp_paid(moment: Moment, changes: list[Change]) -> None:
-    """A paid invoice says since when."""
-    for change in changes:
-        change.values["paid_at"] = moment.now
-
-
 @rules.on("BILL-I3", "invoices", Point.BEFORE_STATUS, edges="open>void", raises="409:invoice_has_payments")
 async def void_untouched(moment: Moment, changes: list[Change]) -> None:
     """Only an invoice without payments and credits is voided; a credit note counts in its original already."""
@@ -201,4 +149,3 @@ async def void_untouched(moment: Moment, changes: list[Change]) -> None:
             raise ConflictError(
                 "invoice_has_payments", "Payments or credits count on this document; it cannot be voided"
             )
-        change.values["voided_at"] = moment.now

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.sql import ColumnElement
 
 from engine.hooks import Moment, Row
@@ -83,3 +83,95 @@ async def _waiting(moment: Moment, row: Row) -> dict[str, Any]:
         seats = max(row["pending_seats"], taken.get(row["tenant_id"], 0))
         changes |= {"seats": seats, "pending_seats": None}
     return changes
+
+
+class Schedule(NamedTuple):
+    """After how many days past due each reminder goes out, and after how many the subscription is suspended."""
+
+    reminders: list[int]
+    suspension: int
+
+    def steps(self, days: int) -> list[int]:
+        """The reminders, counted from 1, that are due after so many days."""
+        return [step for step, after in enumerate(self.reminders, start=1) if days >= after]
+
+
+@jobs.on("run_dunning", "daily", timeout=1800)
+async def run_dunning(job: Job) -> dict[str, int]:
+    """Reminds of invoices past due, and suspends subscriptions that stay unpaid.
+
+    Each invoice is one transaction. One that nothing is to be done about today is left alone."""
+    counts = {"notices": 0, "past_due": 0, "suspended": 0}
+    async with job.transaction() as moment:
+        schedule = Schedule(await moment.setting("bill.dunning_days"), await moment.setting("bill.suspend_after_days"))
+        overdue = await moment.fetch(_with_notices(job.today))
+    for row in overdue:
+        if not _calls_for_action(row, schedule, job.today):
+            continue
+        async with job.step(f"invoice {row['number']}") as moment:
+            for name, count in (await _dun(moment, row["id"], schedule)).items():
+                counts[name] += count
+    return counts
+
+
+def _overdue(today: date) -> ColumnElement[bool]:
+    """Open invoices on which something is due since before the day. A credit note is owed by nobody."""
+    heads = Invoice.__table__.c
+    owed = (heads.kind == "invoice") & (heads.status == "open") & (heads.amount_due > 0)
+    return heads.is_active & owed & (heads.due_date < today)
+
+
+def _with_notices(today: date) -> Any:
+    """SELECT of the overdue invoices, with the state of their subscription and the number of notices so far."""
+    heads, contracts, notices = Invoice.__table__, Subscription.__table__, DunningNotice.__table__
+    sent = select(func.count()).where(notices.c.invoice_id == heads.c.id, notices.c.is_active).scalar_subquery()
+    return (
+        select(heads.c.id, heads.c.number, heads.c.due_date, contracts.c.status, sent.label("notices"))
+        .join_from(heads, contracts, heads.c.subscription_id == contracts.c.id, isouter=True)
+        .where(_overdue(today))
+        .order_by(heads.c.due_date, heads.c.id)
+    )
+
+
+def _calls_for_action(row: Row, schedule: Schedule, today: date) -> bool:
+    days: int = (today - row["due_date"]).days
+    if days >= schedule.suspension and row["status"] == "past_due":
+        return True
+    sent: int = row["notices"]
+    return len(schedule.steps(days)) > sent
+
+
+async def _dun(moment: Moment, key: UUID, schedule: Schedule) -> dict[str, int]:
+    """The notices that an invoice lacks, and what they mean for its subscription."""
+    counts = {"notices": 0, "past_due": 0, "suspended": 0}
+    for invoice in await lock_rows(moment, Invoice, Invoice.__table__.c.id == key, _overdue(moment.today)):
+        days = (moment.today - invoice["due_date"]).days
+        steps = await _missing(moment, key, schedule.steps(days))
+        counts["notices"] = len(await moment.create("bill.dunning-notices", _notices(moment, invoice, steps)))
+        if 1 in steps:
+            counts["past_due"] = await _move(moment, invoice, ("active", "past_due"))
+        if days >= schedule.suspension:
+            counts["suspended"] = await _move(moment, invoice, ("past_due", "suspended"))
+    return counts
+
+
+async def _missing(moment: Moment, key: UUID, steps: list[int]) -> list[int]:
+    """Those of the steps that have no notice yet."""
+    notices = DunningNotice.__table__.c
+    there = await moment.list("bill.dunning-notices", notices.invoice_id == key)
+    return [step for step in steps if step not in {row["step"] for row in there}]
+
+
+def _notices(moment: Moment, invoice: Row, steps: list[int]) -> list[dict[str, Any]]:
+    about = {"invoice_id": invoice["id"], "subscription_id": invoice["subscription_id"]}
+    owed = {"due_since": invoice["due_date"], "amount_due": invoice["amount_due"], "sent_at": moment.now}
+    return [{**about, **owed, "step": step} for step in steps]
+
+
+async def _move(moment: Moment, invoice: Row, edge: tuple[str, str]) -> int:
+    """Take the invoice's subscription along an edge if it stands at its beginning. How many moved: 0 or 1."""
+    columns = Subscription.__table__.c
+    own = (columns.id == invoice["subscription_id"], columns.status == edge[0])
+    rows = await moment.list("bill.subscriptions", *own) if invoice["subscription_id"] else []
+    reason = f"invoice {invoice['number']} is past due"
+    return len(await moment.status("bill.subscriptions", [row["id"] for row in rows], edge[1], reason))

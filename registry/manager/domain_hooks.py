@@ -8,6 +8,7 @@ import secrets
 from engine.errors import ConflictError
 from engine.hooks import Change, Moment, Point, Rules, refuse
 from registry.manager.tnnt import Domain
+from registry.manager.txt_records import carry_tokens, name_server
 
 rules = Rules("manager/tnnt")
 
@@ -41,3 +42,13 @@ async def choose_primary(moment: Moment, changes: list[Change]) -> None:
             "tnnt.domains", domains.tenant_id.in_({change["tenant_id"] for change in chosen}), domains.is_primary
         )
         await moment.update("tnnt.domains", [{"id": row["id"], "is_primary": False} for row in old])
+
+
+@rules.on("TNNT-D2", "domains", Point.AFTER_STATUS, edges="failed>pending")
+async def look_again(moment: Moment, changes: list[Change]) -> None:
+    """A host name that is tried again is verified at once where its TXT record carries the token by now; else the job goes
+    on looking."""
+    claims = [(change["hostname"], change["verification_token"]) for change in changes]
+    found = await carry_tokens(await name_server(moment), claims)
+    there = [change.key for change, carried in zip(changes, found, strict=True) if carried]
+    await moment.status("tnnt.domains", there, "verified", "the TXT record was read")

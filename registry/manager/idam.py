@@ -161,6 +161,7 @@ api_keys = Entity(
     hidden=["key_hash"],
     virtual=[Virtual("key", String(64), output=True)],
     machine="active* revoked expired : active>revoked; active~>revoked,expired",
+    stamps={"revoked": {"revoked_at": "now"}},
 )
 
 
@@ -192,5 +193,6 @@ sessions = Entity(
     ],
     hidden=["refresh_hash", "family_id"],
     machine="active* revoked expired : active>revoked; active~>revoked,expired",
+    stamps={"revoked": {"revoked_at": "now"}},
     permissions=["idam.sessions.manage"],
 )

@@ -271,19 +271,11 @@ async def _keep_quota(moment: Moment, changes: list[Change]) -> None:
             raise ConflictError("quota_exceeded", f"A user has at most {most} active API keys; revoke one first")
 
 
-@rules.on("IDAM-K3", "api-keys", Point.BEFORE_STATUS, edges="active>revoked")
-async def stamp_revoked_key(moment: Moment, changes: list[Change]) -> None:
-    """A revoked key says since when it is refused."""
-    for change in changes:
-        change.values["revoked_at"] = moment.now
-
-
 @rules.on("IDAM-S3", "sessions", Point.BEFORE_STATUS, edges="active>revoked")
 async def revoke_own_sessions(moment: Moment, changes: list[Change]) -> None:
     """Callers revoke only their own sessions without perm:idam.sessions.manage. Where the engine revokes, the reason is
     already written."""
     for change in changes:
-        change.values["revoked_at"] = moment.now
         if change["revoke_reason"] is not None:
             continue
         own = change["user_id"] == moment.principal.user_id

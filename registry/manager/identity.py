@@ -70,6 +70,10 @@ class ManagerIdentity:
         """Tenants whose books go on."""
         return await authority.tenants_in_use(moment)
 
+    async def all_tenants(self, moment: Moment) -> list[TenantRef]:
+        """Tenants in whatever state."""
+        return await authority.all_tenants(moment)
+
     async def create_tenant(self, moment: Moment, values: Mapping[str, Any]) -> Row:
         """A tenant in use, with its first owner."""
         return await seed.create_tenant(moment, values)

@@ -88,8 +88,7 @@ async def _join(moment: Moment, invitation: Row, user: Row) -> None:
     own = (members[name] == value for name, value in place.items())
     if await moment.list("tnnt.tenant-members", *own, members.status != "removed", limit=1):
         raise _not_valid()
-    accepted = {"id": invitation["id"], "accepted_at": moment.now, "accepted_user_id": user["id"]}
-    await moment.update("tnnt.invitations", [accepted])
+    await moment.update("tnnt.invitations", [{"id": invitation["id"], "accepted_user_id": user["id"]}])
     # before the member takes the place: the invitation gives it up
     await moment.status("tnnt.invitations", [invitation["id"]], "accepted")
     await moment.create("tnnt.tenant-members", [{**place, "role": invitation["role"], "joined_at": moment.now}])

@@ -33,7 +33,7 @@ async def _begin(moment: Moment, user: Row, given: Mapping[str, str]) -> Mapping
     if user["mfa_enabled"]:
         raise ConflictError("conflict", "The second factor is already in use; end it first")
     secret = pyotp.random_base32()
-    await moment.update("idam.users", [{"id": user["id"], "mfa_secret": moment.encrypt(secret)}])
+    await moment.update("idam.users", [{"id": user["id"], "mfa_secret": secret}])
     return {"secret": secret, "uri": pyotp.TOTP(secret).provisioning_uri(name=user["email"], issuer_name=ISSUER)}
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from engine.errors import Fault, ForbiddenError, invalid
 from engine.hooks import Moment, Row
 from registry.manager.authority import ADMINISTRATOR
+from registry.manager.auto_seed import seed_jobs
 from registry.manager.idam import Permission, Role, User, UserRole
 from registry.manager.passwords import password_columns, weakness
 from registry.manager.tnnt import Tenant
@@ -31,9 +32,10 @@ SYSTEM_ROLES: dict[str, tuple[str, Callable[[str], bool]]] = {
 
 
 async def seed(moment: Moment) -> None:
-    """Permission catalogue first, then the system roles made of it."""
+    """Permission catalogue first, then the system roles made of it; schedules of the handlers."""
     await seed_permissions(moment)
     await seed_roles(moment)
+    await seed_jobs(moment)
 
 
 async def seed_permissions(moment: Moment) -> None:

@@ -21,18 +21,9 @@ from registry.manager.tnnt import Tenant
 
 rules = Rules("manager/bill")
 
-FROZEN_PRICE = ("amount", "per_seat_amount", "seats_included", "trial_days")
 # how many periods a coupon counts in; a repeating one says so itself
 DISCOUNT_PERIODS = {"once": 1, "forever": None}
 ENDING = "trialing>canceled active>canceled past_due>canceled suspended>canceled"
-
-
-@rules.on("BILL-P1", "plans", Point.BEFORE_UPDATE, watches=" ".join(FROZEN_PRICE), raises="409:plan_locked")
-async def freeze_prices(moment: Moment, changes: list[Change]) -> None:
-    """The price of a plan that has left draft stays."""
-    for change in changes:
-        if change["status"] != "draft" and any(change.changes(name) for name in FROZEN_PRICE):
-            raise ConflictError("plan_locked", "The price of a published plan stays; a new price is a new plan")
 
 
 # a subscription as it is billed, and the lines of its invoice
@@ -254,9 +245,10 @@ def _proration(shares: dict[str, Decimal], days: tuple[int, int], currency: str)
 
 @rules.on("BILL-S8", "subscriptions", Point.BEFORE_STATUS, edges=ENDING)
 async def end_subscriptions(moment: Moment, changes: list[Change]) -> None:
-    """A canceled subscription ends at once, without refund; nothing waits for a renewal any more."""
+    """A canceled subscription ends at once, without refund; one canceled for the end of its period has ended then."""
     for change in changes:
-        change.values.update(canceled_at=moment.now, ended_on=moment.today, pending_plan_id=None, pending_seats=None)
+        end = change["period_end"] if change["cancel_at_period_end"] else moment.today
+        change.values["ended_on"] = min(end, moment.today)
 
 
 @rules.on("BILL-S8", "subscriptions", Point.AFTER_STATUS, edges=f"{ENDING} past_due>suspended")

@@ -71,6 +71,12 @@ tenants = Entity(
     machine="pending* provisioning active suspended closing closed : pending>provisioning; "
     "provisioning~>active,pending; active>suspended,closing; active~>suspended; suspended>active,closing; "
     "suspended~>active; closing>active; closing~>closed",
+    stamps={
+        "suspended": {"suspended_at": "now"},
+        "active": {"suspended_at": "null", "suspended_reason": "null", "closing_on": "null"},
+        "closed": {"closed_at": "now"},
+    },
+    guards={"legal_hold": "tnnt.tenants.legal-hold"},
     permissions=["tnnt.tenants.legal-hold"],
 )
 
@@ -120,6 +126,7 @@ invitations = Entity(
     hidden=["token_hash"],
     virtual=[Virtual("token", String(64), output=True)],
     machine="pending* accepted expired revoked : pending>revoked; pending~>accepted,expired",
+    stamps={"accepted": {"accepted_at": "now"}},
 )
 
 
@@ -142,4 +149,5 @@ domains = Entity(
     once=["tenant_id", "hostname"],
     read_only=["verification_token", "verified_at", "certificate_expires_on"],
     machine="pending* verified failed : pending~>verified,failed; failed>pending; verified~>failed",
+    stamps={"verified": {"verified_at": "now"}, "failed": {"verified_at": "null"}},
 )

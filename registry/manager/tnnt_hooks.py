@@ -33,10 +33,10 @@ async def reserve_slugs(moment: Moment, changes: list[Change]) -> None:
             raise refuse(change, "slug", "reserved_slug", f"{change['slug']!r} is reserved for the platform")
 
 
-@rules.on("TNNT-T1", "tenants", Point.BEFORE_CREATE, Point.BEFORE_UPDATE, watches="legal_hold")
+@rules.on("TNNT-T1", "tenants", Point.BEFORE_CREATE, watches="legal_hold")
 async def guard_legal_hold(moment: Moment, changes: list[Change]) -> None:
-    """Setting or lifting legal_hold needs its own permission."""
-    if any(change.changes("legal_hold") and (change.old is not None or change["legal_hold"]) for change in changes):
+    """A tenant on legal hold from its first day needs the permission that guards the field later."""
+    if any(change["legal_hold"] for change in changes):
         moment.require("tnnt.tenants.legal-hold")
 
 
@@ -62,12 +62,11 @@ async def _join_owners(moment: Moment, changes: list[Change]) -> None:
 
 @rules.on("TNNT-T3", "tenants", Point.BEFORE_STATUS, edges="active>suspended")
 async def note_suspension(moment: Moment, changes: list[Change]) -> None:
-    """A suspension says since when and why. The caller's reason counts when it is one of the listed ones; where billing
-    suspends, it has written its own already."""
+    """A suspension says why. The caller's reason counts when it is one of the listed ones; where billing suspends, it has
+    written its own already."""
     for change in changes:
-        given = change.inputs.get("reason")
-        reason = given if given in REASONS else "request"
-        change.values.update(suspended_at=moment.now, suspended_reason=change["suspended_reason"] or reason)
+        reason = change.reason if change.reason in REASONS else "request"
+        change.values["suspended_reason"] = change["suspended_reason"] or reason
 
 
 @rules.on(
@@ -77,12 +76,11 @@ async def note_suspension(moment: Moment, changes: list[Change]) -> None:
     edges="suspended>active closing>active",
     raises="409:suspended_for_billing",
 )
-async def lift_suspension(moment: Moment, changes: list[Change]) -> None:
+async def keep_unpaid_suspended(moment: Moment, changes: list[Change]) -> None:
     """A suspension for billing is lifted by payment alone, which clears the reason first; closing does not lift it."""
     for change in changes:
         if change["suspended_reason"] == "billing":
             raise ConflictError("suspended_for_billing", "The tenant is active again once its invoices are paid")
-        change.values.update(suspended_at=None, suspended_reason=None, closing_on=None)
 
 
 @rules.on("TNNT-T5", "tenants", Point.BEFORE_STATUS, edges=CLOSING)
@@ -99,6 +97,13 @@ async def cancel_subscriptions(moment: Moment, changes: list[Change]) -> None:
     own = columns.tenant_id.in_({change.key for change in changes})
     live = await moment.list("bill.subscriptions", own, columns.status != "canceled")
     await moment.status("bill.subscriptions", [row["id"] for row in live], "canceled", "the tenant closes")
+
+
+@rules.on("TNNT-T5", "tenants", Point.BEFORE_STATUS, edges="closing>closed", raises="409:legal_hold")
+async def keep_what_courts_want(moment: Moment, changes: list[Change]) -> None:
+    """A tenant on legal hold is not closed, whatever its day."""
+    if any(change["legal_hold"] for change in changes):
+        raise ConflictError("legal_hold", "The tenant is on legal hold; lift that first")
 
 
 @rules.on("TNNT-T6", "tenants", Point.BEFORE_DELETE, raises="409:tenant_live")

@@ -111,13 +111,11 @@ async def take_once(moment: Moment, changes: list[Change]) -> None:
     _limit_payments(payments, await lock_by_id(moment, Invoice, {change["invoice_id"] for change in payments}))
 
 
-@rules.on("BILL-T3", "transactions", Point.BEFORE_STATUS, edges="pending>succeeded pending>failed")
-async def stamp_outcome(moment: Moment, changes: list[Change]) -> None:
-    """The outcome is dated; the reason given for a failure is its code (64 characters)."""
+@rules.on("BILL-T4", "transactions", Point.BEFORE_STATUS, edges="pending>failed")
+async def note_failure(moment: Moment, changes: list[Change]) -> None:
+    """The reason given for a failure is its code (64 characters)."""
     for change in changes:
-        change.values["processed_at"] = moment.now
-        if change["status"] == "failed":
-            change.values["failure_code"] = (change.inputs.get("reason") or "")[:64] or None
+        change.values["failure_code"] = (change.reason or "")[:64] or None
 
 
 @rules.on("BILL-T3", "transactions", Point.AFTER_STATUS, edges="pending>succeeded")
@@ -145,8 +143,9 @@ async def _revive(moment: Moment, keys: set[UUID]) -> None:
 async def _late(moment: Moment, keys: set[UUID]) -> set[UUID]:
     """Those of the subscriptions that have an open invoice past its due date."""
     heads = Invoice.__table__.c
-    past_due = (heads.due_date < moment.today) & (heads.status == "open") & (heads.amount_due > 0) & heads.is_active
-    rows = await moment.fetch(select(heads.subscription_id).where(heads.subscription_id.in_(keys), past_due).distinct())
+    own = heads.subscription_id.in_(keys) & heads.is_active & (heads.kind == "invoice")
+    past_due = (heads.due_date < moment.today) & (heads.status == "open") & (heads.amount_due > 0)
+    rows = await moment.fetch(select(heads.subscription_id).where(own, past_due).distinct())
     return {row["subscription_id"] for row in rows}
 
 

@@ -7,8 +7,7 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import Boolean, DateTime, String, Table, and_, bindparam, cast, literal_column
-from sqlalchemy import Date as SqlDate
+from sqlalchemy import Boolean, String, Table, and_, literal_column
 from sqlalchemy.orm import Mapped
 from sqlalchemy.sql import ColumnElement
 
@@ -35,9 +34,8 @@ ZERO = Decimal(0)
 
 def overdue(invoices: Table) -> ColumnElement[bool]:
     """Whether something is still due after the due date."""
-    today = cast(bindparam("now", type_=DateTime(timezone=True)), SqlDate)
-    nothing, posted = literal_column("0"), literal_column("'posted'")
-    return and_(invoices.c.status == posted, invoices.c.amount_due > nothing, invoices.c.due_date < today)
+    open_since = and_(invoices.c.due_date < literal_column("current_date"), invoices.c.amount_due > literal_column("0"))
+    return and_(invoices.c.status == literal_column("'posted'"), open_since)
 
 
 def totals(lines: str) -> list[RollUp]:

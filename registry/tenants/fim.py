@@ -7,10 +7,11 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import String
+from sqlalchemy import Numeric, String, Table, and_, case, cast, func, literal_column, select
 from sqlalchemy.orm import Mapped
+from sqlalchemy.sql import ColumnElement
 
-from engine.entity import Entity, Nested, Number, Period, Unique
+from engine.entity import Entity, Nested, Number, Period, RollUp, Unique, Virtual
 from engine.types import (
     Code,
     Country,
@@ -54,6 +55,50 @@ SystemRole = Literal[
 EntryKind = Literal[
     "manual", "sales", "purchase", "payment", "inventory", "payroll", "asset", "fx", "reversal", "closing"
 ]
+
+# entries that count: a reversed one is outweighed by its reversal
+IN_THE_BOOKS: tuple[ColumnElement[str], ...] = tuple(literal_column(f"'{status}'") for status in ("posted", "reversed"))
+
+
+def booked(*where: ColumnElement[bool]) -> ColumnElement[Decimal]:
+    """Debit - credit in base currency of the lines in the books that meet the conditions. They stand in a query over
+    fim.journal_lines, fim.journal_entries and fim.fiscal_periods."""
+    lines, entries, periods = JournalLine.__table__, JournalEntry.__table__, FiscalPeriod.__table__
+    amount = func.coalesce(func.sum(lines.c.base_debit - lines.c.base_credit), literal_column("0"))
+    statement = (
+        select(cast(amount, Numeric(19, 4)))
+        .join_from(lines, entries, lines.c.journal_entry_id == entries.c.id)
+        .join(periods, entries.c.period_id == periods.c.id)
+        .where(lines.c.is_active, entries.c.is_active, entries.c.status.in_(IN_THE_BOOKS), *where)
+    )
+    return statement.correlate_except(lines, entries, periods).scalar_subquery()
+
+
+def balance(accounts: Table) -> ColumnElement[Decimal]:
+    """What an account holds in base currency: debit positive for asset and expense, else credit positive."""
+    lines = JournalLine.__table__
+    own = booked(lines.c.tenant_id == accounts.c.tenant_id, lines.c.account_id == accounts.c.id)
+    debit_side = accounts.c.type.in_([literal_column("'asset'"), literal_column("'expense'")])
+    return case((debit_side, own), else_=-own)
+
+
+def actual(budgets: Table) -> ColumnElement[Decimal]:
+    """Posted base debit - credit of the budget's account, cost centre (none = lines without one) and month."""
+    lines, periods = JournalLine.__table__, FiscalPeriod.__table__
+    return booked(
+        lines.c.tenant_id == budgets.c.tenant_id,
+        lines.c.account_id == budgets.c.account_id,
+        lines.c.cost_center_id.is_not_distinct_from(budgets.c.cost_center_id),
+        and_(
+            periods.c.fiscal_year == budgets.c.fiscal_year,
+            periods.c.number == budgets.c.period_number,
+        ),
+    )
+
+
+def committed(budgets: Table) -> ColumnElement[Decimal]:
+    """Approved order values not yet invoiced. There are no orders before domain psm."""
+    return cast(literal_column("0"), Numeric(19, 4))
 
 
 class CurrencyInUse(TenantModel, table="fim.currencies"):
@@ -117,7 +162,7 @@ accounts = Entity(
     unique=["code", Unique(("system_role",), where="system_role is not null")],
     search=["code", "name"],
     once=["code", "type", "is_group", "currency"],
-    # virtual: balance money virtual ro "base, debit positive for asset and expense, else credit positive"
+    virtual=[Virtual("balance", Numeric(19, 4), compute=balance)],
 )
 
 
@@ -144,6 +189,12 @@ fiscal_periods = Entity(
     once=["code", "fiscal_year", "number", "start_date", "end_date"],
     read_only=["closed_at", "closed_by"],
     machine="open* closed locked : open>closed; closed>open,locked",
+    stamps={
+        "closed": {"closed_at": "now", "closed_by": "actor"},
+        "open": {"closed_at": "null", "closed_by": "null"},
+    },
+    guards={"closed>open": "fim.fiscal-periods.reopen"},
+    permissions=["fim.fiscal-periods.reopen"],
 )
 
 
@@ -228,6 +279,12 @@ journal_entries = Entity(
         *("total_debit", "total_credit", "reversed_by_id", "posted_at", "posted_by"),
     ],
     auto=["currency"],
+    currency="currency",
+    rollups=[
+        RollUp("total_debit", "fim.journal-lines", sum="debit"),
+        RollUp("total_credit", "fim.journal-lines", sum="credit"),
+    ],
+    stamps={"posted": {"posted_at": "now", "posted_by": "actor"}},
     machine="draft* posted reversed : draft>posted; posted~>reversed",
 )
 
@@ -257,6 +314,7 @@ journal_lines = Entity(
     search=["description"],
     once=["journal_entry_id"],
     read_only=["base_debit", "base_credit"],
+    base_money=["base_debit", "base_credit"],
 )
 
 
@@ -276,6 +334,9 @@ budgets = Entity(
     kind="config",
     unique=[Unique(("fiscal_year", "period_number", "account_id", "cost_center_id"), nulls_equal=True)],
     once=["fiscal_year", "period_number", "account_id", "cost_center_id"],
-    # virtual: actual money virtual ro "posted base debit - credit"
-    # virtual: committed money virtual ro "approved order values not yet invoiced"
+    currency="base",
+    virtual=[
+        Virtual("actual", Numeric(19, 4), compute=actual),
+        Virtual("committed", Numeric(19, 4), compute=committed),
+    ],
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Numeric, String
 from sqlalchemy.orm import Mapped
 
@@ -29,6 +30,20 @@ from registry.tenants import TenantModel
 
 ZERO = Decimal(0)
 
+# few and short enough for the unique key that holds them; a name is a word such as size, a value its text or number
+OptionName = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
+OptionValue = Annotated[str, msgspec.Meta(max_length=60)] | Annotated[int, msgspec.Meta(ge=-(10**9), le=10**9)]
+Options = Annotated[dict[OptionName, OptionValue], msgspec.Meta(max_length=6)]
+
+
+class AttributeDefinition(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What products of a category and of those below it say; `type` is text, int, number, bool, date or option."""
+
+    code: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    type: str
+    required: bool = False
+    options: list[str] | None = None
+
 
 class Category(TenantModel, table="pim.categories"):
     """Product tree with default ledger accounts and attribute definitions."""
@@ -38,7 +53,7 @@ class Category(TenantModel, table="pim.categories"):
     parent_id: Mapped[UUID | None] = reference("pim.categories")
     path: Mapped[str] = column(String(512))  # codes joined by /
     depth: Mapped[SmallInt]
-    attributes: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]), default=list)  # {code,type,required,options}
+    attributes: Mapped[list[dict[str, Any]]] = column(Shaped(list[AttributeDefinition]), default=list)
     revenue_account_id: Mapped[UUID | None] = reference("fim.accounts")
     cogs_account_id: Mapped[UUID | None] = reference("fim.accounts")
     inventory_account_id: Mapped[UUID | None] = reference("fim.accounts")
@@ -124,7 +139,7 @@ class ProductVariant(TenantModel, table="pim.product_variants"):
     product_id: Mapped[UUID] = reference("pim.products", "cascade")
     sku: Mapped[Code]
     name: Mapped[Name]
-    options: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]), default=dict)  # name:value
+    options: Mapped[dict[str, Any]] = column(Shaped(Options), default=dict)
     barcode: Mapped[str | None] = column(String(14))
     list_price: Mapped[Price | None] = column(minimum=0)  # null = product price
     is_default: Mapped[bool] = column(default=False)

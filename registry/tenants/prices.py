@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import and_, func, or_, select
 
 from engine.hooks import Moment, Row
-from registry.money import WIDE
+from registry.money import WIDE, to_places
 from registry.tenants.pim import PriceList, PriceListItem, Product, ProductVariant
 
-SIX_PLACES = Decimal("0.000001")
+PLACES = 6
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def _offers(item: Row, want: Wanted) -> bool:
 
 
 def _net(item: Row) -> Decimal:
-    less = WIDE.divide(WIDE.multiply(item["unit_price"], 100 - item["discount_pct"]), Decimal(100))
-    return less.quantize(SIX_PLACES, rounding=ROUND_HALF_UP, context=WIDE)
+    hundredfold = WIDE.multiply(item["unit_price"], 100 - item["discount_pct"])
+    return to_places(WIDE.divide(hundredfold, Decimal(100)), PLACES)
 
 
 async def _own_prices(moment: Moment, variants: Iterable[UUID]) -> Mapping[UUID, Decimal]:

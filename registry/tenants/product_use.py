@@ -17,30 +17,25 @@ RETIRED = ("discontinued", "archived")
 
 
 class Use(NamedTuple):
-    """`moved`: stock of the product has moved at some time. `stocked`: some lies here now. `ordered`: an order line is
-    open."""
+    """`moved`: stock of the product has moved at some time. `held`: something is still to be done with it."""
 
-    moved: bool = False
-    stocked: bool = False
-    ordered: bool = False
-
-
-UNUSED = Use()
+    moved: bool
+    held: bool
 
 
 async def use_of(moment: Moment, products: Collection[UUID]) -> dict[UUID, Use]:
     """Product -> its use; one that never had a variant is missing.
 
-    Stock is read from the variants, deleted ones too: a quantity or a cost other than zero came by a stock move. What has
-    moved in and out again at cost zero is seen once the moves themselves (ivm) can be asked, and `ordered` is False until
-    there are order lines (srm, psm): both questions belong into this function.
+    Read from the variants, deleted ones too: a quantity or a cost other than zero came by a stock move, and stock on hand
+    holds a product. Not asked yet, for want of their tables: the stock moves themselves (ivm), which also tell of stock that
+    came and went at cost zero, and open order lines (srm, psm), which hold a product as well.
     """
     variants = ProductVariant.__table__.c
-    stocked = func.bool_or(variants.on_hand != 0)
-    moved = func.bool_or(or_(variants.on_hand != 0, variants.avg_cost != 0))
-    question = select(variants.product_id, moved.label("moved"), stocked.label("stocked"))
-    rows = await moment.fetch(question.where(variants.product_id.in_(products)).group_by(variants.product_id))
-    return {row["product_id"]: Use(row["moved"], row["stocked"]) for row in rows}
+    moved = func.bool_or(or_(variants.on_hand != 0, variants.avg_cost != 0)).label("moved")
+    held = func.bool_or(variants.on_hand != 0).label("held")
+    question = select(variants.product_id, moved, held).where(variants.product_id.in_(products))
+    rows = await moment.fetch(question.group_by(variants.product_id))
+    return {row["product_id"]: Use(row["moved"], row["held"]) for row in rows}
 
 
 async def require_orderable(moment: Moment, variants: Collection[UUID]) -> None:

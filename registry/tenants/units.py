@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import select
 
 from engine.errors import ValidationError
 from engine.hooks import Moment, Row
-from registry.money import WIDE
+from registry.money import WIDE, to_places
 from registry.tenants.pim import Unit
 
 
@@ -30,7 +30,7 @@ def converted(quantity: Decimal, source: Row, target: Row) -> Decimal:
             f"{source['code']} measures {source['dimension']}, {target['code']} measures {target['dimension']}",
         )
     exact = WIDE.divide(WIDE.multiply(quantity, source["factor"]), target["factor"])
-    return exact.quantize(Decimal(1).scaleb(-target["decimals"]), rounding=ROUND_HALF_UP, context=WIDE)
+    return to_places(exact, target["decimals"])
 
 
 async def convert(moment: Moment, quantity: Decimal, from_unit_id: UUID, to_unit_id: UUID) -> Decimal:

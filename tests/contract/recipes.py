@@ -51,6 +51,15 @@ def host_name(_maker: RowMaker) -> str:
     return f"h{next(NUMBERS)}.example.org"
 
 
+def sized(maker: RowMaker) -> Body:
+    """A second variant of a product of its own, so that it may go."""
+    first, second = (str(next(NUMBERS)) for _ in range(2))
+    options = [{"size": size} for size in (first, second)]
+    products = maker.live.resource("tenants/pim/products")
+    product = maker.make(products, variants=[{"sku": f"V{first}", "options": options[0]}])
+    return {"product_id": product["id"], "options": options[1], "barcode": None}
+
+
 LINES: list[Any] = [{"kind": "one_off", "description": "Setup", "unit_amount": "100"}]
 
 RECIPES = {
@@ -64,6 +73,14 @@ RECIPES = {
     "manager/idam/api-keys": Recipe(values=own_key),
     "manager/tnnt/invitations": Recipe(values={"tenant_id": open_tenant}),
     "manager/tnnt/domains": Recipe(values={"hostname": host_name, "is_primary": False}),
+    "tenants/pim/categories": Recipe(
+        values={
+            "attributes": [],
+            **dict.fromkeys(f"{kind}_account_id" for kind in ("revenue", "cogs", "inventory", "expense")),
+        }
+    ),
+    "tenants/pim/products": Recipe(values={"attributes": {}}),
+    "tenants/pim/product-variants": Recipe(values=sized, decided=frozenset({"is_default"})),
     "tenants/crm/contacts": Recipe(decided=frozenset({"is_primary"})),
     "tenants/crm/leads": Recipe(values={"disqualify_reason": "no need"}),
     "tenants/crm/opportunities": Recipe(values={"lost_reason": "price", "contact_id": None}),

@@ -98,8 +98,6 @@ def test_any_lines_add_up_as_on_paper(admin: Caller, lines: list[tuple[Decimal, 
         (net * (0 if kind == "extra" else 10) / 100).quantize(cent, ROUND_HALF_UP)
         for net, (*_, kind) in zip(nets, lines, strict=True)
     ]
-    bodies = [
-        {"quantity": str(q), "unit_price": str(p), "rebate_pct": str(r), "kind": kind} for q, p, r, kind in lines
-    ]
+    bodies = [{"quantity": str(q), "unit_price": str(p), "rebate_pct": str(r), "kind": kind} for q, p, r, kind in lines]
     deal = admin.make(DEALS, title="Paper", lines=bodies)
     assert figures(deal)[:3] == [sum(nets), sum(taxes), sum(nets) + sum(taxes)]

@@ -1,0 +1,275 @@
+"""The hash chain over a change log, as pure functions and SQL text: what is hashed, how a batch is sealed, and the signed head
+that tells a cut tail.
+
+Two forms, told apart by the columns that may be written later. A *chained* log (`seq prev_hash row_hash`) links row to row:
+row_hash = sha256(prev_hash + canonical JSON of the row without its two hashes), the first prev_hash is 64 zeros. A log with
+`seal` links batch to batch: seal = sha256(previous seal + canonical JSON of the batch, rows by id), and each row of a batch
+carries its seal. Canonical JSON: the columns that are not null, names sorted, no spaces, jsonb as PostgreSQL prints it; so a
+column that is added later changes no hash.
+
+The head of each log (and tenant) says how many rows are sealed and the last hash, and is signed: authenticated encryption under
+the server's key, which the database does not know. It is kept in
+the platform's database, in `public.cxg_log_heads`. Where the log is in another database, the next head is announced in
+`pending_*` before the batch is committed and taken over after it: a crash in between leaves one of the two true. Whoever holds
+an older copy of both the head and the log can put both back; against that the operator notes a head elsewhere now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from engine.catalog import Catalog, Resource
+
+GENESIS = "0" * 64
+NO_TENANT = UUID(int=0)
+CHAINED = frozenset({"seq", "prev_hash", "row_hash"})
+HEADS = "cxg_log_heads"
+PREPARER = pg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+ENCODER = msgspec.json.Encoder(order="sorted")
+
+
+PLACE = "head of a change log"
+
+
+class Signer(Protocol):
+    """Authenticated encryption, as the vault has it."""
+
+    def encrypt(self, text: str, place: str = "") -> str: ...
+
+    def decrypt(self, text: str, place: str = "") -> str: ...
+
+
+class Head(NamedTuple):
+    """Where a log ends: how many rows are sealed, and the last hash."""
+
+    rows: int = 0
+    seal: str = GENESIS
+
+    def _text(self, log: str, tenant: UUID | None) -> str:
+        return f"{log}:{tenant or NO_TENANT}:{self.rows}:{self.seal}"
+
+    def sign(self, signer: Signer, log: str, tenant: UUID | None) -> str:
+        """The signature that stands beside the head."""
+        return signer.encrypt(self._text(log, tenant), PLACE)
+
+    def is_signed(self, signer: Signer, log: str, tenant: UUID | None, signature: str | None) -> bool:
+        """Whether the signature is of this head and this installation."""
+        try:
+            return signer.decrypt(signature or "", PLACE) == self._text(log, tenant)
+        except ValueError:
+            return False
+
+
+def add_heads(metadata: sa.MetaData) -> None:
+    """Add the engine's own table of heads to a scope's tables."""
+    if HEADS not in metadata.tables:
+        sa.Table(
+            HEADS,
+            metadata,
+            sa.Column("log", sa.String(160), primary_key=True),
+            sa.Column("tenant_id", sa.Uuid, primary_key=True),
+            sa.Column("rows", sa.BigInteger, nullable=False),
+            sa.Column("seal", sa.String(64), nullable=False),
+            sa.Column("signature", sa.Text, nullable=False),
+            sa.Column("pending_rows", sa.BigInteger),
+            sa.Column("pending_seal", sa.String(64)),
+            sa.Column("pending_signature", sa.Text),
+            info={"engine": True},
+        )
+
+
+def home_of(catalog: Catalog) -> str | None:
+    """The scope whose database keeps the heads: the identity's, else the first that is not bound to tenants."""
+    if catalog.identity is not None:
+        return catalog.identity.scope
+    return next((name for name, scope in catalog.scopes.items() if not scope.tenant_bound), None)
+
+
+@dataclass(frozen=True)
+class Log:
+    """A change log whose records are sealed, and the statements over it. Records are read with every column."""
+
+    resource: Resource
+
+    @property
+    def name(self) -> str:
+        """What its head is filed under."""
+        return self.resource.path
+
+    @cached_property
+    def table(self) -> str:
+        """The table's name in SQL."""
+        return str(PREPARER.format_table(self.resource.table))
+
+    @cached_property
+    def sealed(self) -> tuple[str, ...]:
+        """Columns that sealing writes."""
+        return tuple(self.resource.table.info.get("sealed_columns", ()))
+
+    @cached_property
+    def chained(self) -> bool:
+        """Whether row is linked to row, else batch to batch."""
+        return set(self.sealed) >= CHAINED
+
+    @cached_property
+    def bound(self) -> bool:
+        """Whether each row belongs to a tenant."""
+        return self.resource.scope.tenant_bound
+
+    @cached_property
+    def mark(self) -> str:
+        """The column that is null until a record is sealed."""
+        return "seq" if self.chained else "seal"
+
+    @cached_property
+    def jsons(self) -> frozenset[str]:
+        """Columns that come as JSON text."""
+        return frozenset(c.name for c in self.resource.table.c if isinstance(c.type, sa.JSON))
+
+    @cached_property
+    def wall(self) -> str:
+        """The first of the two walls; $1 is the tenant of every statement over a bound log."""
+        return "tenant_id = $1" if self.bound else "$1::uuid is null"
+
+    @cached_property
+    def _columns(self) -> str:
+        return ", ".join(f"t.{PREPARER.quote(c.name)}" for c in self.resource.table.c)
+
+    @cached_property
+    def any_unsealed(self) -> str:
+        """$1 tenant."""
+        return f"select 1 from {self.table} t where {self.wall} and {self.mark} is null limit 1"
+
+    @cached_property
+    def unsealed(self) -> str:
+        """$1 tenant, $2 rows (entity_id) to leave out, $3 at most so many: the oldest records."""
+        return (
+            f"select {self._columns} from {self.table} t where {self.wall} and {self.mark} is null"
+            " and (entity_id is null or entity_id <> all($2::uuid[])) order by id limit $3"
+        )
+
+    @cached_property
+    def unsealed_of(self) -> str:
+        """$1 tenant, $2 rows (entity_id), $3 records that are known already."""
+        return (
+            f"select {self._columns} from {self.table} t where {self.wall} and {self.mark} is null"
+            " and entity_id = any($2::uuid[]) and id <> all($3::uuid[])"
+        )
+
+    @cached_property
+    def write_seals(self) -> str:
+        """$1 tenant, $2 records as JSON: id and the sealed columns."""
+        types = {"seq": "bigint"}
+        named = [PREPARER.quote(name) for name in self.sealed]
+        given = ", ".join(
+            f"{quoted} {types.get(name, 'text')}" for quoted, name in zip(named, self.sealed, strict=True)
+        )
+        values = ", ".join(f"{quoted} = i.{quoted}" for quoted in named)
+        return (
+            f"update {self.table} t set {values} from json_to_recordset($2::json) as i(id uuid, {given})"
+            f" where {self.wall} and t.id = i.id"
+        )
+
+    @cached_property
+    def by_seq(self) -> str:
+        """$1 tenant, $2 after this seq and $3 this id, $4 at most so many: sealed rows of a chained log."""
+        return (
+            f"select {self._columns} from {self.table} t where {self.wall} and seq is not null"
+            " and (seq, id) > ($2::bigint, $3::uuid) order by seq, id limit $4"
+        )
+
+    @cached_property
+    def by_id(self) -> str:
+        """$1 tenant, $2 after this id, $3 at most so many: sealed rows of a log with seals."""
+        return (
+            f"select {self._columns} from {self.table} t where {self.wall} and seal is not null and id > $2::uuid"
+            " order by id limit $3"
+        )
+
+    @cached_property
+    def batches(self) -> str:
+        """$1 tenant: size of each batch."""
+        return f"select seal, count(*) as rows from {self.table} t where {self.wall} and seal is not null group by seal"
+
+    @cached_property
+    def counted(self) -> str:
+        """$1 tenant: how many rows are sealed."""
+        return f"select count(*) as rows from {self.table} t where {self.wall} and {self.mark} is not null"
+
+    @cached_property
+    def stray(self) -> str:
+        """$1 tenant: rows that have a hash and no number."""
+        return f"select id from {self.table} t where {self.wall} and seq is null and coalesce(prev_hash, row_hash) is not null"
+
+    def canonical(self, row: Mapping[str, Any], **given: Any) -> bytes:
+        """The row as it is hashed: what is not null, without its hashes; `given` stands for what is not written yet."""
+        left_out = {"prev_hash", "row_hash"} if self.chained else {"seal"}
+        values = {**row, **given}
+        return ENCODER.encode(
+            {
+                name: msgspec.Raw(value.encode()) if name in self.jsons and isinstance(value, str) else value
+                for name, value in values.items()
+                if value is not None and name not in left_out
+            }
+        )
+
+    def seal(self, head: Head, rows: Sequence[Mapping[str, Any]]) -> tuple[Head, list[dict[str, Any]]]:
+        """The head after these rows, and what is written into each."""
+        if self.chained:
+            return self._link(head, rows)
+        seal = batch_seal(head.seal, [self.canonical(row) for row in sorted(rows, key=lambda row: row["id"])])
+        return Head(head.rows + len(rows), seal), [{"id": row["id"], "seal": seal} for row in rows]
+
+    def _link(self, head: Head, rows: Sequence[Mapping[str, Any]]) -> tuple[Head, list[dict[str, Any]]]:
+        written = []
+        for row in rows:
+            seq, prev = head.rows + 1, head.seal
+            head = Head(seq, row_hash(prev, self.canonical(row, seq=seq)))
+            written.append({"id": row["id"], "seq": seq, "prev_hash": prev, "row_hash": head.seal})
+        return head, written
+
+
+def logs_of(catalog: Catalog) -> list[Log]:
+    """Every change log that can be sealed."""
+    found = {resource.path: resource for (_, role), resource in catalog.roles.items() if role == "change_log"}
+    return [log for log in map(Log, found.values()) if log.chained or "seal" in log.sealed]
+
+
+def row_hash(previous: str, row: bytes) -> str:
+    """The hash of a row of a chained log."""
+    return sha256(previous.encode() + row).hexdigest()
+
+
+def batch_seal(previous: str, rows: Iterable[bytes]) -> str:
+    """The seal of a batch: its rows by id, as one JSON array."""
+    return sha256(previous.encode() + b"[" + b",".join(rows) + b"]").hexdigest()
+
+
+READ_HEAD = f"""
+select rows, seal, signature, pending_rows, pending_seal, pending_signature from public.{HEADS}
+where log = $1 and tenant_id = $2
+"""
+# waits for whoever seals the same log
+LOCK_HEAD = f"{READ_HEAD} for update"
+WRITE_HEAD = f"""
+insert into public.{HEADS} (log, tenant_id, rows, seal, signature) values ($1, $2, $3, $4, $5)
+on conflict (log, tenant_id) do update set rows = excluded.rows, seal = excluded.seal, signature = excluded.signature,
+  pending_rows = null, pending_seal = null, pending_signature = null
+"""
+ANNOUNCE_HEAD = f"""
+update public.{HEADS} set pending_rows = $3, pending_seal = $4, pending_signature = $5 where log = $1 and tenant_id = $2
+"""
+TAKE_OVER = f"""
+update public.{HEADS} set rows = pending_rows, seal = pending_seal, signature = pending_signature,
+  pending_rows = null, pending_seal = null, pending_signature = null
+where log = $1 and tenant_id = $2 and pending_seal = $3
+"""

@@ -1,0 +1,1 @@
+"""Groups of the `cxg` command, a file each; `engine.cli` gathers them."""

@@ -1,0 +1,81 @@
+"""What every command shares: settings with flags on top, a system with its databases found, and how progress is said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from cyclopts import Parameter
+from pydantic import ValidationError
+from rich.console import Console
+
+from engine.errors import StartupFault
+from engine.main import System
+from engine.settings import Settings
+
+Result = TypeVar("Result")
+
+err = Console(stderr=True, highlight=False)
+Registries = Annotated[
+    list[str] | None, Parameter(name="--registry", help="Package to serve; may be given several times.")
+]
+Data = Annotated[Path | None, Parameter(help="Folder of the embedded server, keys and first password.")]
+
+
+def configure(**flags: Any) -> Settings:
+    """Settings with the command line's flags on top. Flags are passed on to worker processes through the environment."""
+    for name, value in flags.items():
+        if value is not None:
+            os.environ[f"CXG_{name.upper()}"] = json.dumps(value) if isinstance(value, (list, bool)) else str(value)
+    try:
+        return Settings()
+    except ValidationError as wrong:
+        faults = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong.errors())
+        raise StartupFault(f"The settings do not fit (CXG_* variables, cxg.toml):\n{faults}") from None
+
+
+class Progress:
+    """Says what is going on, each step with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+
+    def __call__(self, message: str) -> None:
+        err.print(f"[dim]{time.monotonic() - self.began:5.1f}s[/] {message}", soft_wrap=True)
+
+    @contextmanager
+    def step(self, message: str) -> Iterator[None]:
+        """A step that may take a while: a spinner while it runs, a line when it is done."""
+        with err.status(message):
+            yield
+        self(f"{message} [green]done[/]")
+
+
+@contextmanager
+def located(settings: Settings, say: Progress) -> Iterator[System]:
+    """A system with its databases found; an embedded server that was started for the block is stopped after it."""
+    system = System(settings, say)
+    system.locate()
+    try:
+        yield system
+    finally:
+        if system.server is not None and system.server.started:
+            system.server.stop()
+
+
+def run_and_close(system: System, work: Coroutine[Any, Any, Result]) -> Result:
+    """Await work over the system's databases, and close its connections whatever comes of it."""
+
+    async def bounded() -> Result:
+        try:
+            return await work
+        finally:
+            await system.close()
+
+    return asyncio.run(bounded())

@@ -1,0 +1,223 @@
+"""Handing events to their subscribers: in the order of each row, at least once, a failing handler asked again with growing
+pauses and given up after five tries, for that event only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from engine.events import Event, Events, Subscription, caused_by, events_of
+from engine.moment import Caller, UnitOfWork
+from engine.observe import LOG
+
+TRIES = 5
+# seconds before tries 2 to 5
+PAUSES = (0.1, 0.3, 1.0, 3.0)
+# seconds that one call of a handler may take, and that one batch may spend on handlers that fail
+PATIENCE, BUDGET = 10.0, 20.0
+SAVEPOINT = "cxg_event"
+
+
+class GuardedUnit(UnitOfWork):
+    """A unit of work whose last step can be undone, in every database that it reached."""
+
+    guarding = False
+    remembered = 0
+
+    async def in_scope(self, scope: str) -> UnitOfWork:
+        fresh = scope != self.scope and scope not in self.elsewhere
+        other = await super().in_scope(scope)
+        if fresh and self.guarding:
+            await _send(other, f"savepoint {SAVEPOINT}")
+        return other
+
+    def reached(self) -> list[UnitOfWork]:
+        """This unit and those it opened elsewhere."""
+        return [self, *self.elsewhere.values()]
+
+    async def guard(self, caller: Caller) -> None:
+        """Begin a step, which writes as `caller`."""
+        self.guarding, self.remembered = True, len(self.done)
+        self.caller = caller
+        for unit in self.reached():
+            unit.caller = caller
+            await _send(unit, f"savepoint {SAVEPOINT}")
+
+    async def settle(self, *, keep: bool) -> None:
+        """End the step: keep what it wrote, or undo it."""
+        self.guarding = False
+        for unit in self.reached():
+            if not keep:
+                await _send(unit, f"rollback to savepoint {SAVEPOINT}")
+            await _send(unit, f"release savepoint {SAVEPOINT}")
+        if not keep:
+            del self.done[self.remembered :]
+
+
+async def _send(unit: UnitOfWork, text: str) -> None:
+    assert unit.connection is not None, "a guarded unit is inside its transaction"
+    await unit.connection.fetch(text, ())
+
+
+@dataclass(slots=True)
+class Record:
+    """A record of a change log, with what it tells."""
+
+    values: Any
+    events: list[Event]
+    version: int
+
+    @property
+    def id(self) -> UUID:
+        """The record's id."""
+        return self.values["id"]  # type: ignore[no-any-return]
+
+    @property
+    def row(self) -> UUID:
+        """The row that changed; the record itself where it is about none."""
+        return self.values["entity_id"] or self.id
+
+
+def read_record(values: Any, scope: str) -> Record:
+    """A record as the database gives it; `changes` is JSON text."""
+    changes = msgspec.json.decode(values["changes"]) if values["changes"] else {}
+    version = (changes.get("version") or (None, 0))[1] or 0
+    return Record(values, events_of(values, changes, scope), version)
+
+
+def in_row_order(records: Sequence[Record]) -> list[Record]:
+    """Records by id, those of one row by version: an id is made before the row's lock is had, so that ids alone may tell an
+    earlier change later."""
+    by_id = sorted(records, key=lambda record: record.id)
+    waiting: dict[UUID, list[Record]] = {}
+    for record in sorted(by_id, key=lambda record: record.version, reverse=True):
+        waiting.setdefault(record.row, []).append(record)
+    return [waiting[record.row].pop() for record in by_id]
+
+
+class Told(NamedTuple):
+    """An event on its way, with the record that tells it."""
+
+    record: Record
+    event: Event
+
+
+Owed = tuple[UUID, str]
+
+
+@dataclass
+class Round:
+    """What came of one batch. It counts once the batch is committed."""
+
+    served: set[Owed] = field(default_factory=set)
+    unserved: set[UUID] = field(default_factory=set)
+    blocked: set[tuple[UUID, str]] = field(default_factory=set)
+
+    def finished(self, records: Sequence[Record]) -> list[Record]:
+        """The records that nobody waits for; after the first of a row that is not finished, none of that row."""
+        found, stuck = [], set()
+        for record in records:
+            if record.id in self.unserved:
+                stuck.add(record.row)
+            elif record.row not in stuck:
+                found.append(record)
+        return found
+
+
+class Delivery:
+    """Knows the subscriptions, and what is still owed to whom. What it knows lives as long as the process that delivers;
+    another begins anew with records that are not sealed."""
+
+    def __init__(self, events: Sequence[Events], scope: str) -> None:
+        self.scope = scope
+        self.subscriptions = [s for declared in events if declared.scope == scope for s in declared.subscriptions]
+        self.tries: dict[Owed, int] = {}
+        self.served: set[Owed] = set()
+        # row -> when to try again, in the loop's seconds
+        self.held: dict[UUID, float] = {}
+
+    def waiting(self) -> list[UUID]:
+        """Rows whose time has not come. Those whose time has come are let go."""
+        now = asyncio.get_running_loop().time()
+        self.held = {row: due for row, due in self.held.items() if due > now}
+        return list(self.held)
+
+    def read(self, records: Sequence[Any]) -> list[Record]:
+        """Records of the log in the order in which they are told."""
+        return in_row_order([read_record(values, self.scope) for values in records])
+
+    async def hand_out(self, unit: GuardedUnit, records: Sequence[Record]) -> Round:
+        """Ask every subscriber; failures are undone and noted."""
+        done = Round()
+        until = asyncio.get_running_loop().time() + BUDGET
+        for subscription in self.subscriptions:
+            told = [
+                Told(record, event)
+                for record in records
+                for event in record.events
+                if subscription.listens(event.name) and (event.id, subscription.name) not in self.served
+            ]
+            for _, group in groupby(told, lambda one: one.event.depth):
+                await self._serve(unit, subscription, list(group), done, until)
+        return done
+
+    def keep(self, done: Round, finished: Sequence[Record]) -> None:
+        """The batch is committed: remember who was served, as far as somebody else still waits for the record."""
+        self.served |= done.served
+        for event in (event for record in finished for event in record.events):
+            for subscription in self.subscriptions:
+                owed = (event.id, subscription.name)
+                self.served.discard(owed)
+                self.tries.pop(owed, None)
+
+    async def _serve(
+        self, unit: GuardedUnit, subscription: Subscription, told: Sequence[Told], done: Round, until: float
+    ) -> None:
+        """All at once; one by one when that fails, to find the event that it fails for."""
+        free = [one for one in told if (one.record.row, subscription.name) not in done.blocked]
+        done.unserved.update(one.record.id for one in told if (one.record.row, subscription.name) in done.blocked)
+        if len(free) > 1 and await self._ask(unit, subscription, free) is None:
+            done.served.update((one.event.id, subscription.name) for one in free)
+            return
+        for one in free:
+            row = (one.record.row, subscription.name)
+            late = asyncio.get_running_loop().time() > until
+            if late or row in done.blocked or not await self._serve_one(unit, subscription, one):
+                done.blocked.add(row)
+                done.unserved.add(one.record.id)
+            else:
+                done.served.add((one.event.id, subscription.name))
+
+    async def _serve_one(self, unit: GuardedUnit, subscription: Subscription, one: Told) -> bool:
+        """Whether the subscriber has the event, or will never have it."""
+        failure = await self._ask(unit, subscription, [one])
+        return failure is None or self._give_up(subscription, one, failure)
+
+    def _give_up(self, subscription: Subscription, one: Told, failure: Exception) -> bool:
+        owed = (one.event.id, subscription.name)
+        tries = self.tries[owed] = self.tries.get(owed, 0) + 1
+        if tries < TRIES:
+            pause = PAUSES[tries - 1]
+            self.held[one.record.row] = asyncio.get_running_loop().time() + pause
+            return False
+        known = {"handler": subscription.name, "event": one.event.name, "id": str(one.event.id), "tries": tries}
+        LOG.error("event given up", **known, cause=repr(failure)[:500])
+        return True
+
+    async def _ask(self, unit: GuardedUnit, subscription: Subscription, told: Sequence[Told]) -> Exception | None:
+        """What the handler raised; then nothing of its work stands."""
+        await unit.guard(Caller(request_id=caused_by(told[0].event)))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await subscription.run(unit, [one.event for one in told])
+        except Exception as failure:
+            await unit.settle(keep=False)
+            return failure
+        await unit.settle(keep=True)
+        return None

@@ -1,0 +1,123 @@
+"""What happened, told after commit: a registry subscribes to events by name.
+
+    events = Events("manager")
+
+    @events.on("bill.invoices.paid", "tnnt.*")
+    async def thank(moment: Moment, happened: list[Event]) -> None: ...
+
+Each write is an event `<domain>.<entity>.created|updated|deleted`, each change of state also `<domain>.<entity>.<state>`. A
+handler gets them at least once, those of one row in the order of its versions, in a transaction of its own scope: what it
+writes there stands when the events count as delivered. One that raises is undone and asked again later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+from uuid import UUID, uuid5
+
+from engine.hooks import Moment
+
+VERBS = {"create": "created", "update": "updated", "status": "updated", "delete": "deleted"}
+# begins the request id of what a handler writes; no caller's X-Request-Id can hold it
+CAUSED = "~"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to one row. `id` is the log record's (of two events of one record the second has an id that
+    follows from it), `key` the row's uuid (another key's digest), `changes` column -> (old, new) with secrets as `***`,
+    `depth` how many handlers stand between it and a caller's own write."""
+
+    id: UUID
+    name: str
+    scope: str
+    tenant_id: UUID | None
+    entity: str
+    key: UUID
+    changes: Mapping[str, Any]
+    actor_id: UUID | None
+    occurred_at: datetime
+    request_id: str | None
+    depth: int = 0
+
+
+Handler = Callable[[Moment, list[Event]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A handler and the names that it listens to."""
+
+    patterns: tuple[str, ...]
+    run: Handler
+
+    @property
+    def name(self) -> str:
+        """What logs call it."""
+        return f"{self.run.__module__}.{self.run.__qualname__}"
+
+    def listens(self, name: str) -> bool:
+        """Whether an event of this name is handed to it."""
+        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
+
+
+@dataclass
+class Events:
+    """The subscriptions to one scope's events, as a registry file declares them."""
+
+    scope: str
+    subscriptions: list[Subscription] = field(default_factory=list)
+
+    def on(self, *patterns: str) -> Callable[[Handler], Handler]:
+        """Subscribe to names such as `bill.invoices.paid`; `*` stands for any text."""
+
+        def bind(run: Handler) -> Handler:
+            self.subscriptions.append(Subscription(patterns, run))
+            return run
+
+        return bind
+
+
+def caused_by(event: Event) -> str:
+    """The request id of what is written on account of an event."""
+    return f"{CAUSED}{event.depth + 1}{CAUSED}{event.id}"
+
+
+def depth_of(request_id: str | None) -> int:
+    """How many handlers stand behind a write, from its request id."""
+    return int(request_id.split(CAUSED)[1]) if request_id and request_id.startswith(CAUSED) else 0
+
+
+def events_of(record: Mapping[str, Any], changes: Mapping[str, Any], scope: str) -> list[Event]:
+    """The events of one record of a change log: none for what is no write, such as a sign-in."""
+    verb = VERBS.get(record["action"])
+    if verb is None or record["entity_id"] is None:
+        return []
+    entity = f"{record['domain']}.{record['entity']}"
+    words = [verb] if record["action"] == "create" else [verb, *_entered(changes, record["action"])]
+    request_id = record.get("request_id")
+    known = (scope, record.get("tenant_id"), entity, record["entity_id"], changes, record.get("actor_id"))
+    return [
+        Event(
+            record["id"] if place == 0 else uuid5(record["id"], word),
+            f"{entity}.{word}",
+            *known,
+            record["occurred_at"],
+            request_id,
+            depth_of(request_id),
+        )
+        for place, word in enumerate(words)
+    ]
+
+
+def _entered(changes: Mapping[str, Any], action: str) -> list[str]:
+    """The state that a change led to; without a status column, active or inactive."""
+    if "status" in changes:
+        return [str(changes["status"][1])]
+    if "is_active" in changes and action == "status":
+        return ["active" if changes["is_active"][1] else "inactive"]
+    return []

@@ -1,0 +1,76 @@
+"""`GET /<scope>/_meta` and `GET /<scope>/<domain>/<entity>/_meta`: what this caller may do, and what the engine enforces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.catalog import Resource
+from engine.described import described, field_described
+from engine.dispatch import Dispatcher
+from engine.encode import Answer, success_of
+from engine.errors import ForbiddenError, generic
+from engine.filters import OPERATORS
+from engine.request import Request
+from engine.types import Op, Principal
+
+TAIL = "/_meta"
+
+
+class Meta:
+    """Handlers of both routes."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher, self.catalog = dispatcher, dispatcher.shop.catalog
+
+    async def answer(self, request: Request) -> Answer:
+        """The scope, or one entity. 404 for what is not registered; 403 for an entity that the caller may not read."""
+        principal = await self.dispatcher.authenticator.principal(request.header(b"authorization"), request.ip)
+        path = request.path.decode("ascii", "replace")[1 : -len(TAIL)]
+        scope = self.catalog.scopes.get(path.split("/")[0])
+        if scope is None:
+            raise generic("route_not_found")
+        if scope.tenant_bound != (principal.tenant is not None):
+            raise generic("wrong_scope")
+        if path == scope.name:
+            return success_of(self._scope(scope.name, principal))
+        resource = self.catalog.resources.get(path)
+        if resource is None:
+            raise generic("route_not_found")
+        if not principal.may(resource.permissions[Op.LIST]):
+            raise ForbiddenError("permission_denied", f"This needs the permission {resource.permissions[Op.LIST]}")
+        return success_of(_entity(resource, principal))
+
+    def _scope(self, name: str, principal: Principal) -> dict[str, Any]:
+        """Every entity of which the caller may do something, and the operators that filters know."""
+        entities = [
+            {
+                "path": resource.path,
+                "kind": resource.entity.kind,
+                "label": resource.entity.label,
+                "description": resource.entity.description,
+                "operations": allowed,
+            }
+            for resource in self.catalog.resources.values()
+            if resource.scope.name == name and (allowed := _allowed(resource, principal))
+        ]
+        operators = {operator.name: operator.meaning for operator in OPERATORS.values()}
+        return {"scope": name, "entities": entities, "operators": operators}
+
+
+def _allowed(resource: Resource, principal: Principal) -> list[str]:
+    return [op.value for op in Op if op in resource.ops and principal.may(resource.permissions[op])]
+
+
+def _entity(resource: Resource, principal: Principal) -> dict[str, Any]:
+    fields = [
+        field_described(field)
+        for field in resource.fields.values()
+        if field.shown or field.creatable or field.updatable
+    ]
+    return {
+        "path": resource.path,
+        **described(resource),
+        "fields": fields,
+        "operations": _allowed(resource, principal),
+        "sees_masked": principal.may(resource.sensitive),
+    }

@@ -1,0 +1,48 @@
+"""Exchange rates (G12) and the base currency of a tenant."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+from sqlalchemy import or_, select
+
+from engine.errors import ValidationError
+from engine.hooks import Moment
+from registry.money import WIDE, to_places
+from registry.tenants.fim import CurrencyInUse, ExchangeRate
+
+ONE = Decimal(1)
+RATE_PLACES = 8
+
+
+async def base_currency(moment: Moment) -> str:
+    """The code of the currency that the ledger is kept in; while there is none in fim.currencies, as the setting says."""
+    rows = await moment.list("fim.currencies", CurrencyInUse.__table__.c.is_base, limit=1)
+    code = rows[0]["code"] if rows else await moment.setting("base_currency")
+    return str(code)
+
+
+async def exchange_rate(moment: Moment, currency: str, on: date) -> Decimal:
+    """Base units for one unit of `currency`: the last rate on or before the day, else the inverse of the last one the other
+    way round. 422 no_exchange_rate."""
+    base = await base_currency(moment)
+    if currency == base:
+        return ONE
+    rates = ExchangeRate.__table__.c
+    ways = or_(
+        (rates.from_currency == currency) & (rates.to_currency == base),
+        (rates.from_currency == base) & (rates.to_currency == currency),
+    )
+    last = (
+        select(rates.from_currency, rates.rate)
+        .where(ways, rates.is_active, rates.rate_date <= on)
+        .distinct(rates.from_currency)
+        .order_by(rates.from_currency, rates.rate_date.desc())
+    )
+    found = {row["from_currency"]: row["rate"] for row in await moment.fetch(last)}
+    if currency in found:
+        return Decimal(found[currency])
+    if base in found:
+        return to_places(WIDE.divide(ONE, found[base]), RATE_PLACES)
+    raise ValidationError("no_exchange_rate", f"There is no rate between {currency} and {base} on or before {on}")
