@@ -180,6 +180,12 @@ class Log:
         )
 
     @cached_property
+    def holds(self) -> str:
+        """$1 tenant, $2 a hash: whether some row carries it."""
+        name = "row_hash" if self.chained else "seal"
+        return f"select 1 from {self.table} t where {self.wall} and {name} = $2 limit 1"
+
+    @cached_property
     def by_seq(self) -> str:
         """$1 tenant, $2 after this seq and $3 this id, $4 at most so many: sealed rows of a chained log."""
         return (

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey
 
+import engine.checks_behaviour
 import engine.checks_jobs  # noqa: F401  its rules enter the list
-from engine.declared import CHECKS, COMMON, Declared, columns_of, each, machine_of, overall
+from engine.declared import CHECKS, COMMON, Declared, columns_of, each, machine_of, near, overall, unknown_columns
 from engine.entity import LETTERS, Entity, Machine, Unique
 from engine.errors import StartupFault
 from engine.hooks import Rules
@@ -32,6 +32,8 @@ MAX_STATE = 24
 ROLE_COLUMNS: dict[str, tuple[str, ...]] = {
     "change_log": ("id", "occurred_at", "domain", "entity", "entity_id", "action", "changes"),
     "number_sequences": ("id", "code", "prefix", "padding", "reset", "gapless", "current_year", "next_value"),
+    "jobs": ("id", "handler", "payload", "timeout_seconds"),
+    "job_runs": ("id", "job_id", "scheduled_for", "started_at", "finished_at", "worker", "output", "error"),
 }
 # what a writing statement can fill in a change log beside them
 LOGGED = frozenset({"scope", "tenant_id", "actor_id", "actor_email", "outcome", "ip", "user_agent", "request_id"})
@@ -46,18 +48,6 @@ def check_declarations(
     faults = [f"{number} {fault}" for number, check in sorted(CHECKS.items()) for fault in check(declared)]
     if faults:
         raise StartupFault("The declarations do not fit:\n" + "\n".join(faults))
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, sorted(known), n=1)
-    return f"; perhaps {close[0]!r}" if close else ""
-
-
-def _unknown(entity: Entity, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
-    known = columns_of(entity)
-    for option, name in pairs:
-        if name not in known:
-            yield f"{option} names {name!r}, which is no column{_near(name, known)}"
 
 
 def _twice(names: Iterable[str]) -> list[str]:
@@ -80,7 +70,7 @@ def _filled(column: Column[Any]) -> bool:
 def names_are_columns(_declared: Declared, entity: Entity) -> Iterator[str]:
     """Each name in label, search, once, read_only, hidden, masked, encrypted, live and auto is a column."""
     pairs = [(option, name) for option in NAMING for name in getattr(entity, option)]
-    yield from _unknown(entity, [("label", entity.label), *pairs])
+    yield from unknown_columns(entity, [("label", entity.label), *pairs])
 
 
 @each("E002")
@@ -90,7 +80,7 @@ def keys_are_columns(_declared: Declared, entity: Entity) -> Iterator[str]:
     pairs += [("number", entity.number.column)] if entity.number else []
     pairs += [("tree", entity.tree)] if entity.tree else []
     pairs += [("parent", entity.parent[1])] if entity.parent else []
-    yield from _unknown(entity, pairs)
+    yield from unknown_columns(entity, pairs)
 
 
 @each("E003")
@@ -165,8 +155,8 @@ def headers_are_registered(declared: Declared, entity: Entity) -> Iterator[str]:
     named += [("parent", entity.parent[0])] if entity.parent else []
     for option, key in named:
         if declared.find(entity, key) is None:
-            near = _near(key, [other.key for other in declared.entities])
-            yield f"{option} names {key!r}, which is no entity of its scope{near}"
+            known = [other.key for other in declared.entities]
+            yield f"{option} names {key!r}, which is no entity of its scope{near(key, known)}"
 
 
 @each("E010")
@@ -296,7 +286,7 @@ def hooks_have_entities(declared: Declared) -> Iterator[str]:
     known = [declared.path_of(entity) for entity in declared.entities]
     for rule in (rule for domain in declared.rules for rule in domain.rules):
         if rule.entity not in known:
-            yield f"rule {rule.id} is bound to {rule.entity!r}, which is not registered{_near(rule.entity, known)}"
+            yield f"rule {rule.id} is bound to {rule.entity!r}, which is not registered{near(rule.entity, known)}"
 
 
 @each("E023")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -83,3 +84,17 @@ def machine_of(entity: Entity) -> Machine | None:
         return Machine.parse(entity.machine) if entity.machine else None
     except ValueError:
         return None
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """`; perhaps 'x'`, or nothing."""
+    close = get_close_matches(name, sorted(known), n=1)
+    return f"; perhaps {close[0]!r}" if close else ""
+
+
+def unknown_columns(entity: Entity, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """A fault for each (option, name) whose name is no column of the entity."""
+    known = columns_of(entity)
+    for option, name in pairs:
+        if name not in known:
+            yield f"{option} names {name!r}, which is no column{near(name, known)}"

@@ -15,13 +15,15 @@ import msgspec
 from engine.events import Event, Events, Subscription, caused_by, events_of
 from engine.moment import Caller, UnitOfWork
 from engine.observe import LOG
+from engine.store import Connection
+from engine.types import TenantRef
 
 TRIES = 5
 # seconds before tries 2 to 5
 PAUSES = (0.1, 0.3, 1.0, 3.0)
 # seconds that one call of a handler may take, and that one batch may spend on handlers that fail
 PATIENCE, BUDGET = 10.0, 20.0
-SAVEPOINT = "cxg_event"
+MARK = "cxg_event"
 
 
 class GuardedUnit(UnitOfWork):
@@ -30,39 +32,40 @@ class GuardedUnit(UnitOfWork):
     guarding = False
     remembered = 0
 
-    async def in_scope(self, scope: str) -> UnitOfWork:
-        fresh = scope != self.scope and scope not in self.elsewhere
-        other = await super().in_scope(scope)
-        if fresh and self.guarding:
-            await _send(other, f"savepoint {SAVEPOINT}")
+    async def in_scope(self, scope: str, tenant: TenantRef | None = None) -> UnitOfWork:
+        known = self.reached()
+        other = await super().in_scope(scope, tenant)
+        if self.guarding:
+            await _send([connection for connection in self.reached() if connection not in known], f"savepoint {MARK}")
         return other
 
-    def reached(self) -> list[UnitOfWork]:
-        """This unit and those it opened elsewhere."""
-        return [self, *self.elsewhere.values()]
+    def reached(self) -> list[Connection]:
+        """The transactions that the unit has opened."""
+        assert self.connection is not None, "a guarded unit is inside its transaction"
+        others = [unit.connection for unit in self.elsewhere.values() if unit.connection is not None]
+        return [self.connection, *others, *(shared.connection for shared in self.shared.values())]
 
     async def guard(self, caller: Caller) -> None:
         """Begin a step, which writes as `caller`."""
         self.guarding, self.remembered = True, len(self.done)
-        self.caller = caller
-        for unit in self.reached():
+        for unit in (self, *self.elsewhere.values(), *self.hosted.values()):
             unit.caller = caller
-            await _send(unit, f"savepoint {SAVEPOINT}")
+        await _send(self.reached(), f"savepoint {MARK}")
 
     async def settle(self, *, keep: bool) -> None:
         """End the step: keep what it wrote, or undo it."""
         self.guarding = False
-        for unit in self.reached():
-            if not keep:
-                await _send(unit, f"rollback to savepoint {SAVEPOINT}")
-            await _send(unit, f"release savepoint {SAVEPOINT}")
         if not keep:
+            await _send(self.reached(), f"rollback to savepoint {MARK}")
             del self.done[self.remembered :]
+            for shared in self.shared.values():
+                shared.tenant = None  # the binding went back as well
+        await _send(self.reached(), f"release savepoint {MARK}")
 
 
-async def _send(unit: UnitOfWork, text: str) -> None:
-    assert unit.connection is not None, "a guarded unit is inside its transaction"
-    await unit.connection.fetch(text, ())
+async def _send(connections: Sequence[Connection], text: str) -> None:
+    for connection in connections:
+        await connection.fetch(text, ())
 
 
 @dataclass(slots=True)

@@ -93,12 +93,20 @@ class Virtual:
 @dataclass(frozen=True)
 class Number:
     """A document number in column `column`: `{prefix}-{YYYY}-{seq:05d}`, given at create or on entering a state. `gapless`
-    numbers are given inside the posting transaction, so a rolled-back posting gives the number back."""
+    numbers are given inside the posting transaction, so a rolled-back posting gives the number back. `date` names the
+    column whose year counts, by default today's; `other` is a prefix for rows whose column has a value, such as
+    `("kind", "credit_note", "CN")`."""
 
     prefix: str
     at: str = "create"
     gapless: bool = False
     column: str = "number"
+    date: str = ""
+    other: tuple[str, str, str] | None = None
+
+    def prefix_of(self, row: Any) -> str:
+        """The prefix of a row that answers row["column"]."""
+        return self.other[2] if self.other and row[self.other[0]] == self.other[1] else self.prefix
 
 
 @dataclass(frozen=True)

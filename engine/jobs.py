@@ -89,9 +89,7 @@ class Jobs:
     scope: str
     handlers: list[Handler] = field(default_factory=list)
 
-    def on(
-        self, name: str, cadence: str, *, timeout: int = 300, scheduler: bool = False
-    ) -> Callable[[Run], Run]:
+    def on(self, name: str, cadence: str, *, timeout: int = 300, scheduler: bool = False) -> Callable[[Run], Run]:
         """Declare a handler. `cadence`: minute, hourly, daily, monthly, yearly, or a cron text of five fields."""
 
         def bind(run: Run) -> Run:

@@ -1,4 +1,4 @@
-"""Find what registry packages declare: scopes, entities, rules, jobs, an identity, setting defaults."""
+"""Find what registry packages declare: scopes, entities, rules, jobs, events, an identity, setting defaults."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.entity import Entity
 from engine.errors import StartupFault
+from engine.events import Events
 from engine.hooks import Identity, Moment, Rules
 from engine.jobs import Jobs
 from engine.types import Scope
@@ -26,6 +27,7 @@ class Registry:
     entities: list[Entity] = field(default_factory=list)
     rules: list[Rules] = field(default_factory=list)
     jobs: list[Jobs] = field(default_factory=list)
+    events: list[Events] = field(default_factory=list)
     identity: Identity | None = None
     demo: Callable[[Moment, Moment], Awaitable[None]] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class Registry:
                 (Entity, self.entities),
                 (Rules, self.rules),
                 (Jobs, self.jobs),
+                (Events, self.events),
             )
             for wanted, into in found:
                 for item in value if isinstance(value, list) else (value,):

@@ -21,6 +21,7 @@ from engine.auth.keys import SigningKeys, secret_file
 from engine.auth.tokens import Tokens
 from engine.auth.vault import KeyRing, PasswordVault
 from engine.catalog import Catalog, compile_catalog
+from engine.chain import add_heads, home_of, logs_of
 from engine.checks import check_declarations
 from engine.clock import random_token
 from engine.dispatch import Dispatcher
@@ -31,6 +32,7 @@ from engine.meta import Meta
 from engine.moment import UnitOfWork, Workshop
 from engine.observe import Observer, configure_logging
 from engine.operations import Operations
+from engine.relay import Relay
 from engine.settings import Settings
 from engine.signin import PrincipalLoader, SignInEndpoints, routes_of
 from engine.types import ENGINE, Principal, Scope
@@ -68,7 +70,11 @@ def _load(packages: list[str]) -> tuple[Registry, Catalog]:
         if scope.tenant_bound:
             bind_to_tenant(scope.metadata)
         index_foreign_keys(scope.metadata)
-    return registry, compile_catalog(registry.scopes, registry.entities, registry.rules, registry.identity)
+    catalog = compile_catalog(registry.scopes, registry.entities, registry.rules, registry.identity)
+    home = home_of(catalog)
+    if home is not None and logs_of(catalog):
+        add_heads(catalog.scopes[home].metadata)
+    return registry, catalog
 
 
 @dataclass
@@ -89,6 +95,7 @@ class System:
         self.registry, self.catalog = load(settings.registries)
         self.server: EmbeddedServer | None = None
         self.places: dict[str, Place] = {}
+        self.relay: Relay | None = None
 
     @property
     def databases(self) -> list[str]:
@@ -214,7 +221,10 @@ class System:
     @cached_property
     def operations(self) -> Operations:
         """The operations over this catalogue and these databases."""
-        return self.operations_on(self.pools)
+        operations = self.operations_on(self.pools)
+        self.relay = Relay(operations, self.registry.events)
+        operations.shop.wake = self.relay.wake
+        return operations
 
     def operations_on(self, pools: dict[str, Pool]) -> Operations:
         """The operations over connections of the caller's own."""
@@ -246,10 +256,17 @@ class System:
         routes += [
             plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity}/_meta")
         ]
-        return build_app(dispatcher, [*routes, *docs_routes(self.catalog)], stop=[self.close])
+        return build_app(dispatcher, [*routes, *docs_routes(self.catalog)], start=[self.start], stop=[self.close])
+
+    async def start(self) -> None:
+        """Begin what goes on beside the requests."""
+        assert self.relay is not None, "app() made it"
+        await self.relay.start()
 
     async def close(self) -> None:
         """Close pools and threads; the embedded server goes on until its owner stops it."""
+        if self.relay is not None:
+            await self.relay.stop()
         for pool in self.pools.values():
             await pool.close()
         self.vault.close()

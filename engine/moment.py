@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -66,6 +66,8 @@ class Workshop:
     ) -> None:
         """`defaults`: settings that rules read. `walled` False is the isolation tests' switch for the first wall."""
         self.catalog, self.databases, self.vault, self.defaults = catalog, databases, vault, defaults
+        # told (scope, tenant) after a write; the relay listens where one runs
+        self.wake: Callable[[str, TenantRef | None], None] = lambda scope, tenant: None
         # by name; the door puts the registries' handlers here
         self.handlers: Mapping[str, Handler] = {}
         self.settings = SettingLookup(catalog, vault, defaults)
@@ -129,6 +131,7 @@ class UnitOfWork:
         "shared",
         "shop",
         "tenant",
+        "wrote",
     )
 
     def __init__(
@@ -155,6 +158,7 @@ class UnitOfWork:
         self.hosted: dict[tuple[str, UUID], UnitOfWork] = {}
         self.shared: dict[str, Shared] = {}
         self.settings_written = False
+        self.wrote = False
 
     @property
     def request_id(self) -> str:
@@ -187,6 +191,17 @@ class UnitOfWork:
             if self.settings_written or any(other.settings_written for other in self.hosted.values()):
                 self.settings_written = False
                 self.shop.settings.forget()
+            for unit in (self, *self.hosted.values()):
+                if unit.wrote:
+                    unit.wrote = False
+                    self.shop.wake(unit.scope, unit.principal.tenant)
+
+    def note_write(self) -> None:
+        """A record of the change log was written: the relay is told as soon as it is durable."""
+        if self.connection is None:
+            self.shop.wake(self.scope, self.principal.tenant)
+        else:
+            self.wrote = True
 
     def base(self, resource: Resource) -> dict[str, Any]:
         """Parameters that any statement over the resource may name."""

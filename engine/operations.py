@@ -133,6 +133,7 @@ class Operations:
             if retriable(error):
                 raise
             raise translate(error, resource, writing=True) from error
+        unit.note_write()
         if resource.entity.role == "settings":
             unit.forget_settings()
         return found
@@ -143,7 +144,8 @@ class Operations:
             return
         for change in changes:
             if change[number.column] is None:
-                change.values[number.column] = await unit.number(number.prefix, unit.today)
+                day = (change[number.date] if number.date else None) or unit.today
+                change.values[number.column] = await unit.number(number.prefix_of(change), day)
 
     async def _nest(
         self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], rows: Sequence[Incoming]

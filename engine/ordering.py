@@ -35,4 +35,4 @@ def _stable(sorter: TopologicalSorter[int], waiting: Sequence[Rule]) -> Iterable
 
 def _said(circle: Sequence[Rule]) -> str:
     steps = " -> ".join(f"{rule.id} ({rule.run.__name__})" for rule in circle)
-    return f"E034 {circle[0].entity}: rules wait for each other's columns: {steps}; drop one of reads= or writes="
+    return f"{circle[0].entity}: rules wait for each other's columns: {steps}; drop one of reads= or writes="

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 from uuid import UUID
@@ -58,6 +58,14 @@ class Share:
         return await self.shared.connection.fetch(text, arguments)
 
 
+class Lease(Protocol):
+    """A part that one process plays at a time, as long as it holds."""
+
+    async def holds(self) -> bool: ...
+
+    async def release(self) -> None: ...
+
+
 class Database(Protocol):
     """Where the rows of a scope live. `tenant` is the tenant to bind, or None."""
 
@@ -66,6 +74,12 @@ class Database(Protocol):
 
     def transaction(self, tenant: UUID | None) -> AbstractAsyncContextManager[Connection]:
         """A transaction: committed at the end of the block, rolled back when it raises. OutcomeUnknown when COMMIT broke."""
+
+    async def elect(self, name: str, heard: Callable[[str], None]) -> Lease | None:
+        """The lease `name`, or None while another process holds it. `heard` is given what others tell its holder."""
+
+    async def tell(self, name: str, texts: Sequence[str]) -> None:
+        """Tell the holder of a lease something, wherever it is."""
 
     async def ping(self) -> None:
         """Raise unless the database answers."""

@@ -18,5 +18,8 @@ SETTINGS: dict[str, Any] = {
     "tnnt.dns_server": "",
     "tnnt.dns_port": 53,
     "tnnt.verification_hours": 72,
+    "srm.invoice_policy": "delivered",
+    "apm.match_price_tolerance_pct": 2,
+    "apm.match_qty_tolerance_pct": 0,
     "base_currency": "USD",
 }

@@ -15,17 +15,17 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity
-paging registration behaviours jobs ordering
+paging registration behaviours events jobs ordering
 fields
 catalog shapes declared
-checks_jobs described
+chain checks_behaviour checks_jobs described
 auth checks encode load observe openapi parse query routes secrets sql store
 setting_lookup
 moment
-refusals request records
+delivery refusals request records verify
 operations
-dispatch signin rollups rotation runner
-meta
+dispatch relay signin rollups rotation runner
+meta worker
 app docs
 main
 install console
@@ -35,7 +35,7 @@ __main__
 """.strip().splitlines()
 FLOOR = {unit: number for number, row in enumerate(FLOORS) for unit in row.split()}
 DOOR = {"main", "cli", "commands", "console", "install", "docs", "testing"}  # sees the engine and tenancy
-DECLARING = {f"engine.{name}" for name in ("entity", "hooks", "types", "errors", "jobs")}  # all that a registry sees
+DECLARING = {f"engine.{name}" for name in ("entity", "events", "hooks", "types", "errors", "jobs")}  # all that a registry sees
 ENGINE_FOR_TENANCY = {"engine.types", "engine.errors"}
 PURE = ("parse", "query", "sql", "encode", "catalog", "filters", "scalars", "paging", "routes", "openapi")
 ASYNCPG = {"store", *DOOR}

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Index, String
+from sqlalchemy import Index, String, text
 from sqlalchemy.orm import Mapped
 
 from engine.entity import Entity, Number, Period
@@ -48,7 +48,11 @@ class AuditLog(ManagerModel, table="audt.audit_logs"):
     seq: Mapped[BigInt | None]
     prev_hash: Mapped[Sha256 | None]
     row_hash: Mapped[Sha256 | None]
-    __table_args__ = (Index(None, "domain", "entity", "entity_id"), Index(None, "occurred_at"))
+    __table_args__ = (
+        Index(None, "domain", "entity", "entity_id"),
+        Index(None, "occurred_at"),
+        Index("ix_audit_logs_unsealed", "id", postgresql_where=text("seq is null")),
+    )
 
 
 audit_logs = Entity(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
@@ -18,13 +17,14 @@ from engine.types import Principal, TenantRef
 from registry.locks import lock_rows
 from registry.manager.idam import ApiKey, Role, User, UserRole
 from registry.manager.tnnt import Tenant, TenantMember
+from registry.tenants.roles import held_roles, permissions_of, system_permissions
 
 ADMINISTRATOR = "SUPER_ADMIN"
 OPEN_TENANT = ("active", "suspended", "closing")
 # a suspended tenant may come back and finds its books up to date; the data of a closing one stands still
 WORKED_ON = ("active", "suspended")
-# what each member role may do with every entity of its tenant; owner and admin may do everything
-MEMBER_RIGHTS = {"member": (".read", ".create", ".update", ".status"), "guest": (".read",)}
+# the tenant's system role that comes with each member role; owner and admin may do everything
+MEMBER_ROLES = {"member": "USER", "guest": "VIEWER"}
 # how exact last_used_at of an API key is, so that reads do not become writes
 KEY_USE = timedelta(minutes=1)
 FOREVER = datetime.max.replace(tzinfo=UTC)
@@ -103,13 +103,6 @@ async def membership(moment: Moment, user_id: UUID, tenant: ColumnElement[bool])
     return Membership(place, row["status"], row["role"])
 
 
-@lru_cache(maxsize=16)
-def member_permissions(role: str, known: frozenset[str]) -> frozenset[str]:
-    """The permissions among `known` that come with a member role."""
-    rights = MEMBER_RIGHTS.get(role)
-    return known if rights is None else frozenset(code for code in known if code.endswith(rights))
-
-
 async def authority(
     moment: Moment, user: Row, tenant_id: UUID | None, session_id: UUID | None = None
 ) -> Principal | ApiError:
@@ -122,20 +115,32 @@ async def authority(
         if refusal := place.refusal():
             return refusal
     roles = await granted_roles(moment, user["id"], tenant_id)
-    codes = tuple(role["code"] for role in roles)
+    codes = [role["code"] for role in roles]
+    permissions = frozenset[str]().union(*(role["permissions"] for role in roles))
+    everything = ADMINISTRATOR in codes or (place is not None and place.role not in MEMBER_ROLES)
+    if place is not None:
+        local = [] if everything else await _local_roles(moment, user["id"], place)
+        known = moment.permissions(of_tenants=True)
+        permissions = permissions.union(_of_member(place, known), *(permissions_of(role, known) for role in local))
+        codes += [*(role["code"] for role in local), place.role.upper()]
     return Principal(
         user["id"],
         user["email"],
         tenant=place.tenant if place else None,
         session_id=session_id,
-        permissions=frozenset[str]().union(*(role["permissions"] for role in roles), _of_member(moment, place)),
-        everything=ADMINISTRATOR in codes or (place is not None and place.role not in MEMBER_RIGHTS),
-        roles=(*codes, place.role.upper()) if place else codes,
+        permissions=permissions,
+        everything=everything,
+        roles=tuple(dict.fromkeys(codes)),
     )
 
 
-def _of_member(moment: Moment, place: Membership | None) -> frozenset[str]:
-    return member_permissions(place.role, moment.permissions(of_tenants=True)) if place else frozenset()
+async def _local_roles(moment: Moment, user_id: UUID, place: Membership) -> list[Row]:
+    """The roles that the user holds today inside the tenant, which keeps them in its own database."""
+    return await held_roles(await moment.in_scope("tenants", place.tenant), user_id)
+
+
+def _of_member(place: Membership, known: frozenset[str]) -> frozenset[str]:
+    return system_permissions(MEMBER_ROLES[place.role], known) if place.role in MEMBER_ROLES else frozenset()
 
 
 async def key_authority(moment: Moment, key: str, ip: str | None) -> Principal | ApiError:

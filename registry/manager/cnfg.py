@@ -11,7 +11,7 @@ from sqlalchemy import String
 from sqlalchemy.orm import Mapped
 
 from engine.entity import Entity, Unique
-from engine.types import BigInt, Code, Key, Name, Percent, Shaped, SmallInt, Text, check, column, reference
+from engine.types import BigInt, Code, Json, Key, Name, Percent, Shaped, SmallInt, Text, check, column, reference
 from registry.manager import ManagerModel
 
 ZERO = Decimal(0)
@@ -22,7 +22,9 @@ class Setting(ManagerModel, table="cnfg.settings"):
 
     key: Mapped[Key]
     tenant_id: Mapped[UUID | None] = reference("tnnt.tenants", "cascade")
-    value: Mapped[dict[str, Any] | None] = column(Shaped(dict[str, Any]))  # any
+    value: Mapped[Json | None]
+    # what a secret one holds: its `value` says *** alone
+    secret_value: Mapped[Json | None]
     value_type: Mapped[Literal["string", "int", "number", "bool", "json"]]
     schema: Mapped[dict[str, Any] | None] = column(Shaped(dict[str, Any]))
     description: Mapped[str | None] = column(String(255))
@@ -37,6 +39,9 @@ settings = Entity(
     unique=[Unique(("key", "tenant_id"), nulls_equal=True)],
     search=["key"],
     once=["key", "tenant_id", "value_type", "is_secret"],
+    read_only=["secret_value"],
+    hidden=["secret_value"],
+    encrypted=["secret_value"],
     role="settings",
 )
 

@@ -9,11 +9,14 @@ from sqlalchemy import select
 
 from engine.errors import Fault, ForbiddenError, invalid
 from engine.hooks import Moment, Row
+from registry.defaults import SETTINGS
 from registry.manager.authority import ADMINISTRATOR
+from registry.manager.cnfg import Setting
 from registry.manager.auto_seed import seed_jobs
 from registry.manager.idam import Permission, Role, User, UserRole
 from registry.manager.passwords import password_columns, weakness
 from registry.manager.tnnt import Tenant
+from registry.setting_values import type_of
 
 USUAL_ACTIONS = ("read", "create", "update", "status")
 
@@ -32,10 +35,21 @@ SYSTEM_ROLES: dict[str, tuple[str, Callable[[str], bool]]] = {
 
 
 async def seed(moment: Moment) -> None:
-    """Permission catalogue first, then the system roles made of it; schedules of the handlers."""
+    """Settings; the permission catalogue, then the system roles made of it; schedules of the handlers."""
+    await seed_settings(moment)
     await seed_permissions(moment)
     await seed_roles(moment)
     await seed_jobs(moment)
+
+
+async def seed_settings(moment: Moment) -> None:
+    """Platform rows of the keys that rules read, with their defaults, where there are none."""
+    settings = Setting.__table__.c
+    known = {row["key"] for row in await moment.list("cnfg.settings", settings.tenant_id.is_(None), limit=100_000)}
+    missing = [key for key in SETTINGS if key not in known]
+    await moment.create(
+        "cnfg.settings", [{"key": key, "value": SETTINGS[key], "value_type": type_of(key)} for key in missing]
+    )
 
 
 async def seed_permissions(moment: Moment) -> None:

@@ -40,26 +40,6 @@ async def guard_legal_hold(moment: Moment, changes: list[Change]) -> None:
         moment.require("tnnt.tenants.legal-hold")
 
 
-@rules.on("TNNT-T2", "tenants", Point.AFTER_STATUS, edges="pending>provisioning")
-async def provision(moment: Moment, changes: list[Change]) -> None:
-    """A pooled tenant needs no database of its own: its owner becomes a member, and it is active."""
-    await _join_owners(moment, changes)
-    await moment.status("tnnt.tenants", [change.key for change in changes], "active")
-
-
-async def _join_owners(moment: Moment, changes: list[Change]) -> None:
-    """Make each tenant's owner a member of it, unless he is one."""
-    members = TenantMember.__table__.c
-    wanted = {(change.key, change["owner_id"]) for change in changes}
-    known = await moment.list(
-        "tnnt.tenant-members", tuple_(members.tenant_id, members.user_id).in_(wanted), members.status != "removed"
-    )
-    missing = wanted - {(row["tenant_id"], row["user_id"]) for row in known}
-    owner = {"role": "owner", "joined_at": moment.now}
-    rows = [{"tenant_id": tenant, "user_id": user, **owner} for tenant, user in missing]
-    await moment.create("tnnt.tenant-members", rows)
-
-
 @rules.on("TNNT-T3", "tenants", Point.BEFORE_STATUS, edges="active>suspended")
 async def note_suspension(moment: Moment, changes: list[Change]) -> None:
     """A suspension says why. The caller's reason counts when it is one of the listed ones; where billing suspends, it has

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
-
 from engine.hooks import Change, Moment, Point, Row, Rules, refuse
 from registry.tenants.attributes import definition_fault
 from registry.tenants.category_paths import hold_lines_above, subtrees
@@ -79,9 +77,8 @@ async def move_subtrees(moment: Moment, changes: list[Change]) -> None:
 async def check_accounts(moment: Moment, changes: list[Change]) -> None:
     """Accounts are leaves of the type that their column is for."""
     keys = {change[name] for change in changes for name in ACCOUNTS if change.changes(name)} - {None}
-    accounts = Account.__table__.c
-    wanted = select(accounts.id, accounts.type, accounts.is_group).where(accounts.id.in_(keys))
-    known = {row["id"]: row for row in await moment.fetch(wanted)} if keys else {}
+    rows = await moment.list("fim.accounts", Account.__table__.c.id.in_(keys), limit=len(keys)) if keys else []
+    known = {row["id"]: row for row in rows}
     for change in changes:
         for name, kind in ACCOUNTS.items():
             account = known.get(change[name])  # one that is not there is refused as a reference

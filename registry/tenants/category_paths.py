@@ -16,16 +16,17 @@ SHOWN = ("id", "parent_id", "code", "path", "depth", "attributes")
 
 
 async def lines_above(moment: Moment, starts: Collection[UUID]) -> dict[UUID, list[Row]]:
-    """Start -> that category and all above it."""
-    return _by_start(await moment.fetch(_climb(starts))) if starts else {}
+    """Start -> that category and all above it; one that is not there is missing."""
+    own = await _own(moment, starts)
+    return _by_start(await moment.fetch(_climb(own))) if own else {}
 
 
 async def hold_lines_above(moment: Moment, starts: Collection[UUID]) -> dict[UUID, list[Row]]:
     """The same, and nobody moves or changes these categories until the end of the transaction. Who waited for a lock may
     find other categories above than before, so that it is asked until the answer stays."""
-    held: set[UUID] = set()
-    while starts:
-        rows = await moment.fetch(_climb(starts).with_for_update(read=True, of=Category.__table__))
+    own, held = await _own(moment, starts), set[UUID]()
+    while own:
+        rows = await moment.fetch(_climb(own).with_for_update(read=True, of=Category.__table__))
         found = {row["id"] for row in rows}
         if found == held:
             return _by_start(rows)
@@ -41,6 +42,12 @@ async def subtrees(moment: Moment, tops: Collection[UUID]) -> dict[UUID, list[Ro
     first = select(table.c.id.label("start"), table.c.id).where(table.c.id.in_(tops)).cte("below", recursive=True)
     step = select(first.c.start, down.c.id).where(down.c.parent_id == first.c.id, down.c.is_active)
     return _by_start(await moment.fetch(_shown(first.union(step)).where(table.c.id.not_in(tops))))
+
+
+async def _own(moment: Moment, keys: Collection[UUID]) -> set[UUID]:
+    """Those of the keys that are the tenant's active categories; what lies above and below these is his too."""
+    found = await moment.list("pim.categories", Category.__table__.c.id.in_(keys), limit=len(keys)) if keys else []
+    return {row["id"] for row in found}
 
 
 def _climb(starts: Collection[UUID]) -> Select[Any]:

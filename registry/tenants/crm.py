@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import Numeric, String, Table, cast, literal_column
+from sqlalchemy import Integer, Numeric, String, Table, case, cast, func, literal_column, select
 from sqlalchemy.orm import Mapped
 from sqlalchemy.sql import ColumnElement
 
-from engine.entity import Entity, Number, Virtual
+from engine.entity import Computed, Entity, Frozen, Needed, Number, Virtual
 from engine.types import (
     Currency,
     DocumentNumber,
@@ -33,8 +33,19 @@ from registry.tenants import TenantModel
 
 
 def open_balance(customers: Table) -> ColumnElement[Decimal]:
-    """What a customer owes in base currency. Nothing can be owed before there are sales invoices (domain apm)."""
-    return cast(literal_column("0"), Numeric(19, 4))
+    """What a customer owes in base currency: amount_due of posted sales invoices less credit notes."""
+    invoices, currencies = Customer.metadata.tables["apm.sales_invoices"], Customer.metadata.tables["fim.currencies"]
+    nothing, note = literal_column("0"), literal_column("'credit_note'")
+    own = currencies.c.is_base & currencies.c.is_active & (currencies.c.tenant_id == customers.c.tenant_id)
+    places = func.coalesce(select(currencies.c.decimal_places).where(own).scalar_subquery(), literal_column("2"))
+    due = func.round(invoices.c.amount_due * invoices.c.exchange_rate, cast(places, Integer))
+    owed = select(func.coalesce(func.sum(case((invoices.c.kind == note, -due), else_=due)), nothing)).where(
+        invoices.c.tenant_id == customers.c.tenant_id,
+        invoices.c.customer_id == customers.c.id,
+        invoices.c.status == literal_column("'posted'"),
+        invoices.c.is_active,
+    )
+    return cast(owed.correlate_except(invoices, currencies).scalar_subquery(), Numeric(19, 4))
 
 
 class Customer(TenantModel, table="crm.customers"):
@@ -74,6 +85,8 @@ customers = Entity(
     virtual=[Virtual("open_balance", Numeric(19, 4), compute=open_balance)],
     machine="prospect* active on_hold blocked : prospect>active,blocked; prospect~>active; active>on_hold,blocked; "
     "on_hold>active,blocked; blocked>active",
+    currency="base",
+    guards={"credit_limit": "crm.customers.credit"},
     permissions=["crm.customers.credit"],
 )
 
@@ -124,6 +137,10 @@ leads = Entity(
     read_only=["score", "contact_id", "opportunity_id", "converted_at"],
     machine="new* contacted qualified converted disqualified : new>contacted,qualified,disqualified; "
     "contacted>qualified,disqualified; qualified>converted,disqualified; disqualified>new",
+    currency="base",
+    frozen=[Frozen("converted")],
+    needed=[Needed("disqualify_reason", "new>disqualified contacted>disqualified qualified>disqualified")],
+    stamps={"converted": {"converted_at": "now"}},
 )
 
 
@@ -157,6 +174,17 @@ opportunities = Entity(
     auto=["currency", "probability"],
     machine="discovery* proposal negotiation won lost : discovery>proposal,lost; discovery~>proposal,won; "
     "proposal>negotiation,won,lost; proposal~>won; negotiation>proposal,won,lost; negotiation~>won; lost>discovery",
+    currency="currency",
+    computed=[
+        Computed("weighted_amount", "amount probability", lambda amount, probability: amount * probability / 100)
+    ],
+    frozen=[Frozen("won lost")],
+    needed=[Needed("lost_reason", "discovery>lost proposal>lost negotiation>lost")],
+    stamps={
+        "discovery": {"won_at": "null", "closed_at": "null"},
+        "won": {"won_at": "now", "closed_at": "now"},
+        "lost": {"won_at": "null", "closed_at": "now"},
+    },
     permissions=["crm.opportunities.force-win"],
 )
 
@@ -190,4 +218,5 @@ activities = Entity(
     once=["kind"],
     read_only=["done_at"],
     machine="planned* done canceled : planned>done,canceled; done>planned",
+    stamps={"done": {"done_at": "now"}, "planned": {"done_at": "null"}},
 )

@@ -11,25 +11,19 @@ from sqlalchemy import select
 
 from engine.errors import ConflictError
 from engine.hooks import Change, Moment, Point, Row, Rules, refuse
-from registry.money import share
+from registry.money import WIDE, to_places
 from registry.tenants.crm import Contact, Customer, Opportunity
+from registry.tenants.rates import base_currency
 
 rules = Rules("tenants/crm")
 
 STAGES = {"discovery": 10, "proposal": 40, "negotiation": 70, "won": 100, "lost": 0}
 WARM_SOURCES = ("referral", "partner")
 LARGE_VALUE = 10_000
-# references that are cleared when the row behind them goes
-PARTNERS: dict[str, Any] = {"customer_id": Customer, "contact_id": Contact, "opportunity_id": Opportunity}
+# documents that win an opportunity, and in which states
+BACKING = {"srm.quotations": ("accepted", "converted"), "srm.sales_orders": ("confirmed", "on_hold", "completed")}
 # name -> points for a lead that has it
 SCORES = {"email": 20, "phone": 10, "company_name": 20}
-
-
-@rules.on("CRM-C1", "customers", Point.BEFORE_UPDATE, watches="credit_limit", raises="403:permission_denied")
-async def guard_credit_limit(moment: Moment, changes: list[Change]) -> None:
-    """Changing credit_limit needs its own permission."""
-    if any(change.changes("credit_limit") for change in changes):
-        moment.require("crm.customers.credit")
 
 
 @rules.on("G21", "customers", Point.BEFORE_CREATE)
@@ -37,7 +31,7 @@ async def default_currency(moment: Moment, changes: list[Change]) -> None:
     """A customer pays in the base currency unless said otherwise."""
     for change in changes:
         if change["currency"] is None:
-            change.values["currency"] = await moment.setting("base_currency")
+            change.values["currency"] = await base_currency(moment)
 
 
 @rules.on("CRM-K1", "contacts", Point.BEFORE_CREATE, Point.BEFORE_UPDATE)
@@ -102,29 +96,6 @@ async def _settle(moment: Moment, customers: Collection[UUID], preferred: Collec
         await moment.update("crm.contacts", wrong)
 
 
-@rules.on("CRM-L2", "leads", Point.BEFORE_UPDATE, Point.BEFORE_DELETE, raises="409:document_locked")
-async def freeze_converted(moment: Moment, changes: list[Change]) -> None:
-    """A converted lead is frozen."""
-    await _refuse_frozen(moment, [change for change in changes if change["status"] == "converted"])
-
-
-async def _refuse_frozen(moment: Moment, frozen: list[Change]) -> None:
-    """409 unless the writes are the engine's own: they clear references to rows that were deleted."""
-    gone = {name: await _gone(moment, name, frozen) for name in PARTNERS}
-    for change in frozen:
-        changed = {name: (change.old or {})[name] for name in change.values if change.changes(name)}
-        if not changed or any(change[name] or old not in gone.get(name, ()) for name, old in changed.items()):
-            raise ConflictError("document_locked", f"The row is {change['status']} and no longer changes")
-
-
-async def _gone(moment: Moment, name: str, changes: list[Change]) -> set[UUID]:
-    """Those of the rows to which the changes clear the reference `name` that were deleted."""
-    cleared = {change.old[name] for change in changes if change.old and change.changes(name) and change[name] is None}
-    table = PARTNERS[name].__table__.c
-    present = await moment.fetch(select(table.id).where(table.id.in_(cleared), table.is_active)) if cleared else []
-    return cleared - {row["id"] for row in present}
-
-
 @rules.on("CRM-L1", "leads", Point.BEFORE_CREATE, Point.BEFORE_UPDATE)
 async def score_leads(moment: Moment, changes: list[Change]) -> None:
     """Score = what is known of the lead, how warm its source is, and whether it is large."""
@@ -151,7 +122,6 @@ async def convert_leads(moment: Moment, changes: list[Change]) -> None:
             customer_id=customers[change.index],
             contact_id=contact["id"],
             opportunity_id=opportunity["id"],
-            converted_at=moment.now,
         )
 
 
@@ -191,18 +161,7 @@ def _opportunity(change: Change, customer: UUID, contact: UUID) -> dict[str, Any
     return {"title": title, "customer_id": customer, "contact_id": contact, "amount": amount, "owner_id": owner}
 
 
-DISQUALIFYING = "new>disqualified contacted>disqualified qualified>disqualified"
-
-
-@rules.on("CRM-L3", "leads", Point.BEFORE_STATUS, edges=DISQUALIFYING, raises="422:reason_required")
-async def say_why_disqualified(moment: Moment, changes: list[Change]) -> None:
-    """A lead is disqualified for a reason."""
-    for change in changes:
-        if not change["disqualify_reason"]:
-            raise refuse(change, "disqualify_reason", "reason_required", "Set disqualify_reason first")
-
-
-@rules.on("CRM-O1", "opportunities", Point.BEFORE_CREATE)
+@rules.on("CRM-O1", "opportunities", Point.BEFORE_CREATE, writes="currency probability")
 async def start_opportunities(moment: Moment, changes: list[Change]) -> None:
     """The currency is the customer's; the probability that of the stage, unless said otherwise."""
     customers = Customer.__table__.c
@@ -211,20 +170,18 @@ async def start_opportunities(moment: Moment, changes: list[Change]) -> None:
     currencies = {row["id"]: row["currency"] for row in rows}
     for change in changes:
         if change["currency"] is None:
-            change.values["currency"] = currencies.get(change["customer_id"]) or await moment.setting("base_currency")
+            change.values["currency"] = currencies.get(change["customer_id"]) or await base_currency(moment)
         if change["probability"] is None:
             change.values["probability"] = Decimal(STAGES[change["status"] or "discovery"])
 
 
-@rules.on("CRM-O3", "opportunities", Point.BEFORE_UPDATE, Point.BEFORE_DELETE, raises="409:document_locked")
-async def freeze_closed(moment: Moment, changes: list[Change]) -> None:
-    """Won and lost opportunities are frozen."""
-    await _refuse_frozen(moment, [change for change in changes if change["status"] in ("won", "lost")])
-
-
-@rules.on("CRM-O1", "opportunities", Point.BEFORE_CREATE, Point.BEFORE_UPDATE, raises="422:contact_mismatch")
-async def weigh_opportunities(moment: Moment, changes: list[Change]) -> None:
-    """weighted_amount = round(amount x probability / 100); the contact belongs to the customer."""
+@rules.on(
+    *("CRM-O1", "opportunities", Point.BEFORE_CREATE, Point.BEFORE_UPDATE),
+    watches="contact_id",
+    raises="422:contact_mismatch",
+)
+async def check_contact(moment: Moment, changes: list[Change]) -> None:
+    """The contact belongs to the customer."""
     contacts = Contact.__table__.c
     keys = {change["contact_id"] for change in changes if change["contact_id"] and change.changes("contact_id")}
     rows = await moment.list("crm.contacts", contacts.id.in_(keys), limit=len(keys)) if keys else []
@@ -233,25 +190,15 @@ async def weigh_opportunities(moment: Moment, changes: list[Change]) -> None:
         customer = change["customer_id"]
         if homes.get(change["contact_id"], customer) != customer:
             raise refuse(change, "contact_id", "contact_mismatch", "The contact belongs to another customer")
-        _weigh(change)
-
-
-def _weigh(change: Change) -> None:
-    amount = change["amount"] if change["amount"] is not None else Decimal(0)
-    change.values["weighted_amount"] = share(amount, change["probability"], change["currency"])
 
 
 @rules.on("CRM-O1", "opportunities", Point.BEFORE_STATUS)
 async def enter_stage(moment: Moment, changes: list[Change]) -> None:
-    """Entering a stage sets its probability; closing is dated, reopening clears the date."""
+    """Entering a stage sets its probability, and with it the weighted amount."""
     for change in changes:
-        _, stage = change.edge()
-        if stage not in STAGES:
-            continue
-        change.values["probability"] = Decimal(STAGES[stage])
-        change.values["won_at"] = moment.now if stage == "won" else None
-        change.values["closed_at"] = moment.now if stage in ("won", "lost") else None
-        _weigh(change)
+        change.values["probability"] = Decimal(STAGES[change["status"]])
+        weighted = WIDE.multiply(change["amount"], change["probability"]) / 100
+        change.values["weighted_amount"] = to_places(weighted, await moment.places(change["currency"]))
 
 
 @rules.on(
@@ -262,24 +209,21 @@ async def enter_stage(moment: Moment, changes: list[Change]) -> None:
     raises="409:no_accepted_quotation",
 )
 async def win_by_quotation(moment: Moment, changes: list[Change]) -> None:
-    """Winning needs an accepted quotation (there are none before domain srm) or its own permission."""
-    if not moment.principal.may("crm.opportunities.force-win"):
-        raise ConflictError("no_accepted_quotation", "There is no accepted quotation or confirmed order")
-
-
-LOSING = "discovery>lost proposal>lost negotiation>lost"
-
-
-@rules.on("CRM-O3", "opportunities", Point.BEFORE_STATUS, edges=LOSING, raises="422:reason_required")
-async def say_why_lost(moment: Moment, changes: list[Change]) -> None:
-    """An opportunity is lost for a reason."""
+    """Winning needs an accepted or converted quotation, a confirmed order, or its own permission."""
+    if moment.principal.may("crm.opportunities.force-win"):
+        return
+    backed = await _backed(moment, [change.key for change in changes])
     for change in changes:
-        if not change["lost_reason"]:
-            raise refuse(change, "lost_reason", "reason_required", "Set lost_reason first")
+        if change.key not in backed and not change.by_engine:
+            raise ConflictError("no_accepted_quotation", "There is no accepted quotation or confirmed order")
 
 
-@rules.on("CRM-ACTIVITY", "activities", Point.BEFORE_STATUS, edges="planned>done done>planned")
-async def stamp_done(moment: Moment, changes: list[Change]) -> None:
-    """An activity that is done says since when."""
-    for change in changes:
-        change.values["done_at"] = moment.now if change["status"] == "done" else None
+async def _backed(moment: Moment, opportunities: Collection[UUID]) -> set[UUID]:
+    """Those of the opportunities with a quotation or order that counts; none before the domain srm is registered."""
+    found: set[UUID] = set()
+    for name, states in BACKING.items():
+        table = Opportunity.metadata.tables.get(name)
+        if table is not None:
+            mine = (table.c.opportunity_id.in_(opportunities), table.c.status.in_(states), table.c.is_active)
+            found |= {row["opportunity_id"] for row in await moment.fetch(select(table.c.opportunity_id).where(*mine))}
+    return found

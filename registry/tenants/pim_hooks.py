@@ -21,6 +21,7 @@ rules = Rules("tenants/pim")
 
 SETTLED = ("kind", "tracking", "valuation", "unit_id")
 LONGEST_NAME = 160
+MANY = 100_000
 
 
 @rules.on(
@@ -117,12 +118,11 @@ async def match_options(moment: Moment, changes: list[Change]) -> None:
 
 
 async def _others(moment: Moment, products: Collection[UUID], changes: Iterable[Change]) -> list[Row]:
-    """The active variants of products that are not among the changes, the oldest first."""
+    """The active variants of products that are not among the changes, by id, which is by age."""
     variants = ProductVariant.__table__.c
     mine = [change.key for change in changes if change.old is not None]
-    columns = (variants.id, variants.product_id, variants.options, variants.is_default)
-    wanted = select(*columns).where(variants.product_id.in_(products), variants.is_active, variants.id.not_in(mine))
-    return await moment.fetch(wanted.order_by(variants.created_at, variants.id)) if products else []
+    chosen = (variants.product_id.in_(products), variants.id.not_in(mine))
+    return await moment.list("pim.product-variants", *chosen, limit=MANY) if products else []
 
 
 @rules.on("PIM-P2", "product-variants", Point.BEFORE_CREATE, Point.BEFORE_STATUS)

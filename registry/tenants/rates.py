@@ -34,15 +34,9 @@ async def exchange_rate(moment: Moment, currency: str, on: date) -> Decimal:
         (rates.from_currency == currency) & (rates.to_currency == base),
         (rates.from_currency == base) & (rates.to_currency == currency),
     )
-    last = (
-        select(rates.from_currency, rates.rate)
-        .where(ways, rates.is_active, rates.rate_date <= on)
-        .distinct(rates.from_currency)
-        .order_by(rates.from_currency, rates.rate_date.desc())
-    )
-    found = {row["from_currency"]: row["rate"] for row in await moment.fetch(last)}
-    if currency in found:
-        return Decimal(found[currency])
-    if base in found:
-        return to_places(WIDE.divide(ONE, found[base]), RATE_PLACES)
+    direct_first = ((rates.from_currency == currency).desc(), rates.rate_date.desc())
+    asked = select(rates.from_currency, rates.rate).where(ways, rates.is_active, rates.rate_date <= on)
+    for row in await moment.fetch(asked.order_by(*direct_first).limit(1)):
+        direct = row["from_currency"] == currency
+        return Decimal(row["rate"]) if direct else to_places(WIDE.divide(ONE, row["rate"]), RATE_PLACES)
     raise ValidationError("no_exchange_rate", f"There is no rate between {currency} and {base} on or before {on}")

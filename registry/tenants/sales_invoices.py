@@ -114,7 +114,9 @@ async def credit_originals(moment: Moment, changes: list[Change]) -> None:
     for note in notes:
         key = note["original_invoice_id"]
         if not _may_credit(note, originals.get(key)) or noted[key] > originals[key]["total"]:
-            raise ConflictError("credit_exceeds_invoice", "The credit note exceeds what is left of its original invoice")
+            raise ConflictError(
+                "credit_exceeds_invoice", "The credit note exceeds what is left of its original invoice"
+            )
         due = originals[key]["amount_due"] - (credited[key] - originals[key]["amount_credited"])
         part = min(note["total"], due)
         credited[key] += part

@@ -7,14 +7,15 @@ from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Index, String
+from sqlalchemy import Index, String, text
 from sqlalchemy.orm import Mapped
 
-from engine.entity import Entity, Unique
+from engine.entity import Entity, Needed, Owner, Unique
 from engine.types import (
     BigInt,
     Code,
     Email,
+    Json,
     Key,
     Money,
     Name,
@@ -22,6 +23,7 @@ from engine.types import (
     Sha256,
     Shaped,
     SmallInt,
+    Strings,
     Text,
     TimeZone,
     check,
@@ -58,6 +60,8 @@ users = Entity(
     search=["email", "display_name"],
     read_only=["identity_id", "email", "member_role", "last_seen_at"],
     machine="active* suspended : active~>suspended; suspended~>active",
+    owner=Owner("identity_id", unless="sys.users.manage", reads=False),
+    permissions=["sys.users.manage"],
 )
 
 
@@ -67,7 +71,7 @@ class Role(TenantModel, table="sys.roles"):
     code: Mapped[Code]
     name: Mapped[Name]
     description: Mapped[Text | None]
-    permissions: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]), default=list)  # "srm.sales-orders.create"
+    permissions: Mapped[Strings] = column(default=list)  # "srm.sales-orders.create"
     is_system: Mapped[bool] = column(default=False)
 
 
@@ -105,7 +109,7 @@ class Setting(TenantModel, table="sys.settings"):
     """Typed setting of the tenant; overrides the default listed in "Settings"."""
 
     key: Mapped[Key]
-    value: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]))  # any
+    value: Mapped[Json]
     value_type: Mapped[Literal["string", "int", "number", "bool", "json"]]
     description: Mapped[str | None] = column(String(255))
 
@@ -171,6 +175,11 @@ approval_requests = Entity(
         *("requested_by", "due_at", "decided_by", "decided_at", "reason"),
     ],
     machine="pending* approved rejected canceled : pending>approved,rejected; pending~>canceled",
+    needed=[Needed("reason", "pending>rejected")],
+    stamps={
+        "approved": {"decided_by": "actor", "decided_at": "now", "reason": "reason"},
+        "rejected": {"decided_by": "actor", "decided_at": "now", "reason": "reason"},
+    },
     role="approval_requests",
 )
 
@@ -237,7 +246,11 @@ class AuditLog(TenantModel, table="sys.audit_logs"):
     changes: Mapped[dict[str, Any]] = column(Shaped(dict[str, list[Any]]), default=dict)  # {column: [old, new]}
     request_id: Mapped[str | None] = column(String(64))
     seal: Mapped[Sha256 | None]
-    __table_args__ = (Index(None, "domain", "entity", "entity_id"), Index(None, "occurred_at"))
+    __table_args__ = (
+        Index(None, "domain", "entity", "entity_id"),
+        Index(None, "occurred_at"),
+        Index("ix_audit_logs_unsealed", "id", postgresql_where=text("seal is null")),
+    )
 
 
 audit_logs = Entity(

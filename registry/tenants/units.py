@@ -6,19 +6,19 @@ from collections.abc import Collection
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import select
-
-from engine.errors import ValidationError
+from engine.errors import ValidationError, generic
 from engine.hooks import Moment, Row
 from registry.money import WIDE, to_places
 from registry.tenants.pim import Unit
 
 
 async def units_of(moment: Moment, keys: Collection[UUID]) -> dict[UUID, Row]:
-    """id -> code, dimension, factor and decimals of units, deleted ones too: what is counted in them remains."""
+    """id -> unit. 422 invalid_reference when one is not there."""
     units = Unit.__table__.c
-    wanted = select(units.id, units.code, units.dimension, units.factor, units.decimals).where(units.id.in_(keys))
-    return {row["id"]: row for row in await moment.fetch(wanted)}
+    found = {row["id"]: row for row in await moment.list("pim.units", units.id.in_(keys), limit=len(keys))}
+    if len(found) < len(set(keys)):
+        raise generic("invalid_reference")
+    return found
 
 
 def converted(quantity: Decimal, source: Row, target: Row) -> Decimal:

@@ -60,6 +60,11 @@ def sized(maker: RowMaker) -> Body:
     return {"product_id": product["id"], "options": options[1], "barcode": None}
 
 
+def own_list(maker: RowMaker) -> str:
+    """A price list without other items."""
+    return str(maker.make(maker.live.resource("tenants/pim/price-lists"))["id"])
+
+
 LINES: list[Any] = [{"kind": "one_off", "description": "Setup", "unit_amount": "100"}]
 
 RECIPES = {
@@ -79,6 +84,9 @@ RECIPES = {
             **dict.fromkeys(f"{kind}_account_id" for kind in ("revenue", "cogs", "inventory", "expense")),
         }
     ),
+    "tenants/pim/units": Recipe(values={"is_base": False}),
+    "tenants/pim/price-lists": Recipe(values={"is_default": False}),
+    "tenants/pim/price-list-items": Recipe(values={"price_list_id": own_list}),
     "tenants/pim/products": Recipe(values={"attributes": {}}),
     "tenants/pim/product-variants": Recipe(values=sized, decided=frozenset({"is_default"})),
     "tenants/crm/contacts": Recipe(decided=frozenset({"is_primary"})),

@@ -11,9 +11,9 @@ from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Identity, Integer,
 
 from engine.checks import check_declarations
 from engine.declared import CHECKS
-from engine.entity import Entity, Nested, Number, Virtual
+from engine.entity import Computed, Entity, Frozen, Nested, Number, Owner, Period, RollUp, Virtual
 from engine.errors import StartupFault
-from engine.hooks import Point, Rules
+from engine.hooks import Change, Moment, Point, Rules
 from engine.jobs import Jobs
 from engine.load import load_registries
 from engine.types import Scope
@@ -53,6 +53,31 @@ class Shop:
 
 def shop(**options: Any) -> Shop:
     return Shop(**options)
+
+
+def with_circle() -> Shop:
+    made = shop().plans(Column("a", Integer), Column("b", Integer))
+    made.rules.append(Rules("shop/bill"))
+
+    async def nothing(_moment: Moment, _changes: list[Change]) -> None: ...
+
+    for reads, writes in (("a", "b"), ("b", "a")):
+        made.rules[0].on(f"R-{reads}", "plans", Point.BEFORE_UPDATE, reads=reads, writes=writes)(nothing)
+    return made
+
+
+def with_child(**options: str) -> Shop:
+    made = shop().plans(
+        Column("total", Integer), read_only=["total"], rollups=[RollUp("total", "bill.lines", **options)]
+    )
+    columns = [Column("plan_id", Uuid, ForeignKey("bill.plans.id")), Column("code", String(9))]
+    return made.entity("bill.lines", *columns, parent=("bill.plans", "plan_id"))
+
+
+def with_formulas(*pairs: str) -> Shop:
+    """Each pair is a column and what it reads."""
+    computed = [Computed(*pair.split(), formula=int) for pair in pairs]
+    return shop().plans(*(Column(pair.split()[0], Integer) for pair in pairs), computed=computed)
 
 
 def with_scope(other: Scope) -> Shop:
@@ -208,6 +233,19 @@ EXAMPLES = [
         "default 'c' of 'kind' is none of a, b",
     ),
     Example("E033", lambda: shop().plans(Column("no", Integer, Identity(always=True))), "'no' is GENERATED ALWAYS"),
+    Example("E034", lambda: with_circle(), "rules wait for each other's columns: R-"),
+    Example("E039", lambda: shop().plans(periods=[Period(("cod",), "code", "code")]), "periods names 'cod'"),
+    Example("E039", lambda: shop().plans(guards={"cde": "x"}), "guards names 'cde', which is no column"),
+    Example("E039", lambda: shop().plans(owner=Owner("usr", "x")), "owner names 'usr'"),
+    Example("E040", lambda: shop().plans(machine="a* b : a>b", frozen=[Frozen("c")]), "frozen names the state 'c'"),
+    Example("E040", lambda: shop().plans(machine="a* b : a>b", four_eyes={"b>a": "code"}), "names the edge 'b>a'"),
+    Example("E040", lambda: shop().plans(stamps={"won": {"code": "now"}}), "stamps names the state 'won'"),
+    Example("E041", lambda: shop().plans(rollups=[RollUp("code", "bill.lins")]), "rollups names 'bill.lins'"),
+    Example("E041", lambda: with_child(sum="sum"), "rollups sums 'sum', which bill.lines does not have"),
+    Example("E041", lambda: with_child(via="code"), "bill.lines does not refer to it by 'code'"),
+    Example("E042", lambda: with_formulas("a b", "b a"), "computed columns wait for each other: "),
+    Example("E042", lambda: with_formulas("a id"), "'a' is computed; list it in read_only"),
+    Example("E043", lambda: shop().plans(periods=[Period((), "code", "code")]), "needs two dates or two timestamps"),
     Example("E035", lambda: with_jobs("sweep", "sweep"), "job 'sweep' is declared 2 times"),
     Example("E035", lambda: with_jobs("sweep it"), "job 'sweep it': a name has"),
     Example("E036", lambda: with_jobs(scope="shp"), "jobs of scope 'shp', which is not declared; scopes are shop"),

@@ -13,7 +13,7 @@ from tests.billing import INVOICES, SUBSCRIPTIONS, YEAR, bills, make_coupon, mak
 from tests.calls import Body, World
 
 TENANTS, INVITATIONS = "manager/tnnt/tenants", "manager/tnnt/invitations"
-NOTICES, PAYMENTS, AUDIT = "manager/bill/dunning-notices", "manager/bill/transactions", "manager/audt/audit-logs"
+NOTICES = "manager/bill/dunning-notices"
 RENEW, DUN = "renew_subscriptions", "run_dunning"
 Freeze = Callable[[datetime | None], None]
 LEAP_DAY = monthrange(YEAR, 2)[1]

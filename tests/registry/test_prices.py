@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import pytest
 
 from engine.errors import ApiError
 from engine.hooks import Moment
-from engine.main import System
+from engine.moment import UnitOfWork
+from engine.operations import Operations
 from engine.testing.harness import Live
 from engine.types import Principal, TenantRef
 from registry.tenants.prices import Wanted, price_of, prices_of
@@ -31,19 +31,14 @@ Answer = TypeVar("Answer")
 
 def ask(live: Live, question: Callable[[Moment], Awaitable[Answer]]) -> Answer:
     """What the engine finds for the first tenant."""
-    system = System(live.system.settings)
-    system.server = live.system.server
-    system.locate()
     who = Principal(None, tenant=TenantRef(live.tenant(live.client("tenants")), "first"), everything=True)
 
-    async def work() -> Answer:
-        try:
-            async with system.unit("tenants", who) as moment:
-                return await question(moment)
-        finally:
-            await system.close()
+    async def work(operations: Operations) -> Answer:
+        async with UnitOfWork(operations, "tenants", who) as moment:
+            return await question(moment)
 
-    return asyncio.run(work())
+    answer: Answer = live.beside.run(work)
+    return answer
 
 
 def make_list(caller: Caller, *items: Body, **values: Any) -> Body:
@@ -98,6 +93,25 @@ def test_only_the_engine_expires_by_itself(owner: Caller) -> None:
     row = make_list(owner)
     owner.stays("409:invalid_transition", LISTS, row["id"], "draft")
     assert owner.move(LISTS, row["id"], "expired", "active")["status"] == "active"
+
+
+def test_price_lists_expire(live: Live, owner: Caller) -> None:
+    """expire_documents: active~>expired the day after valid_until; drafts and open ends stay; a second run finds none."""
+    ends = {"valid_from": "2026-01-01", "valid_until": "2026-03-31"}
+    ended, later, endless = make_list(owner, **ends), make_list(owner, **ends, kind="purchase"), make_list(owner)
+    owner.change(LISTS, later["id"], valid_until="2026-04-01")
+    draft = owner.make(LISTS, code=name("PL"), name="Draft", currency="USD", **ends)
+    rows = (ended, later, endless, draft)
+    for day, states in (
+        (datetime(2026, 3, 31, 23, tzinfo=UTC), ["active", "active", "active", "draft"]),
+        (datetime(2026, 4, 1, tzinfo=UTC), ["expired", "active", "active", "draft"]),
+        (datetime(2026, 4, 2, tzinfo=UTC), ["expired", "expired", "active", "draft"]),
+    ):
+        live.run_job("expire_documents", now=day)
+        assert [owner.get(LISTS, row["id"])["status"] for row in rows] == states
+        versions = [owner.get(LISTS, row["id"])["version"] for row in rows]
+        live.run_job("expire_documents", now=day)
+        assert [owner.get(LISTS, row["id"])["version"] for row in rows] == versions
 
 
 # -- prices
