@@ -20,14 +20,18 @@ import msgspec
 
 from engine.chain import (
     ANNOUNCE_HEAD,
+    GENESIS,
+    LOCK_HEAD,
     NO_TENANT,
     TAKE_OVER,
     WRITE_HEAD,
     Head,
     Log,
     home_of,
+    logs_of,
 )
 from engine.delivery import Delivery, GuardedUnit, Record
+from engine.events import Events
 from engine.moment import UnitOfWork
 from engine.observe import LOG
 from engine.operations import Operations

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from engine.testing.harness import Live, serving, settings_for_tests
+from tests.mutation.switch import VARIABLE, Switch, switch_off
+
+if VARIABLE in os.environ:
+    switch_off(Switch.read(os.environ[VARIABLE]))
 
 
 @pytest.fixture(scope="session")

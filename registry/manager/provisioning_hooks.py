@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import tuple_
+from sqlalchemy import select, tuple_
 
 from engine.hooks import Change, Moment, Point, Row, Rows, Rules
 from engine.types import TenantRef
@@ -16,6 +16,7 @@ from registry.tenants.sys_seed import make_administrator, seed_tenant
 
 rules = Rules("manager/tnnt")
 
+PROFILE = ("email", "full_name", "locale", "timezone")
 STARTING = "pending>provisioning"
 
 
@@ -66,18 +67,21 @@ async def _join_owners(moment: Moment, changes: list[Change]) -> None:
 )
 async def mirror(moment: Moment, changes: list[Change]) -> None:
     """Each member is a local user of his tenant: made, changed, suspended and taken away with the membership."""
-    tenants = await _rows_by_id(moment, Tenant, {change["tenant_id"] for change in changes})
-    people = await _rows_by_id(moment, User, {change["user_id"] for change in changes})
+    tenants = await _rows_by_id(moment, Tenant, ("slug", "timezone"), {change["tenant_id"] for change in changes})
+    people = await _rows_by_id(moment, User, PROFILE, {change["user_id"] for change in changes})
     for tenant_id, tenant in tenants.items():
         local = await inside(moment, tenant)
         here = [change for change in changes if change["tenant_id"] == tenant_id]
         await _mirror_in(local, [(change.values, people[change["user_id"]]) for change in here])
 
 
-async def _rows_by_id(moment: Moment, model: type[Tenant] | type[User], keys: Iterable[UUID]) -> dict[UUID, Row]:
-    """Rows by id, deleted ones too: a membership goes with its tenant or its user."""
-    table = model.__table__
-    return {row["id"]: row for row in await moment.fetch(table.select().where(table.c.id.in_(set(keys))))}
+async def _rows_by_id(
+    moment: Moment, model: type[Tenant] | type[User], names: Iterable[str], keys: Iterable[UUID]
+) -> dict[UUID, Row]:
+    """Columns of rows by id, deleted rows too: a membership goes with its tenant or its user."""
+    columns = model.__table__.c
+    found = select(columns.id, *(columns[name] for name in names)).where(columns.id.in_(keys))
+    return {row["id"]: row for row in await moment.fetch(found)}
 
 
 async def _mirror_in(local: Moment, members: list[tuple[Row, Row]]) -> None:

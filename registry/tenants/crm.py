@@ -35,11 +35,11 @@ from registry.tenants import TenantModel
 def open_balance(customers: Table) -> ColumnElement[Decimal]:
     """What a customer owes in base currency: amount_due of posted sales invoices less credit notes."""
     invoices, currencies = Customer.metadata.tables["apm.sales_invoices"], Customer.metadata.tables["fim.currencies"]
-    nothing, note = literal_column("0"), literal_column("'credit_note'")
+    note = invoices.c.kind == literal_column("'credit_note'")
     own = currencies.c.is_base & currencies.c.is_active & (currencies.c.tenant_id == customers.c.tenant_id)
     places = func.coalesce(select(currencies.c.decimal_places).where(own).scalar_subquery(), literal_column("2"))
     due = func.round(invoices.c.amount_due * invoices.c.exchange_rate, cast(places, Integer))
-    owed = select(func.coalesce(func.sum(case((invoices.c.kind == note, -due), else_=due)), nothing)).where(
+    owed = select(func.coalesce(func.sum(case((note, -due), else_=due)), literal_column("0"))).where(
         invoices.c.tenant_id == customers.c.tenant_id,
         invoices.c.customer_id == customers.c.id,
         invoices.c.status == literal_column("'posted'"),

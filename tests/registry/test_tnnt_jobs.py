@@ -79,17 +79,12 @@ def test_who_stays_does_not_close(world: World, freeze: Freeze) -> None:
 
 
 @contextmanager
-def setting(world: World, key: str, kind: str, value: Any) -> Iterator[None]:
+def setting(world: World, key: str, value: Any) -> Iterator[None]:
     """A platform setting for the length of a block."""
-    stored = world.admin.list(SETTINGS, f"filter[key]={key}&filter[tenant_id][null]=true")
-    if stored:
-        world.admin.change(SETTINGS, stored[0]["id"], value=value)
-        yield
-        world.admin.change(SETTINGS, stored[0]["id"], value=stored[0]["value"])
-    else:
-        row = world.admin.make(SETTINGS, key=key, value_type=kind, value=value)
-        yield
-        world.admin.drop(SETTINGS, row["id"])
+    [stored] = world.admin.list(SETTINGS, f"filter[key]={key}&filter[tenant_id][null]=true")
+    world.admin.change(SETTINGS, stored["id"], value=value)
+    yield
+    world.admin.change(SETTINGS, stored["id"], value=stored["value"])
 
 
 @pytest.fixture
@@ -97,8 +92,8 @@ def zone(world: World) -> Iterator[Zone]:
     """A name server that the platform asks."""
     with (
         name_server() as zone,
-        setting(world, "tnnt.dns_server", "string", "127.0.0.1"),
-        setting(world, "tnnt.dns_port", "int", zone.port),
+        setting(world, "tnnt.dns_server", "127.0.0.1"),
+        setting(world, "tnnt.dns_port", zone.port),
     ):
         yield zone
 
