@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine import install
+from engine.commands.audit import audit_app
 from engine.commands.jobs import jobs_app
 from engine.commands.rollups import rollups_app
 from engine.commands.secrets import secrets_app
@@ -30,7 +31,7 @@ app = App(
 migrate_app = App(name="migrate", help="Bring the databases to the models by reviewed migrations.")
 user_app = App(name="user", help="People who may sign in.")
 tenant_app = App(name="tenant", help="Customers, each with rows of its own.")
-for part in (migrate_app, user_app, tenant_app, rollups_app, secrets_app, jobs_app, worker_app):
+for part in (migrate_app, user_app, tenant_app, audit_app, rollups_app, secrets_app, jobs_app, worker_app):
     app.command(part)
 
 

@@ -4,7 +4,7 @@ pauses and given up after five tries, for that event only."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -87,10 +87,11 @@ class Record:
         return self.values["entity_id"] or self.id
 
 
-def read_record(values: Any, scope: str) -> Record:
+def read_record(values: Any, scopes: Mapping[str, str]) -> Record:
     """A record as the database gives it; `changes` is JSON text."""
     changes = msgspec.json.decode(values["changes"]) if values["changes"] else {}
     version = (changes.get("version") or (None, 0))[1] or 0
+    scope = scopes.get(f"{values['domain']}.{values['entity']}", "")
     return Record(values, events_of(values, changes, scope), version)
 
 
@@ -137,9 +138,11 @@ class Delivery:
     """Knows the subscriptions, and what is still owed to whom. What it knows lives as long as the process that delivers;
     another begins anew with records that are not sealed."""
 
-    def __init__(self, events: Sequence[Events], scope: str) -> None:
-        self.scope = scope
-        self.subscriptions = [s for declared in events if declared.scope == scope for s in declared.subscriptions]
+    def __init__(self, events: Sequence[Events], scopes: Mapping[str, str]) -> None:
+        """`scopes`: `domain.entity` -> scope, of all that is written into the log."""
+        self.scopes = scopes
+        known = set(scopes.values())
+        self.subscriptions = [(e.scope, s) for e in events if e.scope in known for s in e.subscriptions]
         self.tries: dict[Owed, int] = {}
         self.served: set[Owed] = set()
         # row -> when to try again, in the loop's seconds
@@ -153,18 +156,20 @@ class Delivery:
 
     def read(self, records: Sequence[Any]) -> list[Record]:
         """Records of the log in the order in which they are told."""
-        return in_row_order([read_record(values, self.scope) for values in records])
+        return in_row_order([read_record(values, self.scopes) for values in records])
 
     async def hand_out(self, unit: GuardedUnit, records: Sequence[Record]) -> Round:
         """Ask every subscriber; failures are undone and noted."""
         done = Round()
         until = asyncio.get_running_loop().time() + BUDGET
-        for subscription in self.subscriptions:
+        for scope, subscription in self.subscriptions:
             told = [
                 Told(record, event)
                 for record in records
                 for event in record.events
-                if subscription.listens(event.name) and (event.id, subscription.name) not in self.served
+                if event.scope == scope
+                and subscription.listens(event.name)
+                and (event.id, subscription.name) not in self.served
             ]
             for _, group in groupby(told, lambda one: one.event.depth):
                 await self._serve(unit, subscription, list(group), done, until)
@@ -174,7 +179,7 @@ class Delivery:
         """The batch is committed: remember who was served, as far as somebody else still waits for the record."""
         self.served |= done.served
         for event in (event for record in finished for event in record.events):
-            for subscription in self.subscriptions:
+            for _, subscription in self.subscriptions:
                 owed = (event.id, subscription.name)
                 self.served.discard(owed)
                 self.tries.pop(owed, None)
@@ -182,20 +187,23 @@ class Delivery:
     async def _serve(
         self, unit: GuardedUnit, subscription: Subscription, told: Sequence[Told], done: Round, until: float
     ) -> None:
-        """All at once; one by one when that fails, to find the event that it fails for."""
-        free = [one for one in told if (one.record.row, subscription.name) not in done.blocked]
-        done.unserved.update(one.record.id for one in told if (one.record.row, subscription.name) in done.blocked)
-        if len(free) > 1 and await self._ask(unit, subscription, free) is None:
-            done.served.update((one.event.id, subscription.name) for one in free)
-            return
+        """All at once; one by one when that fails, to find the event that it fails for. Rows with an event that failed before
+        come by themselves."""
+        name = subscription.name
+        done.unserved.update(one.record.id for one in told if (one.record.row, name) in done.blocked)
+        free = [one for one in told if (one.record.row, name) not in done.blocked]
+        suspects = {one.record.row for one in free if (one.event.id, name) in self.tries}
+        company = [one for one in free if one.record.row not in suspects]
+        if len(company) > 1 and await self._ask(unit, subscription, company) is None:
+            done.served.update((one.event.id, name) for one in company)
+            free = [one for one in free if one.record.row in suspects]
         for one in free:
-            row = (one.record.row, subscription.name)
             late = asyncio.get_running_loop().time() > until
-            if late or row in done.blocked or not await self._serve_one(unit, subscription, one):
-                done.blocked.add(row)
+            if late or (one.record.row, name) in done.blocked or not await self._serve_one(unit, subscription, one):
+                done.blocked.add((one.record.row, name))
                 done.unserved.add(one.record.id)
             else:
-                done.served.add((one.event.id, subscription.name))
+                done.served.add((one.event.id, name))
 
     async def _serve_one(self, unit: GuardedUnit, subscription: Subscription, one: Told) -> bool:
         """Whether the subscriber has the event, or will never have it."""
@@ -209,7 +217,7 @@ class Delivery:
             pause = PAUSES[tries - 1]
             self.held[one.record.row] = asyncio.get_running_loop().time() + pause
             return False
-        known = {"handler": subscription.name, "event": one.event.name, "id": str(one.event.id), "tries": tries}
+        known = {"handler": subscription.name, "told": one.event.name, "id": str(one.event.id), "tries": tries}
         LOG.error("event given up", **known, cause=repr(failure)[:500])
         return True
 
@@ -218,7 +226,8 @@ class Delivery:
         await unit.guard(Caller(request_id=caused_by(told[0].event)))
         try:
             async with asyncio.timeout(PATIENCE):
-                await subscription.run(unit, [one.event for one in told])
+                moment = await unit.in_scope(told[0].event.scope)
+                await subscription.run(moment, [one.event for one in told])
         except Exception as failure:
             await unit.settle(keep=False)
             return failure

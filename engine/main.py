@@ -232,6 +232,8 @@ class System:
         own["setting_seconds"] = self.settings.principal_seconds
         shop = Workshop(self.catalog, pools, self.vault, {**self.registry.settings, **own}, walled=self.walled)
         shop.handlers = {handler.name: handler for jobs in self.registry.jobs for handler in jobs.handlers}
+        if self.relay is not None:
+            shop.wake = self.relay.wake
         return Operations(shop)
 
     def unit(self, scope: str, principal: Principal = ENGINE) -> UnitOfWork:

@@ -286,7 +286,8 @@ class UnitOfWork:
 
     def forget_settings(self) -> None:
         """A row of settings was written: what was read before counts no more, in this transaction and after it."""
-        self.settings_written = self.connection is not None
+        for unit in (self, *self.elsewhere.values()):  # whichever of them ends the transaction
+            unit.settings_written = unit.connection is not None
         self.shop.settings.forget()
 
     async def places(self, currency: str) -> int:

@@ -83,11 +83,15 @@ class Observer:
                 "request failed",
                 **known,
                 cause=repr(cause)[:500],
+                where=" ".join(getattr(cause, "__notes__", ())),
                 exc_info=cause if error.code == "internal_error" else None,
             )
-        elif getattr(cause, "sqlstate", None) == "42501":
+        elif "42501" in (getattr(cause, "sqlstate", None), getattr(cause.__cause__, "sqlstate", None)):
             LOG.critical(
-                "row security refused a statement of the engine", request_id=request.id, cause=repr(cause)[:500]
+                "row security refused a statement",
+                request_id=request.id,
+                cause=repr(cause.__cause__ or cause)[:500],
+                where=" ".join(getattr(cause, "__notes__", ())),
             )
 
     @staticmethod

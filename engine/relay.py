@@ -56,8 +56,12 @@ class LogRelay:
 
     def __init__(self, operations: Operations, log: Log, database: Database, events: Sequence[Events]) -> None:
         self.operations, self.log, self.database = operations, log, database
-        self.delivery = Delivery(events, log.resource.scope.name)
         self.shop = operations.shop
+        roles = self.shop.catalog.roles
+        written = (
+            r for r in self.shop.catalog.resources.values() if roles.get((r.scope.name, "change_log")) is log.resource
+        )
+        self.delivery = Delivery(events, {resource.key: resource.scope.name for resource in written})
         self.home = home_of(self.shop.catalog) or log.resource.scope.name
         self.woken = asyncio.Event()
         self.hints: dict[UUID, Hint] = {}

@@ -45,7 +45,7 @@ async def _units(moment: Moment) -> dict[str, UUID]:
 
 
 async def _categories(moment: Moment) -> dict[str, UUID]:
-    tops = [
+    tops: list[dict[str, Any]] = [
         {"code": "CLOTHES", "name": "Clothes", "attributes": [FABRIC]},
         {"code": "SERVICES", "name": "Services"},
     ]

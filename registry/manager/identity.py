@@ -10,6 +10,7 @@ from engine.errors import ApiError, UnauthorizedError
 from engine.hooks import Identity, Moment, Row, Session, SignIn
 from engine.types import Principal, TenantRef
 from registry.manager import authority, joining, second_factor, seed, sign_in
+from registry.manager.flags import flags_of
 
 SHOWN = ("id", "email", "full_name", "user_type", "locale", "timezone", "mfa_enabled")
 
@@ -42,13 +43,14 @@ class ManagerIdentity:
         return await authority.key_authority(moment, key, ip)
 
     async def profile(self, moment: Moment) -> Mapping[str, Any]:
-        """The signed-in user, and the tenant he is in."""
+        """The signed-in user, the tenant he is in, and which features are on for him there."""
         who = moment.principal
         user = await moment.get("idam.users", who.user_id) if who.user_id else None
         if user is None:
             raise UnauthorizedError("invalid_token")
         tenant = {"id": who.tenant.id, "slug": who.tenant.slug} if who.tenant else None
-        return {**{name: user[name] for name in SHOWN}, "tenant": tenant}
+        flags = await flags_of(moment, who.tenant.id if who.tenant else None, user["id"])
+        return {**{name: user[name] for name in SHOWN}, "tenant": tenant, "flags": flags}
 
     async def second_factor(self, moment: Moment, step: str, given: Mapping[str, str]) -> Mapping[str, Any]:
         """`begin`, `confirm` or `end` the second factor."""

@@ -30,6 +30,7 @@ from engine.types import (
 from registry.tenants import TenantModel
 
 ZERO = Decimal(0)
+foreign = reference  # for a class with a column of that name
 
 
 def overdue(invoices: Table) -> ColumnElement[bool]:
@@ -241,9 +242,9 @@ class Payment(TenantModel, table="apm.payments"):
 
     number: Mapped[DocumentNumber | None]
     direction: Mapped[Literal["in", "out"]]
-    customer_id: Mapped[UUID | None] = reference("crm.customers")
+    customer_id: Mapped[UUID | None] = foreign("crm.customers")
     supplier_id: Mapped[UUID | None] = outside("tenants/psm.suppliers")
-    account_id: Mapped[UUID] = reference("fim.accounts")  # bank or cash
+    account_id: Mapped[UUID] = foreign("fim.accounts")  # bank or cash
     payment_date: Mapped[date] = column(default=today)
     method: Mapped[Literal["bank_transfer", "card", "cash", "cheque", "direct_debit"]] = column(default="bank_transfer")
     currency: Mapped[Currency]
@@ -251,11 +252,10 @@ class Payment(TenantModel, table="apm.payments"):
     amount: Mapped[Money] = column(above=0)
     base_amount: Mapped[Money] = column(default=ZERO)  # what approval rules are about
     unallocated: Mapped[Money] = column(default=ZERO)
-    # the plain name is taken here by the word for a foreign key
-    reference_: Mapped[str | None] = column("reference", String(64))
+    reference: Mapped[str | None] = column(String(64))
     reconciled_on: Mapped[date | None]
     statement_ref: Mapped[str | None] = column(String(64))
-    journal_entry_id: Mapped[UUID | None] = reference("fim.journal_entries")
+    journal_entry_id: Mapped[UUID | None] = foreign("fim.journal_entries")
     __table_args__ = (check("(customer_id is null) <> (supplier_id is null)"),)
 
 

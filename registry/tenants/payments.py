@@ -56,7 +56,7 @@ async def take_rates(moment: Moment, changes: list[Change]) -> None:
 )
 async def leave_unallocated(moment: Moment, changes: list[Change]) -> None:
     """unallocated = amount - allocations."""
-    for change in changes:
+    for change in (change for change in changes if change.changes("amount")):
         allocated = change.old["amount"] - change.old["unallocated"] if change.old is not None else ZERO
         change.values["unallocated"] = change["amount"] - allocated
         if change["unallocated"] < 0:

@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.testing.rows import Body, Recipe, RowMaker
 from engine.testing.values import NUMBERS
+from tests.contract.ledger_recipes import LEDGER_RECIPES
 
 
 def moved(maker: RowMaker, path: str, status: str) -> Body:
@@ -65,9 +66,18 @@ def own_list(maker: RowMaker) -> str:
     return str(maker.make(maker.live.resource("tenants/pim/price-lists"))["id"])
 
 
+def own_job(maker: RowMaker) -> str:
+    """A schedule without runs."""
+    return str(maker.make(maker.live.resource("manager/auto/jobs"))["id"])
+
+
+NIGHTLY = {"handler": "expire_credentials", "schedule_kind": "cron", "cron": "0 3 * * *"}
 LINES: list[Any] = [{"kind": "one_off", "description": "Setup", "unit_amount": "100"}]
 
 RECIPES = {
+    **LEDGER_RECIPES,
+    "manager/auto/jobs": Recipe(values={**NIGHTLY, "interval_seconds": None, "run_at": None}),
+    "manager/auto/job-runs": Recipe(values={"job_id": own_job}),
     "manager/bill/subscriptions": Recipe(values=on_offer, decided=frozenset({"plan_id", "seats"})),
     "manager/bill/invoices": Recipe(
         values={"lines": LINES, "kind": "invoice", "original_invoice_id": None, "subscription_id": None}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+import structlog
 
 from engine.clock import CLOCK
 from engine.hooks import Point
@@ -123,13 +125,18 @@ def test_a_series_does_not_go_back_to_a_year_that_has_passed(recording: Live, cl
     ("mood", "status", "code"),
     [("refuses", 409, "bad_mood"), ("fails", 500, "internal_error"), ("hangs", 504, "hook_timeout")],
 )
-def test_a_bad_hook_rolls_back_its_request_alone(client: httpx.Client, mood: str, status: int, code: str) -> None:
+def test_a_bad_hook_rolls_back_its_request_alone(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, mood: str, status: int, code: str
+) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr("engine.observe.LOG", structlog.wrap_logger(structlog.PrintLogger(log)))
     recorder.mood.update({"writes": True, mood: True})
     remarks = client.get("/rec/rec/remarks").json()["data"]["total"]
     began = time.monotonic()
     answer = client.post("/rec/rec/notes", json={"title": f"doomed {mood}"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert "secret-value" not in answer.text and time.monotonic() - began < 3
+    assert status == 409 or "REC-" in log.getvalue()
     recorder.mood.clear()
     assert client.get("/rec/rec/notes", params={"filter[title]": f"doomed {mood}"}).json()["data"]["total"] == 0
     assert client.get("/rec/rec/remarks").json()["data"]["total"] == remarks

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -15,6 +18,7 @@ from engine.testing.harness import Live, serving, settings_for_tests
 from tests.calls import Body, Caller
 
 DEALS = "desk/desk/deals"
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +75,24 @@ def test_drift_is_found_and_mended_with_a_record(desk: Live) -> None:
     newest = admin.list(f"{DEALS}/{broken['id']}/history")[0]
     assert newest["actor_id"] is None and newest["changes"]["subtotal"] == ["7.0000", "25.0000"]
     assert admin.get(DEALS, sound["id"])["version"] == sound["version"]
+
+
+def command(desk: Live, *words: str) -> subprocess.CompletedProcess[str]:
+    """`cxg rollups ...` as an operator runs it, beside the serving process."""
+    flags = ["--data", str(desk.system.settings.data), "--registry", "registry", "--registry", "tests.engine.desk"]
+    whole = [sys.executable, "-m", "engine", "rollups", *words, *flags]
+    return subprocess.run(whole, capture_output=True, text=True, cwd=ROOT, timeout=60)
+
+
+def test_the_command_finds_and_mends(desk: Live) -> None:
+    admin = Caller(desk.client("manager"))
+    broken = deal(admin)
+    plant = "update desk.deals set line_count = 5 where id = $1 returning id"
+    desk.run_sql("manager", plant, UUID(broken["id"]))
+    found = command(desk, "check")
+    assert found.returncode == 1 and broken["id"] in found.stdout and "line_count" in found.stdout, found.stderr
+    mended = command(desk, "rebuild")
+    assert mended.returncode == 0 and "1 rows mended" in mended.stdout, mended.stderr
+    sound = command(desk, "check")
+    assert sound.returncode == 0 and "0 values have drifted" in sound.stdout, sound.stderr
+    assert admin.get(DEALS, broken["id"])["line_count"] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import structlog
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -147,9 +149,17 @@ def test_what_is_no_cipher_of_the_column_is_refused(room: Live, admin: Caller, s
     room.run_sql("manager", "delete from room.keepers where id = $1", UUID(row["id"]))
 
 
-def test_a_secret_is_in_no_answer_log_or_history(
-    room: Live, admin: Caller, clerk: Caller, capfd: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the server logs during the test, tracebacks included."""
+    lines = io.StringIO()
+    processors = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    logger = structlog.wrap_logger(structlog.PrintLogger(lines), processors=processors)
+    monkeypatch.setattr("engine.observe.LOG", logger)
+    return lines
+
+
+def test_a_secret_is_in_no_answer_log_or_history(room: Live, admin: Caller, clerk: Caller, log: io.StringIO) -> None:
     canary = "CANARY-log"
     row = clerk.make(KEEPERS, name="canary", pin=canary, oath=canary, papers={"title": canary})
     changed = clerk.change(KEEPERS, row["id"], pin=canary + "2", oath=canary + "2")
@@ -157,16 +167,16 @@ def test_a_secret_is_in_no_answer_log_or_history(
     faulty = ({"oath": [canary]}, {"papers": {"title": [canary]}}, {"pin": canary * 3}, {"papers": canary})
     for body in faulty:
         answers.append(clerk.client.patch(f"/{KEEPERS}/{row['id']}", json=body).text)
-    answers.append(clerk.client.get(f"/{KEEPERS}", params={"filter[oath]": canary}).text.replace(canary, "", 1))
+    answers.append(clerk.client.get(f"/{KEEPERS}", params={"filter[oath]": canary}).text)
     history = admin.client.get(f"/{KEEPERS}/{row['id']}/history").text
     assert '"oath": ["***", "***"]' in history or '"oath":["***","***"]' in history
     answers += [history, admin.client.get("/manager/audt/audit-logs?page_size=100").text]
     room.run_sql("manager", "update room.keepers set pin = oath where id = $1", UUID(row["id"]))
     answers.append(admin.client.get(f"/{KEEPERS}/{row['id']}").text)
     room.run_sql("manager", "delete from room.keepers where id = $1", UUID(row["id"]))
-    written = capfd.readouterr()
-    assert "request failed" in written.out + written.err
-    assert canary not in written.out + written.err and [text for text in answers if canary in text] == []
+    written = log.getvalue()
+    assert "request failed" in written and canary not in written
+    assert [text for text in answers if canary in text] == []
 
 
 def first_form(key: str, text: str) -> str:
@@ -209,10 +219,6 @@ def test_after_rotation_the_old_key_can_go(room: Live, admin: Caller) -> None:
     room.run_sql("manager", suspend, "active")
     assert done[KEEPERS].renewed >= 2 * 450 + 2 and done[KEEPERS].unreadable == 0
     assert done[BOXES].renewed >= 1
-    left = room.run_sql(
-        "manager", "select count(*) from room.keepers where oath like 'v1:%' or id = $1 and oath is null", None
-    )
-    assert left[0][0] == 0
     assert oaths(room, with_keys(room, NEW), [*keys, early["id"]]) == [*(f"oath {n}" for n in range(450)), "early oath"]
     with pytest.raises(ValueError, match="not known"):
         oaths(room, with_keys(room, OLD), keys[:1])
@@ -262,8 +268,9 @@ def test_what_no_key_opens_is_counted_and_stays(room: Live, admin: Caller) -> No
 
 
 def test_the_command_tells_counts_and_fails_for_what_stayed() -> None:
-    with (console := Console(record=True, width=100)).capture():
-        tell({KEEPERS: Rotated(3, 0)}, console)
-        with pytest.raises(StartupFault, match="2 values"):
-            tell({KEEPERS: Rotated(3, 2)}, console)
-    assert f"{KEEPERS}" in console.export_text()
+    console = Console(file=io.StringIO(), record=True, width=100)
+    tell({KEEPERS: Rotated(31, 0)}, console)
+    told = console.export_text()
+    assert KEEPERS in told and "31" in told
+    with pytest.raises(StartupFault, match="2 values"):
+        tell({KEEPERS: Rotated(3, 2)}, console)

@@ -14,12 +14,12 @@ __all__ = ["books", "desk", "june"]
 
 def test_lines_make_the_totals(desk: Desk) -> None:
     """G11: net, tax and totals of nested lines, rounded half up line by line."""
-    draft = desk.draft(desk.line("3.335", "3", discount_pct="5"), desk.line("10", "0.5", tax_code_id=None))
+    draft = desk.draft(desk.line("3.35", "3", discount_pct="10"), desk.line("10", "0.5", tax_code_id=None))
     assert [shown(line, "net_amount", "tax_pct", "tax_amount") for line in draft["lines"]] == [
-        ["9.51", "10.00", "0.95"],
+        ["9.05", "10.00", "0.91"],
         ["5.00", "0.00", "0.00"],
     ]
-    assert shown(draft, *TOTALS, "amount_due") == ["14.51", "0.95", "15.46", "15.46", "15.46"]
+    assert shown(draft, *TOTALS, "amount_due") == ["14.05", "0.91", "14.96", "14.96", "14.96"]
     assert (draft["number"], draft["status"], draft["currency"]) == (None, "draft", "USD")
 
 
@@ -35,7 +35,7 @@ def test_a_line_by_its_own_route_moves_the_totals(desk: Desk) -> None:
     desk.caller.drop(SALES_LINES, rows[1]["id"])
     assert shown(desk.caller.get(SALES, draft["id"]), *TOTALS) == ["120.00", "10.00", "130.00", "130.00"]
     replaced = desk.caller.change(SALES, draft["id"], lines=[desk.line("7")])
-    assert shown(replaced, "total") == ["7.70"] or shown(desk.caller.get(SALES, draft["id"]), "total") == ["7.70"]
+    assert (shown(replaced, "total"), len(replaced["lines"])) == (["7.70"], 1)
 
 
 def test_tax_is_that_of_the_invoice_date(desk: Desk) -> None:

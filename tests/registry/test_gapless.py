@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from engine.clock import CLOCK
-from engine.testing.harness import Live, serving, settings_for_tests
+from engine.testing.harness import serving, settings_for_tests
 from engine.types import TenantRef
 from registry.tenants.fim_seed import seed_ledger
 from tests.books import ENTRIES, Books
@@ -23,12 +23,12 @@ POSTERS, DOCUMENTS = 50, 60
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A server that refuses the postings that are marked, and lets everybody wait for his turn."""
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The people of a server that refuses the postings that are marked, and lets everybody wait for his turn."""
     patience = {"pool_size": 25, "acquire_timeout": 60, "command_timeout": 60, "hook_timeout": 60}
     settings = settings_for_tests(tmp_path_factory.mktemp("gapless"), **patience)
     with serving(settings, ["registry", "tests.registry.spoilt"]) as live:
-        yield live
+        yield World(live)
 
 
 def post_at_once(caller: Caller, path: str, rows: Sequence[Body], status: str) -> list[httpx.Response]:
@@ -61,10 +61,10 @@ def check_numbers(caller: Caller, path: str, rows: Sequence[Body], *, status: st
     assert numbers == [f"{prefix}-{CLOCK.today().year}-{n:05d}" for n in range(1, len(rows) + 1)]
 
 
-def test_journal_entries_have_no_gap(server: Live) -> None:
+def test_journal_entries_have_no_gap(crowd: World) -> None:
     """JE: given inside the posting's own transaction, and given back with it."""
-    tenant = World(server).tenant()
-    books = Books(server, TenantRef(UUID(tenant["id"]), tenant["slug"]))
+    tenant = crowd.tenant()
+    books = Books(crowd.live, TenantRef(UUID(tenant["id"]), tenant["slug"]))
     books.work(lambda moment: seed_ledger(moment, "USD"))
     lines = [books.line("bank", "5"), books.line("revenue", "-5")]
     day = CLOCK.today().isoformat()
@@ -73,10 +73,9 @@ def test_journal_entries_have_no_gap(server: Live) -> None:
     assert books.balance("bank") == f"{5 * DOCUMENTS}.0000"
 
 
-def test_platform_invoices_have_no_gap(server: Live) -> None:
+def test_platform_invoices_have_no_gap(crowd: World) -> None:
     """INV: the same on the Manager side."""
-    world = World(server)
     line = {"kind": "one_off", "description": "Piece", "unit_amount": "5"}
-    body = {"tenant_id": world.tenant()["id"], "currency": "USD", "lines": [line]}
-    rows = world.admin.send(201, "POST", INVOICES, [body] * DOCUMENTS)
-    check_numbers(world.admin, INVOICES, rows, status="open", prefix="INV")
+    body = {"tenant_id": crowd.tenant()["id"], "currency": "USD", "lines": [line]}
+    rows = crowd.admin.send(201, "POST", INVOICES, [body] * DOCUMENTS)
+    check_numbers(crowd.admin, INVOICES, rows, status="open", prefix="INV")

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from engine.testing.harness import PASSWORD
+from tests.billing import make_plan, subscribe
 from tests.calls import Body, Caller, World
 
 USERS, MEMBERS, INVITATIONS = "manager/idam/users", "manager/tnnt/tenant-members", "manager/tnnt/invitations"
@@ -156,11 +157,7 @@ def test_of_two_at_once_one_joins(world: World, stranger: Caller) -> None:
 def test_joining_takes_the_seat_of_the_invitation(world: World, stranger: Caller) -> None:
     """TNNT-V3, TNNT-V1: the last seat, which the invitation held, is the member's."""
     tenant = world.tenant()
-    plan = world.admin.make(
-        "manager/bill/plans", code=world.name("P").upper(), name="Plan", interval="month", currency="USD", amount="10"
-    )
-    world.admin.move("manager/bill/plans", plan["id"], "active")
-    world.admin.make("manager/bill/subscriptions", tenant_id=tenant["id"], plan_id=plan["id"], seats=2)
+    subscribe(world, make_plan(world), tenant=tenant, seats=2)
     row = invite(world, tenant)
     stranger.send(200, "POST", ACCEPT, {"token": row["token"], **NEW})
     body = {"tenant_id": tenant["id"], "email": f"{world.name('g')}@new.example"}

@@ -20,13 +20,17 @@ from registry.tenants.prices import Wanted, price_of, prices_of
 from registry.tenants.product_use import require_orderable
 from registry.tenants.units import convert
 from tests.calls import Body, Caller
-from tests.registry.test_pim import PRODUCTS, UNITS, make_product, name, owner, variant, variants_of
-
-__all__ = ["owner"]
+from tests.products import PRODUCTS, UNITS, make_product, name, variant, variants_of
 
 LISTS, ITEMS = "tenants/pim/price-lists", "tenants/pim/price-list-items"
 APRIL = date(2026, 4, 15)
 Answer = TypeVar("Answer")
+
+
+@pytest.fixture
+def owner(live: Live) -> Caller:
+    """The owner of the first tenant, who may do everything in it."""
+    return Caller(live.client("tenants"))
 
 
 def ask(live: Live, question: Callable[[Moment], Awaitable[Answer]]) -> Answer:

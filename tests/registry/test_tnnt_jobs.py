@@ -81,7 +81,7 @@ def test_who_stays_does_not_close(world: World, freeze: Freeze) -> None:
 @contextmanager
 def setting(world: World, key: str, value: Any) -> Iterator[None]:
     """A platform setting for the length of a block."""
-    [stored] = world.admin.list(SETTINGS, f"filter[key]={key}&filter[tenant_id][null]=true")
+    [stored] = world.admin.list(SETTINGS, f"filter[key]={key}&filter[tenant_id][isnull]=true")
     world.admin.change(SETTINGS, stored["id"], value=value)
     yield
     world.admin.change(SETTINGS, stored["id"], value=stored["value"])
