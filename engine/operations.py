@@ -287,10 +287,11 @@ class Operations:
     ) -> list[Any] | None:
         """Hooks, statement, hooks. A caller's change (`guards` given) that nothing follows has its answer in the statement:
         the records are returned then."""
-        if not changes:
-            return None
         before, after = points_of(action)
         await self._hooks(unit, resource, before, changes)
+        changes = [change for change in changes if change.found is None]
+        if not changes:
+            return None
         if action == "status" and resource.stateful:
             await self._enter(unit, resource, changes)
         answering = guards is not None and not self._followed(resource, after, changes)

@@ -18,6 +18,7 @@ SETTINGS: dict[str, Any] = {
     "tnnt.dns_server": "",
     "tnnt.dns_port": 53,
     "tnnt.verification_hours": 72,
+    "noti.retry_minutes": [1, 5, 15],
     "srm.invoice_policy": "delivered",
     "apm.match_price_tolerance_pct": 2,
     "apm.match_qty_tolerance_pct": 0,

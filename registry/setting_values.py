@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from registry.defaults import SETTINGS
@@ -17,7 +18,7 @@ def _is_int(value: Any) -> bool:
 TYPES: dict[str, Check] = {
     "string": lambda value: isinstance(value, str),
     "int": _is_int,
-    "number": lambda value: _is_int(value) or isinstance(value, float),
+    "number": lambda value: _is_int(value) or isinstance(value, (float, Decimal)),  # a body's fractions stay exact
     "bool": lambda value: isinstance(value, bool),
     "json": lambda value: True,
 }

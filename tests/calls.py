@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,15 @@ from engine.testing.harness import PASSWORD, Live
 from engine.types import Principal
 
 Body = dict[str, Any]
+
+
+def soon(found: Callable[[], Any], seconds: float = 8.0) -> Any:
+    """What is found, as soon as it is true; for what happens after the answer."""
+    until = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < until, "it did not come"
+        time.sleep(0.02)
+    return value
 
 
 @dataclass

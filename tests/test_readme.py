@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
+from engine.entity import Entity
 from engine.errors import CODES
 from engine.filters import OPERATORS
 from engine.settings import Settings
@@ -67,3 +69,8 @@ def test_a_lock_has_hashes_and_no_host(name: str) -> None:
     pinned = re.findall(r"^[a-z0-9][^\s=]*==", text, re.MULTILINE)
     assert len(pinned) > 20 and text.count("--hash=sha256:") >= len(pinned)
     assert not re.search(r"https?://|index.url|file:", text)
+
+
+def test_every_word_of_a_declaration_is_explained() -> None:
+    words = [row[0].strip("`") for row in table("declarations")]
+    assert sorted(words) == sorted(field.name for field in dataclasses.fields(Entity))

@@ -12,9 +12,9 @@ from rich.progress import Progress as Bar
 from engine.chain import Log, home_of, logs_of
 from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
 from engine.errors import StartupFault
-from engine.install import identity_of
-from engine.main import System
-from engine.types import TenantRef
+from engine.moment import UnitOfWork, Workshop
+from engine.operations import Operations
+from engine.types import ENGINE, TenantRef
 from engine.verify import Verifier
 
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -46,7 +46,7 @@ def verify(
     in or moved, with the row's id. It may run while servers serve; records of the last second may not be sealed yet.
     """
     with located(configure(registries=registry, data=data), Progress()) as system:
-        verdicts = run_and_close(system, verify_logs(system, tenant))
+        verdicts = run_and_close(system, verify_logs(system.operations, tenant))
     faults = [verdict for verdict in verdicts if verdict.fault]
     for verdict in faults or verdicts:
         print(verdict)
@@ -54,31 +54,32 @@ def verify(
         sys.exit(1)
 
 
-async def verify_logs(system: System, slug: str | None = None) -> list[Verdict]:
+async def verify_logs(operations: Operations, slug: str | None = None) -> list[Verdict]:
     """What is found of every log, or of one tenant's alone."""
-    identity = identity_of(system)
-    async with system.unit(identity.scope) as unit:
-        tenants = await identity.all_tenants(unit)
+    catalog = operations.shop.catalog
+    if catalog.identity is None:
+        raise StartupFault("the registry has no identity, so there are no users and tenants")
+    async with UnitOfWork(operations, catalog.identity.scope, ENGINE) as unit:
+        tenants = await catalog.identity.all_tenants(unit)
     if slug is not None:
         tenants = [tenant for tenant in tenants if tenant.slug == slug]
         if not tenants:
             raise StartupFault(f"there is no tenant {slug!r}")
-    logs = logs_of(system.catalog)
+    logs = logs_of(catalog)
     places: list[tuple[Log, TenantRef | None]] = [(log, None) for log in logs if not log.bound and slug is None]
     places += [(log, tenant) for log in logs if log.bound for tenant in tenants]
     with Bar(*COLUMNS, console=err, transient=True) as bar:
-        return [await _verify_one(system, log, tenant, bar) for log, tenant in places]
+        return [await _verify_one(operations.shop, log, tenant, bar) for log, tenant in places]
 
 
-async def _verify_one(system: System, log: Log, tenant: TenantRef | None, bar: Bar) -> Verdict:
-    databases, key = system.operations.shop.databases, tenant.id if tenant else None
-    own, platform = databases[log.resource.scope.name], databases[home_of(system.catalog) or ""]
+async def _verify_one(shop: Workshop, log: Log, tenant: TenantRef | None, bar: Bar) -> Verdict:
+    key = tenant.id if tenant else None
+    own, platform = shop.databases[log.resource.scope.name], shop.databases[home_of(shop.catalog) or ""]
     rows = (await own.run(key, log.counted, [key]))[0]["rows"]
-    name = f"{log.name} {tenant.slug}" if tenant else log.name
-    task = bar.add_task(name, total=rows)
+    task = bar.add_task(f"{log.name} {tenant.slug}" if tenant else log.name, total=rows)
     fault = await Verifier(
         log,
-        system.vault,
+        shop.vault,
         lambda text, arguments: own.run(key, text, arguments),
         lambda text, arguments: platform.run(None, text, arguments),
         lambda count: bar.advance(task, count),

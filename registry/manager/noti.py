@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime, time
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped
 
-from engine.entity import Entity, Unique
+from engine.entity import Entity, Owner, Unique
 from engine.types import Code, Shaped, SmallInt, Text, check, column, now, reference
 from registry.manager import ManagerModel
+
+
+class Variable(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A value that a message is filled with: `{{ name }}` in subject and body."""
+
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]*$", max_length=64)]
+    type: Literal["string", "number", "bool", "date", "datetime"] = "string"
+    required: bool = True
 
 
 class Template(ManagerModel, table="noti.templates"):
@@ -23,7 +32,7 @@ class Template(ManagerModel, table="noti.templates"):
     category: Mapped[Literal["security", "billing", "product", "support", "system"]] = column(default="system")
     subject: Mapped[str | None] = column(String(200))
     body: Mapped[Text]
-    variables: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]), default=list)  # {name,type,required}
+    variables: Mapped[list[Variable]] = column(Shaped(list[Variable]), default=list)
     revision: Mapped[int] = column(default=1)
 
 
@@ -93,6 +102,7 @@ notifications = Entity(
         *("scheduled_at",),
     ],
     read_only=["rendered_subject", "rendered_body", "attempts", "next_attempt_at", "sent_at", "read_at", "error"],
+    stamps={"sent": {"sent_at": "now"}, "read": {"read_at": "now"}},
     machine="queued* sent delivered read failed skipped canceled : queued~>sent,failed,skipped; queued>canceled; "
     "sent~>delivered,failed; sent>read; delivered>read",
 )
@@ -115,4 +125,6 @@ preferences = Entity(
     kind="config",
     unique=[Unique(("user_id", "category", "channel_kind"))],
     once=["user_id", "category", "channel_kind"],
+    owner=Owner("user_id", unless="noti.preferences.manage"),
+    permissions=["noti.preferences.manage"],
 )

@@ -11,8 +11,8 @@ from engine.errors import Fault, ForbiddenError, invalid
 from engine.hooks import Moment, Row
 from registry.defaults import SETTINGS
 from registry.manager.authority import ADMINISTRATOR
-from registry.manager.cnfg import Setting
 from registry.manager.auto_seed import seed_jobs
+from registry.manager.cnfg import Setting
 from registry.manager.idam import Permission, Role, User, UserRole
 from registry.manager.passwords import password_columns, weakness
 from registry.manager.tnnt import Tenant

@@ -6,7 +6,9 @@ from typing import Any
 
 from engine.testing.rows import Body, Recipe, RowMaker
 from engine.testing.values import NUMBERS
+from tests.contract.invoice_recipes import INVOICE_RECIPES
 from tests.contract.ledger_recipes import LEDGER_RECIPES
+from tests.contract.sys_recipes import SYS_RECIPES
 
 
 def moved(maker: RowMaker, path: str, status: str) -> Body:
@@ -75,7 +77,9 @@ NIGHTLY = {"handler": "expire_credentials", "schedule_kind": "cron", "cron": "0 
 LINES: list[Any] = [{"kind": "one_off", "description": "Setup", "unit_amount": "100"}]
 
 RECIPES = {
+    **INVOICE_RECIPES,
     **LEDGER_RECIPES,
+    **SYS_RECIPES,
     "manager/auto/jobs": Recipe(values={**NIGHTLY, "interval_seconds": None, "run_at": None}),
     "manager/auto/job-runs": Recipe(values={"job_id": own_job}),
     "manager/bill/subscriptions": Recipe(values=on_offer, decided=frozenset({"plan_id", "seats"})),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ import pytest
 
 from engine.testing.harness import Live, serving, settings_for_tests
 from engine.types import Principal
-from tests.calls import Caller
+from tests.calls import Caller, soon
 from tests.engine import post
 
 PARCELS, SLIPS = "post/post/parcels", "post/post/slips"
@@ -31,15 +31,6 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 def clerk(office: Live) -> Caller:
     """Somebody who may everything at the post office."""
     return Caller(office.lend(Principal(None, everything=True)))
-
-
-def soon(found: Callable[[], Any], seconds: float = 8.0) -> Any:
-    """What is found, as soon as it is true."""
-    until = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < until, "it did not come"
-        time.sleep(0.02)
-    return value
 
 
 def told(subscriber: str, key: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -69,9 +68,9 @@ def test_a_system_setting_is_not_deleted(world: World, admin: Caller) -> None:
         ("json", {"a": [1, None]}, None),
     ],
 )
-def test_a_value_fits_its_type(admin: Caller, kind: str, right: Any, wrong: Any) -> None:
+def test_a_value_fits_its_type(world: World, admin: Caller, kind: str, right: Any, wrong: Any) -> None:
     """CNFG-S1: at create and at update; an empty one says nothing."""
-    row = admin.make(PATH, key=f"typed.{kind}.{str(right)[:1].lower()}x", value=right, value_type=kind)
+    row = admin.make(PATH, key=world.name("typed."), value=right, value_type=kind)
     assert row["value"] == right
     path = f"{PATH}/{row['id']}"
     if wrong is not None:
@@ -219,12 +218,14 @@ def test_a_caller_sees_his_flags(world: World, admin: Caller) -> None:
     assert flag["key"] not in caller.send(200, "GET", "auth/me")["flags"]
 
 
-def test_a_sequence_of_the_platform_only_counts_up(admin: Caller, freeze: Callable[[datetime], None]) -> None:
+def test_a_sequence_of_the_platform_only_counts_up(world: World, admin: Caller) -> None:
     """CNFG-N1: next_value grows; a gapless one in use does not change at all."""
-    freeze(datetime(2031, 5, 1, tzinfo=UTC))
     row = admin.make(SEQUENCES, code="CNFGTEST", prefix="CT", next_value="5")
     path = f"{SEQUENCES}/{row['id']}"
     admin.expect_refusal("409:sequence_in_use", "PATCH", path, {"next_value": "4"})
     assert admin.change(SEQUENCES, row["id"], next_value="9")["next_value"] == "9"
     used = admin.make(SEQUENCES, code="CNFGUSED", prefix="CU", gapless=True, next_value="5")
+    world.live.run_sql(
+        "manager", "update cnfg.number_sequences set current_year = 2031 where id = $1", UUID(used["id"])
+    )
     admin.expect_refusal("409:sequence_in_use", "PATCH", f"{SEQUENCES}/{used['id']}", {"next_value": "6"})

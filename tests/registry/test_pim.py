@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -312,3 +313,26 @@ def test_the_only_variant_stays(owner: Caller) -> None:
     owner.stays("409:last_variant", VARIANTS, middle["id"], "inactive")
     owner.drop(PRODUCTS, product["id"])
     owner.expect_refusal("404:not_found", "GET", f"{VARIANTS}/{middle['id']}")
+
+
+def test_two_who_delete_at_once_leave_one_variant(owner: Caller) -> None:
+    """PIM-V2: the last two variants deleted at the same time: one of them stays."""
+    for _ in range(3):
+        rows = variants_of(owner, make_product(owner, variant("S"), variant("M")))
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda row: owner.client.delete(f"/{VARIANTS}/{row['id']}").status_code, rows))
+        assert sorted(answers) == [200, 409]
+
+
+def test_a_child_made_during_a_move_moves_along(owner: Caller) -> None:
+    """PIM-C1: whoever comes first, the child's path is its parent's."""
+    for _ in range(5):
+        top, new = make_category(owner), make_category(owner)
+        parent = make_category(owner, parent_id=top["id"])
+        with ThreadPoolExecutor(2) as pool:
+            moved = pool.submit(owner.change, CATEGORIES, top["id"], parent_id=new["id"])
+            made = pool.submit(make_category, owner, parent_id=parent["id"])
+            moved.result()
+        child = owner.get(CATEGORIES, made.result()["id"])
+        assert child["path"] == f"{new['code']}/{top['code']}/{parent['code']}/{child['code']}"
+        assert child["depth"] == 4
