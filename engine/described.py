@@ -56,12 +56,16 @@ def field_described(field: Field) -> Plain:
 
 def _number(resource: Resource) -> Plain | None:
     number = resource.entity.number
-    return number and {
-        "prefix": number.prefix,
-        "at": number.at,
-        "gapless": number.gapless,
-        "column": str(number.column),
-    }
+    return (
+        None
+        if number is None
+        else {
+            "prefix": number.prefix,
+            "at": number.at,
+            "gapless": number.gapless,
+            "column": str(number.column),
+        }
+    )
 
 
 def _frozen(resource: Resource) -> list[Plain]:
@@ -102,12 +106,16 @@ def _nested(resource: Resource) -> list[Plain]:
 
 def _approval(resource: Resource) -> Plain | None:
     approval = resource.entity.approval
-    return approval and {"edge": approval.edge, "document": approval.document, "waiting": approval.waiting}
+    return (
+        None
+        if approval is None
+        else {"edge": approval.edge, "document": approval.document, "waiting": approval.waiting}
+    )
 
 
 def _owner(resource: Resource) -> Plain | None:
     owner = resource.entity.owner
-    return owner and {"column": owner.column, "unless": owner.unless, "reads": owner.reads}
+    return None if owner is None else {"column": owner.column, "unless": owner.unless, "reads": owner.reads}
 
 
 # a row for each declaration that clients can see the effect of

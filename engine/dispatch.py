@@ -157,7 +157,8 @@ class Dispatcher:
         reader = self.reader(target.resource, "replace")
         rows, _ = reader.read(await request.json(self.max_body))
         for name, field in reader.fields.items():
-            if field.column is None or name in rows[0].values:
+            # nobody can send back what no read shows: it keeps its value
+            if field.column is None or field.hidden or name in rows[0].values:
                 continue
             # a column that rules fill at creation (`auto`) has no default to fall back to: it keeps its value
             if field.nullable or field.default or field.column.server_default is not None:

@@ -12,6 +12,7 @@ A hook runs inside the request's transaction, whatever kind of write led there. 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -165,6 +166,10 @@ class Moment(Protocol):
 
     def permissions(self, *, of_tenants: bool) -> frozenset[str]:
         """All permission codes of the scopes whose rows belong to tenants, or of the others."""
+
+    def attempt(self) -> AbstractAsyncContextManager[None]:
+        """A block that may fail by itself: what it wrote is undone, and the error comes out of it. Scopes that it writes to
+        are opened before."""
 
     async def in_scope(self, scope: str, tenant: TenantRef | None = None) -> Moment:
         """A moment on another scope's database (a transaction of its own, ended with this one). `tenant` binds it to a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
@@ -17,6 +17,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.sql import ColumnElement, Executable
 
+from engine.attempts import attempt
 from engine.catalog import Catalog, Resource
 from engine.clock import CLOCK
 from engine.errors import ForbiddenError, UnavailableError, generic
@@ -332,6 +333,9 @@ class UnitOfWork:
             other.elsewhere[self.scope] = self
             self.hosted[scope, tenant.id] = other
         return self.hosted[scope, tenant.id]
+
+    def attempt(self) -> AbstractAsyncContextManager[None]:
+        return attempt(self)
 
     @property
     def handlers(self) -> Mapping[str, Handler]:

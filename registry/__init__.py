@@ -17,6 +17,7 @@ scopes = [
             "audt": "Audit and compliance",
             "auto": "Automation",
             "noti": "Notification",
+            "intg": "Integration",
             "cnfg": "Configuration",
         },
     ),

@@ -86,6 +86,12 @@ class Books:
         row = self.roles[account] if isinstance(account, str) else account
         return str(self.caller.get(ACCOUNTS, row["id"])["balance"])
 
+    def use_euro(self, rate: str = "1.1", on: str = "2026-06-01") -> Body:
+        """The euro is in use, at a rate from a day on."""
+        euro = self.caller.make(CURRENCIES, code="EUR", name="Euro")
+        self.caller.make(RATES, from_currency="EUR", to_currency="USD", rate_date=on, rate=rate)
+        return euro
+
     def period(self, month: int) -> Body:
         """A month of 2026."""
         return self.caller.list(PERIODS, f"filter[code]=2026-{month:02d}")[0]

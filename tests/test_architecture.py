@@ -20,7 +20,7 @@ fields
 catalog shapes declared
 chain checks_behaviour checks_jobs described
 auth checks encode load observe openapi parse query routes secrets sql store
-setting_lookup
+setting_lookup attempts
 moment
 delivery refusals request records verify
 operations

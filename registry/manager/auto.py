@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Index, String, text
 from sqlalchemy.orm import Mapped
 
 from engine.entity import Entity, Unique
-from engine.types import Code, Name, Shaped, SmallInt, Text, TimeZone, column, outside, reference
+from engine.types import Code, Name, Shaped, SmallInt, Text, TimeZone, column, reference
 from registry.manager import ManagerModel
 
 
@@ -86,15 +87,43 @@ job_runs = Entity(
 )
 
 
+# how a condition compares
+OPERATORS = ("eq", "ne", "gt", "lt", "in", "contains")
+
+
+class Condition(msgspec.Struct, forbid_unknown_fields=True):
+    """What must hold of an event's record."""
+
+    field: str
+    op: str
+    value: Any
+
+
+class Action(msgspec.Struct, forbid_unknown_fields=True):
+    """What a workflow does. A parameter `$field` stands for the record's field."""
+
+    type: str
+    params: dict[str, Any] = {}
+
+
+class ActionStep(msgspec.Struct):
+    """How an action went, and how long it took in milliseconds."""
+
+    action: str
+    status: Literal["succeeded", "failed", "undone"]
+    ms: int
+    error: str | None = None
+
+
 class Workflow(ManagerModel, table="auto.workflows"):
     """Event-driven rule: when event and conditions, do actions."""
 
     code: Mapped[Code]
     name: Mapped[Name]
     tenant_id: Mapped[UUID | None] = reference("tnnt.tenants", "cascade")
-    event_type_id: Mapped[UUID] = outside("manager/intg.event-types")
-    conditions: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]), default=list)  # {field,op,value}
-    actions: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]))  # {type,params}
+    event_type_id: Mapped[UUID] = reference("intg.event_types")
+    conditions: Mapped[list[dict[str, Any]]] = column(Shaped(list[Condition]), default=list)
+    actions: Mapped[list[dict[str, Any]]] = column(Shaped(list[Action]))
     priority: Mapped[int] = column(default=100)
     max_runs_per_hour: Mapped[int] = column(default=100, above=0)
     revision: Mapped[int] = column(default=1)
@@ -120,7 +149,7 @@ class WorkflowRun(ManagerModel, table="auto.workflow_runs"):
     event_id: Mapped[UUID]
     depth: Mapped[SmallInt] = column(default=0)
     subject: Mapped[str | None] = column(String(160))
-    steps: Mapped[dict[str, Any]] = column(Shaped(dict[str, Any]), default=list)  # {action,status,ms,error}
+    steps: Mapped[list[dict[str, Any]]] = column(Shaped(list[ActionStep]), default=list)
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     error: Mapped[Text | None]
@@ -137,4 +166,5 @@ workflow_runs = Entity(
         *("error",),
     ],
     machine="running* succeeded failed skipped : running~>succeeded,failed,skipped",
+    stamps={state: {"finished_at": "now"} for state in ("succeeded", "failed", "skipped")},
 )

@@ -9,10 +9,11 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.sql import ColumnElement
 
-from engine.hooks import Moment, Row
+from engine.hooks import Moment, Row, Rows
 from engine.jobs import Job, Jobs
 from registry.locks import lock_rows
 from registry.manager.bill import DunningNotice, Invoice, Plan, Subscription
+from registry.manager.notify import Recipient, notify
 from registry.manager.pricing import period_end
 from registry.manager.seats import seats_taken
 from registry.manager.subscription_hooks import open_period_invoices
@@ -108,9 +109,15 @@ async def run_dunning(job: Job) -> dict[str, int]:
     for row in overdue:
         if not _calls_for_action(row, schedule, job.today):
             continue
+        sent: Rows = []
         async with job.step(f"invoice {row['number']}") as moment:
-            for name, count in (await _dun(moment, row["id"], schedule)).items():
+            done, sent = await _dun(moment, row["id"], schedule)
+            for name, count in done.items():
                 counts[name] += count
+        # a message that cannot be made takes nothing back; of several reminders at once only the last is told
+        for notice in sent[-1:]:
+            async with job.step(f"message about invoice {row['number']}") as moment:
+                await _tell(moment, notice)
     return counts
 
 
@@ -141,18 +148,19 @@ def _calls_for_action(row: Row, schedule: Schedule, today: date) -> bool:
     return len(schedule.steps(days)) > sent
 
 
-async def _dun(moment: Moment, key: UUID, schedule: Schedule) -> dict[str, int]:
-    """The notices that an invoice lacks, and what they mean for its subscription."""
-    counts = {"notices": 0, "past_due": 0, "suspended": 0}
+async def _dun(moment: Moment, key: UUID, schedule: Schedule) -> tuple[dict[str, int], Rows]:
+    """Make the notices that an invoice lacks, and move its subscription. The counts, and the notices."""
+    counts, sent = {"notices": 0, "past_due": 0, "suspended": 0}, list[Row]()
     for invoice in await lock_rows(moment, Invoice, Invoice.__table__.c.id == key, _overdue(moment.today)):
         days = (moment.today - invoice["due_date"]).days
         steps = await _missing(moment, key, schedule.steps(days))
-        counts["notices"] = len(await moment.create("bill.dunning-notices", _notices(moment, invoice, steps)))
+        sent = await moment.create("bill.dunning-notices", _notices(moment, invoice, steps))
+        counts["notices"] = len(sent)
         if 1 in steps:
             counts["past_due"] = await _move(moment, invoice, ("active", "past_due"))
         if days >= schedule.suspension:
             counts["suspended"] = await _move(moment, invoice, ("past_due", "suspended"))
-    return counts
+    return counts, sent
 
 
 async def _missing(moment: Moment, key: UUID, steps: list[int]) -> list[int]:
@@ -166,6 +174,20 @@ def _notices(moment: Moment, invoice: Row, steps: list[int]) -> list[dict[str, A
     about = {"invoice_id": invoice["id"], "subscription_id": invoice["subscription_id"]}
     owed = {"due_since": invoice["due_date"], "amount_due": invoice["amount_due"], "sent_at": moment.now}
     return [{**about, **owed, "step": step} for step in steps]
+
+
+async def _tell(moment: Moment, notice: Row) -> None:
+    """Write to the tenant's billing address where a template DUNNING_<step> is published."""
+    invoice = await moment.get("bill.invoices", notice["invoice_id"])
+    tenant = await moment.get("tnnt.tenants", invoice["tenant_id"]) if invoice else None
+    if invoice is None or tenant is None:
+        return
+    to = Recipient(address=tenant["billing_email"], tenant_id=tenant["id"], locale=tenant["locale"])
+    facts = {"tenant": tenant["name"], "number": invoice["number"], "currency": invoice["currency"]}
+    facts |= {"amount_due": str(notice["amount_due"]), "due_date": notice["due_since"].isoformat()}
+    message = await notify(moment, f"DUNNING_{notice['step']}", to, facts, f"dunning:{notice['id']}")
+    if message is not None:
+        await moment.update("bill.dunning-notices", [{"id": notice["id"], "notification_id": message["id"]}])
 
 
 async def _move(moment: Moment, invoice: Row, edge: tuple[str, str]) -> int:

@@ -16,6 +16,7 @@ from sqlalchemy import func, or_, select, tuple_
 
 from engine.hooks import Moment, Row
 from engine.jobs import Job, Jobs
+from registry.locks import lock_rows
 from registry.manager.idam import User
 from registry.manager.noti import Channel, Notification, Preference, Template
 from registry.manager.rendering import render
@@ -222,15 +223,16 @@ async def _send_all(messages: list[Message]) -> Outcomes:
 
 
 async def _settle(moment: Moment, outcomes: Outcomes) -> dict[str, int]:
-    """Write down what became of the messages."""
-    done = [message for message, fault in outcomes if fault is None]
-    faults = {message.id: fault for message, fault in outcomes if fault is not None}
+    """Write down what became of the messages. One that was cancelled while it went out stays cancelled."""
     retries = await moment.setting("noti.retry_minutes")
-    await moment.status(NOTIFICATIONS, [message.id for message in done], "sent")
-    await moment.status(NOTIFICATIONS, [message.id for message in done if message.kind == "in_app"], "delivered")
+    told = {message.id: (message, fault) for message, fault in outcomes}
     rows = Notification.__table__.c
-    tried = await moment.list(NOTIFICATIONS, rows.id.in_(faults), limit=BATCH) if faults else []
-    over = {row["id"] for row in tried if row["attempts"] > len(retries)}
-    await moment.update(NOTIFICATIONS, [{"id": row["id"], "error": faults[row["id"]]} for row in tried])
-    await moment.status(NOTIFICATIONS, list(over), "failed", "given up")
+    alive = await lock_rows(moment, Notification, rows.id.in_(told), rows.status == "queued") if told else []
+    done = [row["id"] for row in alive if told[row["id"]][1] is None]
+    tried = [row for row in alive if told[row["id"]][1] is not None]
+    over = [row["id"] for row in tried if row["attempts"] > len(retries)]
+    await moment.status(NOTIFICATIONS, done, "sent")
+    await moment.status(NOTIFICATIONS, [key for key in done if told[key][0].kind == "in_app"], "delivered")
+    await moment.update(NOTIFICATIONS, [{"id": row["id"], "error": told[row["id"]][1]} for row in tried])
+    await moment.status(NOTIFICATIONS, over, "failed", "given up")
     return {"sent": len(done), "failed": len(over), "retried": len(tried) - len(over)}

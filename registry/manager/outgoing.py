@@ -7,6 +7,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
@@ -72,9 +73,7 @@ async def post(place: Place, body: bytes, headers: Mapping[str, str], seconds: f
     """POST to the very addresses that were checked. OSError or TimeoutError when nobody answers in time, ValueError when
     the answer is none."""
     async with asyncio.timeout(seconds):
-        reader, writer = await asyncio.open_connection(
-            place.addresses[0], place.port, ssl=ssl.create_default_context(), server_hostname=place.host
-        )
+        reader, writer = await _connect(place)
         try:
             host = f"[{place.host}]" if ":" in place.host else place.host
             given = {"Host": f"{host}:{place.port}", "Content-Length": str(len(body)), "Connection": "close", **headers}
@@ -86,6 +85,15 @@ async def post(place: Place, body: bytes, headers: Mapping[str, str], seconds: f
             return _read(await _some(reader))
         finally:
             writer.transport.abort()
+
+
+async def _connect(place: Place) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """To the first address that takes the call."""
+    trust = ssl.create_default_context()
+    for address in place.addresses[:-1]:
+        with suppress(OSError):
+            return await asyncio.open_connection(address, place.port, ssl=trust, server_hostname=place.host)
+    return await asyncio.open_connection(place.addresses[-1], place.port, ssl=trust, server_hostname=place.host)
 
 
 async def _some(reader: asyncio.StreamReader) -> bytes:

@@ -269,7 +269,7 @@ journal_entries = Entity(
     JournalEntry,
     kind="document",
     label="number",
-    number=Number("JE", at="posted", gapless=True),
+    number=Number("JE", at="posted", gapless=True, date="entry_date"),
     nested=[Nested("lines", "fim.journal-lines")],
     unique=["number", Unique(("reversal_of_id",)), Unique(("source_type", "source_id", "source_key"))],
     search=["number", "memo"],

@@ -21,6 +21,9 @@ rules = Rules("tenants/apm")
 ZERO = Decimal(0)
 USUAL_TERMS = 30
 NOTHING: Row = {}
+# what a booking may be refused for
+BOOKING = "409:period_closed 409:account_not_configured 422:account_not_postable 422:unbalanced_entry"
+NO_RATE, NO_TAX = "422:no_exchange_rate", "422:invalid_reference"
 # what a line takes from its order line unless it says otherwise
 COPIED = ("variant_id", "description", "unit_price", "discount_pct", "tax_code_id")
 
@@ -47,8 +50,8 @@ async def fill_heads(side: Side, moment: Moment, changes: list[Change]) -> None:
             change.values["due_date"] = days_after(change["invoice_date"], terms)
 
 
-@both(rules, "G12", "invoices", Point.BEFORE_CREATE, reads="currency", writes="exchange_rate")
-@both(rules, "G12", "invoices", Point.BEFORE_UPDATE, watches="invoice_date", writes="exchange_rate")
+@both(rules, "G12", "invoices", Point.BEFORE_CREATE, reads="currency", writes="exchange_rate", raises=NO_RATE)
+@both(rules, "G12", "invoices", Point.BEFORE_UPDATE, watches="invoice_date", writes="exchange_rate", raises=NO_RATE)
 async def take_rates(_side: Side, moment: Moment, changes: list[Change]) -> None:
     """The exchange rate of the invoice date."""
     await take_rates_of(moment, changes, "invoice_date")
@@ -103,8 +106,8 @@ async def _prices(side: Side, moment: Moment, changes: Sequence[Change]) -> dict
     return {change.index: price for (change, _), price in zip(asked, prices, strict=True)}
 
 
-@both(rules, "G11", "lines", Point.BEFORE_CREATE, reads="tax_code_id", writes="tax_pct")
-@both(rules, "G11", "lines", Point.BEFORE_UPDATE, watches="tax_code_id", writes="tax_pct")
+@both(rules, "G11", "lines", Point.BEFORE_CREATE, reads="tax_code_id", writes="tax_pct", raises=NO_TAX)
+@both(rules, "G11", "lines", Point.BEFORE_UPDATE, watches="tax_code_id", writes="tax_pct", raises=NO_TAX)
 async def copy_tax(side: Side, moment: Moment, changes: list[Change]) -> None:
     """tax_pct is the rate that the tax code has on the invoice date. 422 where it has none."""
     heads = await _heads(side, moment, changes)
@@ -118,7 +121,7 @@ async def copy_tax(side: Side, moment: Moment, changes: list[Change]) -> None:
             change.values["tax_pct"] = rates[code]["rate"] if code is not None else ZERO
 
 
-@both(rules, "G11", "invoices", Point.AFTER_UPDATE, watches="invoice_date")
+@both(rules, "G11", "invoices", Point.AFTER_UPDATE, watches="invoice_date", raises=NO_TAX)
 async def follow_date(side: Side, moment: Moment, changes: list[Change]) -> None:
     """Taxes are those of the new date."""
     lines = await lines_of(side, moment, changes)

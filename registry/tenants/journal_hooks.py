@@ -31,8 +31,9 @@ async def begin_reversals(moment: Moment, changes: list[Change]) -> None:
     """A correction reverses a posted entry, once, at its rate."""
     wanted = {change["reversal_of_id"] for change in changes} - {None}
     entries = JournalEntry.__table__.c
-    originals = await lock_by_id(moment, JournalEntry, wanted)
-    begun = await moment.list("fim.journal-entries", entries.reversal_of_id.in_(wanted)) if wanted else []
+    found = await moment.list("fim.journal-entries", entries.id.in_(wanted), limit=len(wanted)) if wanted else []
+    originals = await lock_by_id(moment, JournalEntry, {row["id"] for row in found})
+    begun = await moment.list("fim.journal-entries", entries.reversal_of_id.in_(originals)) if originals else []
     taken = {row["reversal_of_id"] for row in begun}
     for change in changes:
         original = originals.get(change["reversal_of_id"])

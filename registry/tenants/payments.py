@@ -13,14 +13,14 @@ from engine.hooks import Change, Moment, Point, Row, Rules, refuse
 from registry.locks import lock_by_id, lock_rows
 from registry.money import WIDE, to_places
 from registry.tenants.apm import Payment, PaymentAllocation
-from registry.tenants.invoicing import NOTHING, ZERO, settle, take_rates_of
+from registry.tenants.invoicing import BOOKING, NO_RATE, NOTHING, ZERO, settle, take_rates_of
 from registry.tenants.posting import Posting, Source, post_entry, reverse_entry
 from registry.tenants.rates import base_currency
 from registry.tenants.subledgers import PURCHASES, SALES, Side, rows_of
 
 rules = Rules("tenants/apm")
 
-POSTING = "draft>posted pending_approval>posted"
+POSTING = "draft>posted"  # and pending_approval>posted, which the engine adds
 COUNTING = ("posted", "reconciled")
 Invoices = Mapping[UUID, Row]
 
@@ -39,8 +39,8 @@ async def choose_currency(moment: Moment, changes: list[Change]) -> None:
             change.values["currency"] = await base_currency(moment)
 
 
-@rules.on("G12", "payments", Point.BEFORE_CREATE, reads="currency", writes="exchange_rate")
-@rules.on("G12", "payments", Point.BEFORE_UPDATE, watches="payment_date", writes="exchange_rate")
+@rules.on("G12", "payments", Point.BEFORE_CREATE, reads="currency", writes="exchange_rate", raises=NO_RATE)
+@rules.on("G12", "payments", Point.BEFORE_UPDATE, watches="payment_date", writes="exchange_rate", raises=NO_RATE)
 async def take_rates(moment: Moment, changes: list[Change]) -> None:
     """The exchange rate of the payment date."""
     await take_rates_of(moment, changes, "payment_date")
@@ -85,7 +85,7 @@ async def check_account(moment: Moment, changes: list[Change]) -> None:
 @rules.on(
     *("APM-M2", "payments", Point.AFTER_STATUS),
     edges=POSTING,
-    raises="409:period_closed 409:account_not_configured 409:over_allocated 409:invoice_not_open",
+    raises=f"{BOOKING} 409:over_allocated 409:invoice_not_open",
 )
 async def book_payments(moment: Moment, changes: list[Change]) -> None:
     """In: Dr account Cr ar (from a supplier: ap); out: Dr ap (to a customer: ar) Cr account. Allocations count now."""
@@ -183,7 +183,7 @@ async def check_allocations(moment: Moment, changes: list[Change]) -> None:
         _take(due, invoice["id"], change["amount"])
 
 
-@rules.on("APM-A2", "payment-allocations", Point.AFTER_CREATE, raises="409:period_closed 409:account_not_configured")
+@rules.on("APM-A2", "payment-allocations", Point.AFTER_CREATE, raises=BOOKING)
 async def count_allocations(moment: Moment, changes: list[Change]) -> None:
     """The payment's rest follows; where it is posted, the invoices do as well."""
     rows = [change.values for change in changes]

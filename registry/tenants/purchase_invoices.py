@@ -10,7 +10,7 @@ from uuid import UUID
 from engine.hooks import Change, Moment, Point, Row, Rules
 from registry.money import WIDE, to_places
 from registry.tenants import TenantModel
-from registry.tenants.invoicing import NOTHING, ZERO, post_invoices, require_lines
+from registry.tenants.invoicing import BOOKING, NOTHING, ZERO, post_invoices, require_lines
 from registry.tenants.posting import Posting
 from registry.tenants.rates import base_currency
 from registry.tenants.subledgers import PURCHASES, lines_of, products_of, rows_of
@@ -89,11 +89,7 @@ async def leave_exception(moment: Moment, changes: list[Change]) -> None:
             change.values.update(match_state="none", match_note=None)
 
 
-@rules.on(
-    *("APM-P3", "purchase-invoices", Point.AFTER_STATUS),
-    edges=POSTING,
-    raises="409:period_closed 409:account_not_configured",
-)
+@rules.on("APM-P3", "purchase-invoices", Point.AFTER_STATUS, edges=POSTING, raises=BOOKING)
 async def book_purchases(moment: Moment, changes: list[Change]) -> None:
     """Dr what the lines are for (APM-P3), Dr tax_input, Cr ap; the order lines count what is invoiced."""
     lines = await lines_of(PURCHASES, moment, changes)

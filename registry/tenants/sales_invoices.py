@@ -13,7 +13,7 @@ from engine.errors import ConflictError
 from engine.hooks import Change, Moment, Point, Row, Rules
 from registry.locks import lock_by_id
 from registry.tenants.apm import SalesInvoice
-from registry.tenants.invoicing import ZERO, post_invoices, require_lines, settle
+from registry.tenants.invoicing import BOOKING, ZERO, post_invoices, require_lines, settle
 from registry.tenants.posting import Posting, Source, post_entry
 from registry.tenants.subledgers import SALES, lines_of, products_of, rows_of
 
@@ -79,11 +79,7 @@ async def check_quantities(moment: Moment, changes: list[Change]) -> None:
         await moment.update("srm.sales-order-lines", rows)
 
 
-@rules.on(
-    *("APM-S3", "sales-invoices", Point.AFTER_STATUS),
-    edges="draft>posted",
-    raises="409:period_closed 409:account_not_configured",
-)
+@rules.on("APM-S3", "sales-invoices", Point.AFTER_STATUS, edges="draft>posted", raises=BOOKING)
 async def book_sales(moment: Moment, changes: list[Change]) -> None:
     """Dr ar, Cr revenue per line (account of the line, of its category, of the role), Cr tax; a credit note swapped."""
     lines = await lines_of(SALES, moment, changes)
@@ -142,11 +138,7 @@ def _may_credit(note: Change, original: Row | None) -> bool:
     return all(note[name] == original[name] for name in ("customer_id", "currency"))
 
 
-@rules.on(
-    *("APM-S5", "sales-invoices", Point.AFTER_STATUS),
-    edges="posted>written_off",
-    raises="409:period_closed 409:account_not_configured",
-)
+@rules.on("APM-S5", "sales-invoices", Point.AFTER_STATUS, edges="posted>written_off", raises=BOOKING)
 async def write_off(moment: Moment, changes: list[Change]) -> None:
     """What is due is lost: Dr bad_debt Cr ar, today."""
     for change in changes:

@@ -15,7 +15,7 @@ CODES = itertools.count()
 
 
 def listed(maker: RowMaker, path: str, query: str) -> list[Body]:
-    """Up to one row of a list."""
+    """The first row of a list of the first tenant, if there is one."""
     answer = maker.live.client("tenants").get(f"/{path}?page_size=1&{query}")
     rows: list[Body] = answer.json()["data"]["items"]
     return rows
@@ -43,23 +43,14 @@ def next_period(maker: RowMaker) -> Body:
     return {"code": f"P{next(NUMBERS)}", "fiscal_year": year, "number": 1, **days}
 
 
-def entry_day(maker: RowMaker) -> str:
-    """The last day that falls in a period."""
-    found = listed(maker, PERIODS, "sort=-end_date")
-    return str((found[0] if found else maker.make(maker.live.resource(PERIODS)))["end_date"])
-
-
-def leaf(maker: RowMaker) -> str:
-    """An account that takes entries."""
-    found = listed(maker, "tenants/fim/accounts", "filter[code]=LEAF")
-    return str(
-        (found or [maker.make(maker.live.resource("tenants/fim/accounts"), code="LEAF", is_group=False)])[0]["id"]
-    )
+def today(_maker: RowMaker) -> str:
+    """A day in a period of any tenant: each begins with those of this year."""
+    return date.today().isoformat()
 
 
 def balanced(maker: RowMaker) -> list[Any]:
-    """Lines of an entry in balance."""
-    account = leaf(maker)
+    """Lines of an entry in balance, on an account that takes entries."""
+    account = maker.make(maker.live.resource("tenants/fim/accounts"), is_group=False)["id"]
     return [{"account_id": account, "debit": "10.5"}, {"account_id": account, "credit": "10.5"}]
 
 
@@ -76,7 +67,7 @@ LEDGER_RECIPES = {
         },
     ),
     "tenants/fim/journal-entries": Recipe(
-        values={"entry_date": entry_day, "currency": "USD", "reversal_of_id": None, "lines": balanced}
+        values={"entry_date": today, "currency": "USD", "reversal_of_id": None, "lines": balanced}
     ),
     "tenants/fim/journal-lines": Recipe(values={"debit": "10.5", "credit": "0"}),
 }

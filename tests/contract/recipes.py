@@ -8,6 +8,7 @@ from engine.testing.rows import Body, Recipe, RowMaker
 from engine.testing.values import NUMBERS
 from tests.contract.invoice_recipes import INVOICE_RECIPES
 from tests.contract.ledger_recipes import LEDGER_RECIPES
+from tests.contract.notice_recipes import NOTICE_RECIPES
 from tests.contract.sys_recipes import SYS_RECIPES
 
 
@@ -79,6 +80,7 @@ LINES: list[Any] = [{"kind": "one_off", "description": "Setup", "unit_amount": "
 RECIPES = {
     **INVOICE_RECIPES,
     **LEDGER_RECIPES,
+    **NOTICE_RECIPES,
     **SYS_RECIPES,
     "manager/auto/jobs": Recipe(values={**NIGHTLY, "interval_seconds": None, "run_at": None}),
     "manager/auto/job-runs": Recipe(values={"job_id": own_job}),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from tests.books import ACCOUNTS, CENTERS, TAXES, books, june
+from tests.calls import Body
 from tests.receivables import CUSTOMERS, PURCHASES, SALES, SALES_LINES, TOTALS, Desk, desk, shown
 
 __all__ = ["books", "desk", "june"]
@@ -264,3 +265,42 @@ def test_a_supplier_bills_once(desk: Desk) -> None:
     desk.bill(supplier_id=supplier)
     body = {"supplier_id": supplier, "supplier_invoice_no": "R-1", "invoice_date": "2026-06-10"}
     desk.caller.expect_refusal("409:duplicate", "POST", PURCHASES, body)
+
+
+def exception(desk: Desk, bill: Body) -> Body:
+    """A supplier invoice whose match has failed. Orders are not registered yet: moved there as the rule would."""
+    keys = [UUID(bill["id"])]
+    desk.books.work(lambda moment: moment.status("apm.purchase-invoices", keys, "match_exception"))
+    return desk.caller.get(PURCHASES, bill["id"])
+
+
+def test_a_failed_match_is_overridden_by_another_person(desk: Desk) -> None:
+    """APM-P2: perm:apm.purchase-invoices.override, not the creator, override_reason given; booked as any other."""
+    bill = exception(desk, desk.bill(desk.cost("100")))
+    desk.caller.stays("422:reason_required", PURCHASES, bill["id"], "posted")
+    desk.caller.change(PURCHASES, bill["id"], override_reason="agreed by phone")
+    desk.caller.stays("403:four_eyes", PURCHASES, bill["id"], "posted")
+    unfit = desk.books.clerk("apm.purchase-invoices.override")
+    unfit.stays("403:permission_denied", PURCHASES, bill["id"], "posted")
+    posted = desk.books.clerk().move(PURCHASES, bill["id"], "posted")
+    assert (posted["match_state"], posted["number"]) == ("overridden", "PI-2026-00001")
+    assert desk.entry(posted) == {"ap": "-110.00", "expense": "100.00", "tax_input": "10.00"}
+
+
+def test_a_failed_match_goes_back_to_draft(desk: Desk) -> None:
+    """APM-P2: nothing is matched in a draft; it changes again and is posted."""
+    bill = exception(desk, desk.bill(desk.cost("100")))
+    desk.caller.expect_refusal(
+        "409:document_locked", "PATCH", f"{PURCHASES}/{bill['id']}", {"invoice_date": "2026-06-11"}
+    )
+    assert desk.caller.move(PURCHASES, bill["id"], "draft")["match_state"] == "none"
+    assert desk.caller.change(PURCHASES, bill["id"], lines=[desk.cost("50")])["total"] == "55.0000"
+    assert desk.caller.move(PURCHASES, bill["id"], "posted")["match_state"] == "none"
+
+
+def test_nobody_orders_what_cannot_be_seen(desk: Desk) -> None:
+    """G1, G3: an original invoice or account of another tenant is no reference."""
+    body = {"customer_id": desk.customer["id"], "kind": "credit_note", "original_invoice_id": str(uuid4())}
+    desk.caller.expect_refusal("422:invalid_reference", "POST", SALES, body)
+    stranger = {"customer_id": desk.customer["id"], "lines": [desk.line("1", account_id=str(uuid4()))]}
+    desk.caller.expect_refusal("422:invalid_reference", "POST", SALES, stranger)

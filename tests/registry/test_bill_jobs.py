@@ -13,7 +13,7 @@ from tests.billing import INVOICES, SUBSCRIPTIONS, YEAR, bills, make_coupon, mak
 from tests.calls import Body, World
 
 TENANTS, INVITATIONS = "manager/tnnt/tenants", "manager/tnnt/invitations"
-NOTICES = "manager/bill/dunning-notices"
+NOTICES, TEMPLATES = "manager/bill/dunning-notices", "manager/noti/templates"
 RENEW, DUN = "renew_subscriptions", "run_dunning"
 Freeze = Callable[[datetime | None], None]
 LEAP_DAY = monthrange(YEAR, 2)[1]
@@ -280,3 +280,35 @@ def test_an_invoice_by_hand_is_reminded_of(world: World, freeze: Freeze) -> None
     run_twice(world, freeze, DUN, noon(6, 30))
     assert [step for step, _ in notices(world, invoice)] == [1, 2, 3]
     assert world.admin.get(TENANTS, tenant["id"])["status"] == "active"
+
+
+def dunning_template(world: World, step: int, body: str, *names: str) -> Body:
+    """A published e-mail of a step."""
+    given = {"code": f"DUNNING_{step}", "channel_kind": "email", "subject": "Invoice {{ number }}", "body": body}
+    variables = [{"name": name} for name in ("number", *names)]
+    row = world.admin.make(TEMPLATES, **given, variables=variables, category="billing")
+    return world.admin.move(TEMPLATES, row["id"], "published")
+
+
+def test_a_notice_goes_out_where_a_template_is(world: World, freeze: Freeze) -> None:
+    """BILL-D1: the tenant's billing address is written to, of several steps at once about the last; a message that cannot
+    be made is noted, and the notice stands."""
+    freeze(noon(5, 1))
+    tenant = world.tenant(billing_email=f"{world.name('bill')}@acme.example")
+    row = subscribe(world, make_plan(world), tenant=tenant)
+    [(invoice, _)] = bills(world, row)
+    body = "{{ tenant }} owes {{ amount_due }} {{ currency }} since {{ due_date }}"
+    good = dunning_template(world, 2, body, "tenant", "amount_due", "currency", "due_date")
+    bad = dunning_template(world, 3, "Something {{ else }}", "else")
+    run_twice(world, freeze, DUN, noon(5, 22))
+    failed = run(world, freeze, DUN, noon(5, 29)).get("failures", [])
+    assert (f"message about invoice {invoice['number']}", "missing_variable") in {
+        (failure["step"], failure["code"]) for failure in failed
+    }
+    rows = world.admin.list(NOTICES, f"filter[invoice_id]={invoice['id']}&sort=step")
+    assert [row["notification_id"] is not None for row in rows] == [False, True, False]
+    message = world.admin.get("manager/noti/notifications", rows[1]["notification_id"])
+    assert (message["template_id"], message["address"]) == (good["id"], tenant["billing_email"])
+    assert message["variables"]["number"] == invoice["number"] and message["variables"]["due_date"] == day(5, 15)
+    for template in (good, bad):
+        world.admin.move(TEMPLATES, template["id"], "archived")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.calls import Body
 from tests.receivables import ALLOCATIONS, CUSTOMERS, PAYMENTS, PURCHASES, SALES, Desk, allocation, desk, shown
 
 __all__ = ["books", "desk", "june"]
-RULES, ROLES = "tenants/sys/approval-rules", "tenants/sys/roles"
+RULES, REQUESTS, ROLES = (f"tenants/sys/{name}" for name in ("approval-rules", "approval-requests", "roles"))
 
 
 def rest(desk: Desk, payment: Body) -> str:
@@ -54,6 +54,23 @@ def test_a_large_payment_waits_for_approval(desk: Desk) -> None:
     assert desk.paid("99.99")["status"] == "posted"
     waiting = desk.paid("50", currency="EUR")
     assert (waiting["status"], waiting["number"], waiting["journal_entry_id"]) == ("pending_approval", None, None)
+
+
+def test_a_waiting_payment_is_booked_once_approved(desk: Desk) -> None:
+    """APM-M1, APM-M2: it is locked with its allocations while it waits; then the edge's rules run."""
+    role = desk.caller.make(ROLES, code="CFO", name="CFO", permissions=[])
+    desk.caller.make(RULES, name="All", document_type="payment", min_amount="0", approver_role_id=role["id"])
+    invoice = desk.sale("100")
+    waiting = desk.paid("60", allocations=[{"sales_invoice_id": invoice["id"], "amount": "50"}])
+    path = f"{ALLOCATIONS}/{waiting['allocations'][0]['id']}"
+    desk.caller.expect_refusal("409:document_locked", "DELETE", path)
+    desk.refused("409:document_locked", waiting, desk.sale("1"), "1")
+    assert (desk.standing(invoice)[2], desk.books.balance("bank")) == ("110.00", "0.0000")
+    [request] = desk.caller.list(REQUESTS, f"filter[document_id]={waiting['id']}")
+    desk.books.work(lambda moment: moment.status("sys.approval-requests", [UUID(request["id"])], "approved"))
+    assert desk.standing(invoice)[2] == "60.00"
+    posted = desk.caller.get(PAYMENTS, waiting["id"])
+    assert (posted["number"], desk.entry(posted)) == ("PMT-2026-00001", {"bank": "60.00", "ar": "-60.00"})
 
 
 def test_allocations_settle_an_invoice(desk: Desk) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from engine.errors import ApiError
 from engine.hooks import Moment
+from registry.demo_fim import demo_fim
 from registry.tenants.fim_seed import CHART, seed_ledger
 from registry.tenants.periods import period_on
 from registry.tenants.posting import Posting, Source, account_of, post_entry, reverse_entry
@@ -182,3 +183,14 @@ def test_a_ledger_is_seeded_once(books: Books) -> None:
     periods = books.caller.list(PERIODS, "sort=number")
     assert [row["code"] for row in periods] == [f"2026-{month:02d}" for month in range(1, 13)]
     assert (periods[1]["end_date"], {row["status"] for row in periods}) == ("2026-02-28", {"open"})
+
+
+def test_demo_rows_are_made_once(books: Books) -> None:
+    """Every entity of the ledger has rows to try things with."""
+    paths = [path for path in books.live.catalog.resources if path.startswith("tenants/fim/")]
+    books.work(demo_fim)
+    made = {path: len(books.caller.list(path)) for path in paths}
+    assert len(made) == 9 and all(made.values())
+    books.work(demo_fim)
+    assert {path: len(books.caller.list(path)) for path in paths} == made
+    assert books.balance("bank") == "24200.0000"
