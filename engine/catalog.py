@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from engine.errors import StartupFault
 from engine.fields import Field, engine_set, stored_field, virtual_field
 from engine.hooks import Identity, Point, Rule, Rules
 from engine.ordering import in_order
+from engine.relations import Relation, relations_of
 from engine.types import RIGHTS, Op, Principal, Scope
 
 
@@ -45,6 +46,7 @@ class Resource:
     constraints: Mapping[str, tuple[str, tuple[str, ...]]]
     reference_columns: tuple[str, ...] = ()
     header: Resource | None = None
+    relations: Mapping[str, Relation] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -195,7 +197,10 @@ def compile_catalog(
         for path, entity in known.items()
     }
     _connect(resources)
-    return Catalog({scope.name: scope for scope in by_metadata.values()}, resources, _incoming(resources), identity)
+    incoming = _incoming(resources)
+    for path, relations in relations_of(incoming, resources).items():
+        object.__setattr__(resources[path], "relations", relations)
+    return Catalog({scope.name: scope for scope in by_metadata.values()}, resources, incoming, identity)
 
 
 def _connect(resources: Mapping[str, Resource]) -> None:

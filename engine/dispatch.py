@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +13,7 @@ import msgspec
 
 from engine.auth.authenticator import Authenticator
 from engine.catalog import Resource
+from engine.conditions import leaves, without_values
 from engine.encode import Answer, Header, etag, failure, page, row_text, rows_text, success, success_of
 from engine.errors import ConflictError, ForbiddenError, ValidationError, generic
 from engine.filters import OPERATORS, escape_like
@@ -20,12 +21,12 @@ from engine.moment import UnitOfWork
 from engine.observe import Observer
 from engine.operations import Operations
 from engine.parse import BodyReader, Purpose, read_status
-from engine.query import read_listing, read_paging, read_view, single, split_query
+from engine.query import DEFAULT, read_listing, read_paging, read_view, single, split_query
 from engine.records import Action, RulesConcerned, Written
 from engine.refusals import Unchanged, key_of
 from engine.request import Receive, Request, Scope, Send
 from engine.routes import Router, Target
-from engine.shapes import GetShape, Incoming, Listing, ListShape
+from engine.shapes import Condition, Expansion, GetShape, Incoming, Listing, ListShape, Node
 from engine.sql.read import ESTIMATE_ABOVE
 from engine.store import retriable, translate
 from engine.types import Op, Principal
@@ -115,14 +116,9 @@ class Dispatcher:
         return success(self._row_text(resource, row), http_status, (etag(row.version), (b"location", location)))
 
     async def list(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
-        listing = read_listing(target.resource, request.query)
-        shape = list_shape(listing, own=target.resource.owned_reads(unit.principal))
-        values = {
-            **list_values(listing),
-            "tenant": unit.tenant,
-            "owner": unit.principal.user_id,
-            "unmasked": unit.principal.may(target.resource.sensitive),
-        }
+        listing = read_listing(self.shop.catalog, target.resource, request.query)
+        shape = list_shape(listing, self._own(unit, target.resource, listing))
+        values = {**list_values(listing), **self._reading(unit, target.resource)}
         items, total = (await unit.run(self.shop.statement(target.resource, shape), values))[0]
         items = items and self.shop.readable(target.resource, items)
         if listing.count == "estimated" and total > ESTIMATE_ABOVE:
@@ -131,19 +127,39 @@ class Dispatcher:
         return page(items, listing, total)
 
     async def get(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
-        fields, deleted = read_view(target.resource, request.query)
-        row = await self._read(unit, target, GetShape(fields, deleted))
+        view = read_view(self.shop.catalog, target.resource, request.query)
+        shape = GetShape(view.fields, view.deleted, shape_of(view.expand), self._own(unit, target.resource, view))
+        row = await self._read(unit, target, shape, condition_values(view))
         if request.header(b"if-none-match") in (b'"%d"' % row[0], b"*"):
             return Answer(304, (etag(row[0]),), b"")
         return success(self.shop.readable(target.resource, row[1]), 200, (etag(row[0]),))
 
-    async def _read(self, unit: UnitOfWork, target: Target, shape: GetShape) -> Any:
+    def _own(self, unit: UnitOfWork, resource: Resource, listing: Listing = DEFAULT) -> frozenset[str]:
+        """Of which entities only his own rows exist for the caller. 403 for one of them that he may not read."""
+        who, own = unit.principal, {resource.path} if resource.owned_reads(unit.principal) else set[str]()
+        for path in listing.used:
+            other = self.shop.catalog.resources[path]
+            if not who.may(other.permissions[Op.LIST]):
+                raise ForbiddenError(
+                    "permission_denied", f"Looking into {other.key} needs the permission {other.permissions[Op.LIST]}"
+                )
+            own |= {path} if other.owned_reads(who) else set()
+        return frozenset(own)
+
+    def _reading(self, unit: UnitOfWork, resource: Resource) -> dict[str, Any]:
+        """Values that a reading statement may name."""
+        who = unit.principal
+        return {"tenant": unit.tenant, "owner": who.user_id, "unmasked": who.may(resource.sensitive)}
+
+    async def _read(
+        self, unit: UnitOfWork, target: Target, shape: GetShape, given: Mapping[str, Any] | None = None
+    ) -> Any:
         resource = target.resource
         values: dict[str, Any] = {f"key{i}": part for i, part in enumerate(key_of(resource, target.key))}
-        if resource.owned_reads(unit.principal):
-            shape, values["owner"] = shape._replace(own=True), unit.principal.user_id
-        values["tenant"] = unit.tenant
-        values["unmasked"] = unit.principal.may(resource.sensitive)
+        values |= self._reading(unit, resource)
+        values |= given or {}
+        if not shape.own and resource.owned_reads(unit.principal):
+            shape = shape._replace(own=self._own(unit, resource))
         found = await unit.run(self.shop.statement(resource, shape), values)
         if not found:
             raise generic("not_found")
@@ -233,7 +249,7 @@ class Dispatcher:
         )
 
     async def history(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
-        listing = read_paging(target.resource, request.query)
+        listing = read_paging(self.shop.catalog, target.resource, request.query)
         log = self.shop.catalog.roles.get((target.resource.scope.name, "change_log"))
         await self._read(unit, target, GetShape(("version",), "include"))
         if log is None:
@@ -286,26 +302,48 @@ def guards_of(resource: Resource, action: Action, row: Incoming) -> tuple[str, .
     locks = action in ("update", "delete") and resource.entity.kind == "document" and resource.stateful
     if locks and (action == "delete" or row.nested or not set(row.values) <= set(resource.entity.live)):
         guards.append("unlocked")
-    if resource.header is not None and action != "status":
+    if resource.header is not None:
         guards.append("header")
     return tuple(guards)
 
 
-def list_shape(listing: Listing, *, own: bool = False) -> ListShape:
+def shape_of(expand: Sequence[Expansion]) -> tuple[Expansion, ...]:
+    """Expansions without their values."""
+    return tuple(
+        part._replace(conditions=tuple(without_values(node) for node in part.conditions), parts=shape_of(part.parts))
+        for part in expand
+    )
+
+
+def list_shape(listing: Listing, own: frozenset[str] = frozenset()) -> ListShape:
     """The list without its values."""
-    pairs = tuple((c.field, c.operator) for c in listing.conditions)
-    searched = listing.search is not None
-    return ListShape(pairs, listing.sort, listing.fields, searched, listing.deleted, listing.count, own)
+    conditions = tuple(without_values(node) for node in listing.conditions)
+    searched, expand = listing.search is not None, shape_of(listing.expand)
+    return ListShape(conditions, listing.sort, listing.fields, searched, listing.deleted, listing.count, expand, own)
+
+
+def condition_values(listing: Listing) -> dict[str, Any]:
+    """The values of all conditions, by parameter name, in the order in which statements number them."""
+    values: dict[str, Any] = {}
+    for index, condition in enumerate(_all_leaves(listing.conditions, listing.expand)):
+        if OPERATORS[condition.operator].takes == "two":
+            values[f"f{index}a"], values[f"f{index}b"] = condition.value
+        else:
+            values[f"f{index}"] = condition.value
+    return values
+
+
+def _all_leaves(nodes: Sequence[Node], expand: Sequence[Expansion]) -> Iterator[Condition]:
+    for node in nodes:
+        yield from leaves(node)
+    for part in expand:
+        yield from _all_leaves(part.conditions, part.parts)
 
 
 def list_values(listing: Listing) -> dict[str, Any]:
     """The values of a list, by parameter name."""
     values: dict[str, Any] = {"limit": listing.page_size, "offset": (listing.page - 1) * listing.page_size}
-    for index, condition in enumerate(listing.conditions):
-        if OPERATORS[condition.operator].takes == "two":
-            values[f"f{index}a"], values[f"f{index}b"] = condition.value
-        else:
-            values[f"f{index}"] = condition.value
+    values |= condition_values(listing)
     if listing.search is not None:
         values["q"] = f"%{escape_like(listing.search)}%"
     return values

@@ -76,7 +76,7 @@ def engine_set(entity: Entity, column: Column[Any]) -> bool:
 
 def stored_field(entity: Entity, column: Column[Any]) -> Field:
     said = column.info.get("said_type", column.type)
-    name, scalar, bounds = column.name, scalar_of(said), bounds_of(column)
+    name, scalar, bounds = str(column.name), scalar_of(said), bounds_of(column)
     own = engine_set(entity, column) or (name == "id" and bool(column.primary_key) and isinstance(column.type, sa.Uuid))
     read_only = own or name in entity.read_only
     once = name in entity.once or (bool(column.primary_key) and not own)

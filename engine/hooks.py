@@ -56,8 +56,9 @@ class Change:
     """One row on its way. `old` is the stored row before the write (None at create), `values` what will be written (BEFORE)
     or the stored row (AFTER), `given` the fields that the caller sent, `output` what the answer shows once and no column
     keeps. `change["x"]` is the value of x as it will stand; `by_engine` says that a rule or job writes, not a caller. A
-    BEFORE_CREATE hook sets `found` to a stored row that answers the caller instead of a new one, a BEFORE_UPDATE hook to one
-    that answers instead of the changed one; nothing is written then, and no further hook sees the change. `path` is where the row stands in a body of several."""
+    BEFORE_CREATE hook sets `found` to a stored row that answers the caller instead of a new one, a BEFORE_UPDATE hook to
+    one that answers instead of the changed one; nothing is written then, and no further hook sees the change. `path` is where
+    the row stands in a body of several."""
 
     __slots__ = ("_found", "by_engine", "given", "index", "inputs", "old", "output", "path", "touched", "values")
 

@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time
-from decimal import Decimal
 from difflib import get_close_matches
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
-from uuid import UUID
 
 import msgspec
 
-from engine.catalog import Resource
+from engine.catalog import Catalog, Resource
+from engine.conditions import Conditions, field_of, relation_of
 from engine.errors import ApiError, Fault, ValidationError, invalid
-from engine.fields import Field
-from engine.filters import OPERATORS, Operator
+from engine.expansions import Expansions
 from engine.paging import read_page, read_page_size
-from engine.scalars import BadValue, walk_json
-from engine.shapes import Condition, Deleted, Listing, Order
+from engine.scalars import BadValue
+from engine.shapes import Deleted, Listing, Node, Order
 
-MAX_FILTERS = 20
-MAX_CHOICES = 500
-FILTER = re.compile(r"filter\[([^\[\]]*)\](?:\[([^\[\]]*)\])?")
+MAX_WHERE = 16_384
+# a name with parts in brackets: filter[total][gt], expand[lines][limit], fields[lines]
+BRACKETED = re.compile(r"([a-z]+)((?:\[[^\[\]]*\])+)")
+PART = re.compile(r"\[([^\[\]]*)\]")
 
-INT8 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-# how a filter value of each scalar is understood; bounds of the column do not apply to what it is compared with
-READERS: dict[str, Any] = {
-    "uuid": UUID,
-    "boolean": bool,
-    "integer": INT8,
-    "bigint": INT8,
-    "float": float,
-    "numeric": Decimal,
-    "text": str,
-    "date": date,
-    "timestamptz": datetime,
-    "time": Annotated[time, msgspec.Meta(tz=False)],
-}
+
+# said of an expansion, which has to be known first
+AFTER = ("expand[", "fields[")
 
 
 class Asked(NamedTuple):
@@ -113,19 +100,6 @@ def read_search(text: str) -> str:
     return text.strip()
 
 
-def field_of(resource: Resource, name: str) -> Field:
-    """A field that reads may name. Hidden ones do not exist."""
-    field = resource.fields.get(name)
-    if field is None or not field.shown:
-        shown = [f.name for f in resource.shown]
-        close = get_close_matches(name, shown, n=1, cutoff=0.6)
-        raise BadValue(
-            "unknown_field",
-            f"{name[:64]!r} is not a field here" + (f"; perhaps you meant {close[0]!r}" if close else ""),
-        )
-    return field
-
-
 def read_fields(resource: Resource, text: str) -> tuple[str, ...]:
     """`a,b` -> the fields to show."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
@@ -135,151 +109,109 @@ def read_fields(resource: Resource, text: str) -> tuple[str, ...]:
     return names
 
 
-def read_sort(resource: Resource, text: str) -> tuple[Order, ...]:
-    """`-created_at,name:nullslast` -> sort keys."""
+def read_sort(conditions: Conditions, resource: Resource, text: str) -> tuple[Order, ...]:
+    """`-created_at,customer.name:nullslast` -> sort keys. A path goes through to-one relations."""
     orders = []
     for part in text.split(","):
         name, _, nulls = part.strip().partition(":")
-        field = field_of(resource, name.lstrip("-+") if name[:1] in "-+" else name)
-        if not field.sortable:
-            raise BadValue("invalid_choice", f"{field.name!r} cannot be sorted by")
+        path = name.lstrip("-+") if name[:1] in "-+" else name
+        steps, target, last = conditions.below(resource).walk(path)
+        field = field_of(target, last)
+        if not field.sortable or _many(conditions, resource, steps):
+            raise BadValue("invalid_choice", f"{path[:64]!r} cannot be sorted by")
         if nulls not in ("", "nullsfirst", "nullslast"):
-            raise BadValue("invalid_choice", f"after {field.name!r} comes nullsfirst or nullslast, not {nulls[:32]!r}")
-        orders.append(Order(field.name, name[:1] == "-", nulls[5:] or None))  # type: ignore[arg-type]
+            raise BadValue("invalid_choice", f"after {path!r} comes nullsfirst or nullslast, not {nulls[:32]!r}")
+        orders.append(Order(path, name[:1] == "-", nulls[5:] or None))  # type: ignore[arg-type]
     if len({order.field for order in orders}) != len(orders):
         raise BadValue("repeated", "names a field twice")
     return tuple(orders)
 
 
-def _read_one(field: Field, text: str) -> str:
-    kind = READERS.get(field.scalar.name, str)
-    if field.scalar.name == "text":
-        choices = getattr(field.type, "enums", None)
-        if choices and text not in choices:
-            raise BadValue("invalid_choice", f"must be one of {', '.join(choices)}", choices=list(choices))
-        walk_json(text)
-        return text
-    try:
-        # texts are read as bodies are; leniently `2026` would be a moment in 1970
-        value = msgspec.convert(text, kind, strict=kind not in (bool, INT8, float))
-    except msgspec.ValidationError:
-        raise BadValue("invalid_format", f"is not a {field.scalar.name} value: {text[:64]!r}") from None
-    return _canonical(field, value, text)
-
-
-def _canonical(field: Field, value: Any, text: str) -> str:
-    if isinstance(value, Decimal) and (not value.is_finite() or abs(value.adjusted()) > 1000):
-        raise BadValue("out_of_range", "must be a finite number of at most 1000 digits")
-    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
-        raise BadValue("out_of_range", "must be a finite number")
-    if isinstance(value, datetime) and value.tzinfo is None:
-        raise BadValue("invalid_format", "needs a time zone, such as 2026-01-31T10:00:00Z (a + is written %2B)")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value.isoformat() if isinstance(value, (datetime, date, time)) else str(value)
-
-
-def _read_bool(text: str) -> str:
-    if text not in ("true", "false"):
-        raise BadValue("invalid_choice", "must be true or false", choices=["true", "false"])
-    return text
-
-
-def _read_list(field: Field, text: str) -> list[str]:
-    parts = text.split(",")
-    if len(parts) > MAX_CHOICES:
-        raise BadValue("out_of_range", f"takes at most {MAX_CHOICES} values", maximum=MAX_CHOICES)
-    return [_read_one(field, part) for part in parts]
-
-
-def _read_two(field: Field, text: str) -> list[str]:
-    values = _read_list(field, text)
-    if len(values) != 2:
-        raise BadValue("invalid_format", "takes two values with a comma between")
-    return values
-
-
-def _read_items(text: str) -> list[str]:
-    parts = text.split(",")
-    if len(parts) > MAX_CHOICES:
-        raise BadValue("out_of_range", f"takes at most {MAX_CHOICES} values", maximum=MAX_CHOICES)
-    return parts
-
-
-TAKES: dict[str, Callable[[Field, Operator, str], Any]] = {
-    "one": lambda field, _op, text: _read_one(field, text),
-    "many": lambda field, _op, text: _read_list(field, text),
-    "two": lambda field, _op, text: _read_two(field, text),
-    "bool": lambda _field, _op, text: _read_bool(text),
-    "text": lambda _field, op, text: op.prepare(text),
-    "item": lambda _field, _op, text: text,
-    "items": lambda _field, _op, text: _read_items(text),
-    "node": lambda field, _op, text: _read_one(field, text),
-}
-
-
-def read_condition(resource: Resource, name: str, operator: str, text: str) -> Condition:
-    """`filter[name][operator]=text`, checked against the field."""
-    field = field_of(resource, name)
-    allowed = field.operators
-    if operator not in allowed:
-        takes = ", ".join(allowed) or "no filter"
-        raise BadValue("invalid_choice", f"{name!r} takes {takes}; not {operator[:32]!r}", operators=list(allowed))
-    row = OPERATORS[operator]
-    return Condition(name, operator, TAKES[row.takes](field, row, text))
+def _many(conditions: Conditions, resource: Resource, steps: list[str]) -> bool:
+    for step in steps:
+        relation = relation_of(resource, step)
+        if relation.many:
+            return True
+        resource = conditions.catalog.resources[relation.target]
+    return False
 
 
 class Reading:
     """Collects the parameters of one query, faults included."""
 
-    def __init__(self, resource: Resource) -> None:
+    def __init__(self, catalog: Catalog, resource: Resource) -> None:
         self.resource = resource
+        self.conditions = Conditions(catalog, resource)
+        self.expansions = Expansions(self.conditions)
         self.found: dict[str, Any] = {}
-        self.conditions: list[Condition] = []
+        self.nodes: list[Node] = []
         self.faults: list[Fault] = []
+        self.seen: set[str] = set()
 
-    def take(self, name: str, value: str) -> None:
+    def take_all(self, raw: bytes, known: Mapping[str, Reader]) -> None:
+        """Read every parameter; what is said of an expansion after the expansion itself."""
+        for name, value in sorted(split_query(raw), key=lambda asked: asked.name.startswith(AFTER)):
+            self._take(name, value, known)
+        if self.faults:
+            raise invalid(self.faults)
+
+    def _take(self, name: str, value: str, known: Mapping[str, Reader]) -> None:
         """Read one parameter. 400 for one that is unknown or repeated."""
-        filtered = FILTER.fullmatch(name)
+        bracketed = BRACKETED.fullmatch(name)
+        word = bracketed.group(1) if bracketed else name
+        parts = PART.findall(bracketed.group(2)) if bracketed else []
+        if parts and not ((word, len(parts)) in BRACKETS and NEEDED[word] in known):
+            raise unknown(name, known)
+        if not parts and name not in known:
+            raise unknown(name, (*known, *(("filter",) if "sort" in known else ())))
+        if name in self.seen:
+            raise repeated(name)
+        self.seen.add(name)
         try:
-            if filtered:
-                self._filter(filtered.group(1), filtered.group(2), value)
-            elif name in PARAMETERS:
-                self._once(name)
-                self.found[PARAMETERS[name][0]] = PARAMETERS[name][1](self.resource, value)
+            if parts:
+                BRACKETS[word, len(parts)](self, parts, value)
             else:
-                raise unknown(name, (*PARAMETERS, "filter"))
+                known[word](self, value)
         except BadValue as bad:
             self.faults.append(Fault(name[:80], bad.code, str(bad), bad.params))
 
-    def _once(self, name: str) -> None:
-        if PARAMETERS[name][0] in self.found:
-            raise ValidationError(
-                "unknown_parameter",
-                f"{name!r} is given twice",
-                details=[Fault(name, "repeated", "is given twice")],
-                status=400,
-            )
+    def keep(self, name: str, value: Any) -> None:
+        """Remember what a parameter says."""
+        self.found[name] = value
 
-    def _filter(self, field: str, operator: str | None, value: str) -> None:
-        condition = read_condition(self.resource, field, "eq" if operator is None else operator, value)
-        if any((c.field, c.operator) == (condition.field, condition.operator) for c in self.conditions):
+    def filter(self, path: str, operator: str, value: str) -> None:
+        """One more condition."""
+        node = self.conditions.read(path, operator, value)
+        if f"{path} {operator}" in self.seen:
             raise BadValue("repeated", "is given twice; `in` takes several values")
-        if len(self.conditions) >= MAX_FILTERS:
-            raise BadValue("out_of_range", f"at most {MAX_FILTERS} filters", maximum=MAX_FILTERS)
-        self.conditions.append(condition)
+        self.seen.add(f"{path} {operator}")
+        self.nodes.append(node)
+
+    def expand_sort(self, path: str, value: str) -> None:
+        """`expand[path][sort]`."""
+        branch = self.expansions.at(path)
+        branch.sort = read_sort(self.conditions, branch.resource, value)
+
+    def where(self, text: str) -> None:
+        """Nested conditions as JSON text."""
+        if len(text) > MAX_WHERE:
+            raise BadValue("too_long", f"must have at most {MAX_WHERE} characters", maximum=MAX_WHERE)
+        try:
+            given = msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            raise BadValue("invalid_format", "must be JSON") from None
+        self.nodes.append(self.conditions.read_where(given))
+
+    def listing(self) -> Listing:
+        """What was asked for."""
+        used = tuple(self.conditions.used)
+        return Listing(**self.found, conditions=tuple(self.nodes), expand=self.expansions.read(), used=used)
 
 
-Reader = Callable[[Resource, str], Any]
-PARAMETERS: Mapping[str, tuple[str, Reader]] = {
-    "page": ("page", lambda _r, text: read_page(text)),
-    "page_size": ("page_size", lambda _r, text: read_page_size(text)),
-    "count": ("count", lambda _r, text: read_count(text)),
-    "sort": ("sort", read_sort),
-    "fields": ("fields", read_fields),
-    "q": ("search", lambda resource, text: _searchable(resource, text)),
-    "deleted": ("deleted", lambda _r, text: read_deleted(text)),
-}
+def repeated(name: str) -> ApiError:
+    """400 for a parameter that stands twice."""
+    fault = Fault(name[:64], "repeated", "is given twice")
+    return ValidationError("unknown_parameter", f"{name[:64]!r} is given twice", details=[fault], status=400)
 
 
 def _searchable(resource: Resource, text: str) -> str:
@@ -288,42 +220,78 @@ def _searchable(resource: Resource, text: str) -> str:
     return read_search(text)
 
 
+Reader = Callable[[Reading, str], None]
+PAGING: dict[str, Reader] = {
+    "page": lambda reading, text: reading.keep("page", read_page(text)),
+    "page_size": lambda reading, text: reading.keep("page_size", read_page_size(text)),
+}
+VIEWING: dict[str, Reader] = {
+    "fields": lambda reading, text: reading.keep("fields", read_fields(reading.resource, text)),
+    "deleted": lambda reading, text: reading.keep("deleted", read_deleted(text)),
+    "expand": lambda reading, text: reading.expansions.take(text),
+}
+PARAMETERS: dict[str, Reader] = {
+    **PAGING,
+    "count": lambda reading, text: reading.keep("count", read_count(text)),
+    "sort": lambda reading, text: reading.keep("sort", read_sort(reading.conditions, reading.resource, text)),
+    "q": lambda reading, text: reading.keep("search", _searchable(reading.resource, text)),
+    "where": lambda reading, text: reading.where(text),
+    **VIEWING,
+}
+# a word with brackets is known where this parameter is
+NEEDED = {"filter": "sort", "fields": "expand", "expand": "expand"}
+# (word, number of bracketed parts) -> how they are read
+BRACKETS: dict[tuple[str, int], Callable[[Reading, list[str], str], None]] = {
+    ("filter", 1): lambda reading, parts, text: reading.filter(parts[0], "eq", text),
+    ("filter", 2): lambda reading, parts, text: reading.filter(parts[0], parts[1], text),
+    ("fields", 1): lambda reading, parts, text: reading.expansions.fields(parts[0], text),
+    ("expand", 2): lambda reading, parts, text: EXPANDING[_word(parts)](reading, parts[0], text),
+    ("expand", 3): lambda reading, parts, text: _expand_filter(reading, parts, "eq", text),
+    ("expand", 4): lambda reading, parts, text: _expand_filter(reading, parts, parts[3], text),
+}
+EXPANDING: dict[str, Callable[[Reading, str, str], None]] = {
+    "limit": lambda reading, path, text: reading.expansions.limit(path, text),
+    "sort": lambda reading, path, text: reading.expand_sort(path, text),
+}
+
+
+def _word(parts: list[str]) -> str:
+    if parts[1] not in EXPANDING:
+        raise BadValue("invalid_choice", f"after expand[{parts[0][:64]}] comes [limit], [sort] or [filter][field]")
+    return parts[1]
+
+
+def _expand_filter(reading: Reading, parts: list[str], operator: str, text: str) -> None:
+    if parts[1] != "filter":
+        raise BadValue("invalid_choice", f"after expand[{parts[0][:64]}] comes [limit], [sort] or [filter][field]")
+    reading.expansions.filter(parts[0], (parts[2], operator, text))
+
+
 DEFAULT = Listing()
 
 
-def read_listing(resource: Resource, raw: bytes) -> Listing:
+def read_listing(catalog: Catalog, resource: Resource, raw: bytes) -> Listing:
     """The query of a list. Raises 400 for unknown or repeated parameters, 422 with every bad value."""
     if not raw:
         return DEFAULT
-    reading = Reading(resource)
-    for name, value in split_query(raw):
-        reading.take(name, value)
-    if reading.faults:
-        raise invalid(reading.faults)
-    return Listing(**reading.found, conditions=tuple(reading.conditions))
+    reading = Reading(catalog, resource)
+    reading.take_all(raw, PARAMETERS)
+    return reading.listing()
 
 
-def _read_each(resource: Resource, raw: bytes, known: tuple[str, ...]) -> dict[str, Any]:
-    faults: list[Fault] = []
-    read: dict[str, Any] = {}
-    for name, value in single(split_query(raw), known).items():
-        try:
-            read[PARAMETERS[name][0]] = PARAMETERS[name][1](resource, value)
-        except BadValue as bad:
-            faults.append(Fault(name, bad.code, str(bad), bad.params))
-    if faults:
-        raise invalid(faults)
-    return read
-
-
-def read_paging(resource: Resource, raw: bytes) -> Listing:
+def read_paging(catalog: Catalog, resource: Resource, raw: bytes) -> Listing:
     """`page` and `page_size` alone, as a history takes them."""
-    return Listing(**_read_each(resource, raw, ("page", "page_size"))) if raw else DEFAULT
-
-
-def read_view(resource: Resource, raw: bytes) -> tuple[tuple[str, ...], Deleted]:
-    """`fields` and `deleted` of a get."""
     if not raw:
-        return (), "exclude"
-    view = _read_each(resource, raw, ("fields", "deleted"))
-    return view.get("fields", ()), view.get("deleted", "exclude")
+        return DEFAULT
+    reading = Reading(catalog, resource)
+    reading.take_all(raw, PAGING)
+    return reading.listing()
+
+
+def read_view(catalog: Catalog, resource: Resource, raw: bytes) -> Listing:
+    """`fields`, `deleted` and `expand` of a get."""
+    if not raw:
+        return DEFAULT
+    reading = Reading(catalog, resource)
+    reading.take_all(raw, VIEWING)
+    return reading.listing()

@@ -64,6 +64,8 @@ class Refusals:
         if not resource.stateful:
             if row.values["is_active"] == state["is_active"]:
                 raise Unchanged
+            if self._header_locked(resource, state):
+                return generic("document_locked")
             return generic("in_use") if state["referred"] and not row.values["is_active"] else None
         if state["status"] == row.values["status"]:
             raise Unchanged
@@ -72,7 +74,7 @@ class Refusals:
         return None
 
     def _locked(self, resource: Resource, action: str, row: Incoming, state: Mapping[str, Any]) -> ApiError | None:
-        if resource.header is not None and state["header"] not in (None, resource.header.machine.initial):
+        if self._header_locked(resource, state):
             return generic("document_locked")
         if resource.entity.kind == "document" and resource.stateful and state["status"] != resource.machine.initial:
             if action == "delete":
@@ -80,6 +82,10 @@ class Refusals:
             if not set(row.values) <= set(resource.entity.live) or row.nested:
                 return generic("document_locked")
         return generic("in_use") if action == "delete" and state["referred"] else None
+
+    def _header_locked(self, resource: Resource, state: Mapping[str, Any]) -> bool:
+        """Whether a line's document has left its first state."""
+        return resource.header is not None and state["header"] not in (None, resource.header.machine.initial)
 
     def transition(self, resource: Resource, source: str, target: str) -> ApiError:
         """409: reserved, or no edge at all; the message lists the ways out."""

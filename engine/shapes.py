@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 Deleted = Literal["exclude", "include", "only"]
 Count = Literal["exact", "estimated", "none"]
@@ -18,26 +18,57 @@ class Condition(NamedTuple):
     value: Any
 
 
+class Group(NamedTuple):
+    """Conditions that hold all (and), one of them (or), or not at all."""
+
+    kind: Literal["and", "or", "not"]
+    parts: tuple[Node, ...]
+
+
+class Through(NamedTuple):
+    """A condition on the rows behind a relation: some, none or every one of them fits. A to-one relation has at most one."""
+
+    relation: str
+    match: Literal["some", "none", "every"]
+    part: Node
+
+
+Node: TypeAlias = Condition | Group | Through
+
+
 class Order(NamedTuple):
-    """One sort key. `nulls` None leaves PostgreSQL's default."""
+    """One sort key: a field, or a path through to-one relations. `nulls` None leaves PostgreSQL's default."""
 
     field: str
     descending: bool = False
     nulls: Literal["first", "last"] | None = None
 
 
+class Expansion(NamedTuple):
+    """Rows behind a relation, shown inside the row: which, how many, in which order, and what is expanded in them."""
+
+    relation: str
+    fields: tuple[str, ...] = ()
+    conditions: tuple[Node, ...] = ()
+    sort: tuple[Order, ...] = ()
+    limit: int = 100
+    parts: tuple[Expansion, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a list asks for."""
+    """What a list asks for. `used`: the entities that it looks into beside its own."""
 
     page: int = 1
     page_size: int = 20
     count: Count = "exact"
     sort: tuple[Order, ...] = ()
     fields: tuple[str, ...] = ()
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[Node, ...] = ()
     search: str | None = None
     deleted: Deleted = "exclude"
+    expand: tuple[Expansion, ...] = ()
+    used: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -59,23 +90,25 @@ class StatusChange(NamedTuple):
 
 
 class GetShape(NamedTuple):
-    """Read rows by key. `own`: only those that belong to the caller."""
+    """Read rows by key. `own`: entities of which only rows that belong to the caller exist for him."""
 
     fields: tuple[str, ...]
     deleted: Deleted
-    own: bool = False
+    expand: tuple[Expansion, ...] = ()
+    own: frozenset[str] = frozenset()
 
 
 class ListShape(NamedTuple):
-    """A list without its values: equal shapes share one statement. `own`: only rows that belong to the caller."""
+    """A list without its values: equal shapes share one statement. `own` as above."""
 
-    conditions: tuple[tuple[str, str], ...]
+    conditions: tuple[Node, ...]
     sort: tuple[Order, ...]
     fields: tuple[str, ...]
     search: bool
     deleted: Deleted
     counting: Count
-    own: bool = False
+    expand: tuple[Expansion, ...] = ()
+    own: frozenset[str] = frozenset()
 
 
 class InsertShape(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -39,7 +40,7 @@ async def _sales(tenant: Moment, customer: Row, roles: dict[str, UUID], tax: UUI
     lines = [{**line, **text, "sales_invoice_id": head["id"]} for head, text in zip(heads, texts, strict=True)]
     await tenant.create("apm.sales-invoice-lines", lines)
     await tenant.status("apm.sales-invoices", [heads[0]["id"]], "posted")
-    money = {"direction": "in", "customer_id": customer["id"], "account_id": roles["bank"], "amount": 400}
+    money = {"direction": "in", "customer_id": customer["id"], "account_id": roles["bank"], "amount": Decimal(400)}
     await _pay(tenant, money, {"sales_invoice_id": heads[0]["id"]})
 
 
@@ -50,7 +51,7 @@ async def _purchase(tenant: Moment, roles: dict[str, UUID], tax: UUID | None) ->
     line = {"purchase_invoice_id": head["id"], "account_id": roles["expense"], "tax_code_id": tax}
     await tenant.create("apm.purchase-invoice-lines", [{**line, "description": "Paper", "qty": 10, "unit_price": 4}])
     await tenant.status("apm.purchase-invoices", [head["id"]], "posted")
-    money = {"direction": "out", "supplier_id": supplier, "account_id": roles["bank"], "amount": 40}
+    money = {"direction": "out", "supplier_id": supplier, "account_id": roles["bank"], "amount": Decimal(40)}
     await _pay(tenant, {**money, "method": "card"}, {"purchase_invoice_id": head["id"]})
 
 

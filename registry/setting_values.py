@@ -55,7 +55,7 @@ def _alike(default: Any, value: Any) -> bool:
     if isinstance(default, dict):
         same = isinstance(value, dict) and value.keys() == default.keys()
         return same and all(value[name] is None or _alike(default[name], value[name]) for name in default)
-    if isinstance(default, str) or isinstance(default, bool):
+    if isinstance(default, (str, bool)):
         return isinstance(value, type(default))
     return TYPES["number"](value)
 

@@ -15,10 +15,11 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity
-paging registration behaviours events jobs ordering
+paging registration behaviours events jobs ordering relations
 fields
 catalog shapes declared
-chain checks_behaviour checks_jobs described
+chain checks_behaviour checks_jobs conditions described
+expansions
 auth checks encode load observe openapi parse query routes secrets sql store
 setting_lookup attempts
 moment

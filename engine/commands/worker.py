@@ -55,6 +55,7 @@ async def _work(system: System, say: Progress, slots: int) -> None:
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, hands.stop)
+        await system.start()
         say(f"[bold green]worker {name}[/] waits for runs of {len(hands.handlers)} jobs")
         await hands.work()
     finally:

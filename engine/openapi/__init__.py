@@ -142,6 +142,7 @@ class Builder:
 
     def components(self) -> Schema:
         """What operations share; to be asked for after the paths."""
+        self.schemas.finish()
         return {
             "schemas": {**answers.SCHEMAS, **beside.SCHEMAS, **self.parameters.values, **self.schemas.components},
             "parameters": self.parameters.components,

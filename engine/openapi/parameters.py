@@ -48,6 +48,10 @@ def header(name: str, text: str) -> Schema:
 COMMA: Schema = {"style": "form", "explode": False}
 DELETED = {"type": "string", "enum": ["exclude", "include", "only"], "default": "exclude"}
 COUNT = {"type": "string", "enum": ["exact", "estimated", "none"], "default": "exact"}
+EXPAND = (
+    "Related rows shown inside the row. A path such as `lines.product` goes on, three levels deep; each may have "
+    "`fields[path]=a,b`, `expand[path][limit]=5`, `expand[path][sort]=-a` and `expand[path][filter][a][op]=value`"
+)
 LAST_PAGE = MAX_OFFSET // MAX_PAGE_SIZE
 SIMPLE: dict[str, Schema] = {
     "page": query("page", {"type": "integer", "minimum": 1, "maximum": LAST_PAGE, "default": 1}),
@@ -55,6 +59,11 @@ SIMPLE: dict[str, Schema] = {
         "page_size", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
     ),
     "count": query("count", COUNT, "Whether `total` is counted; `estimated` asks the planner above 10,000 rows"),
+    "where": query(
+        "where",
+        {"type": "string", "maxLength": 16384, "examples": ['{"or":[{"field":"version","op":"gt","value":1}]}']},
+        "Nested conditions as JSON: field, op and value; and, or, not; some, none, every of a relation with where",
+    ),
     "deleted": query("deleted", DELETED, "Whether deleted rows are shown"),
     "version": query("version", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "The version that was read"),
     "if_match": header("If-Match", "ETag of the version that was read; 412 when the row has moved on"),
@@ -79,7 +88,8 @@ class Parameters:
         if op is Op.LIST:
             return self._list(resource)
         if op is Op.GET:
-            return [self._fields(resource, nested=True), *simple("deleted", "if_none_match")]
+            shown = [self._fields(resource, nested=True), *self._related(resource)]
+            return [*shown, *simple("deleted", "if_none_match")]
         if op is Op.HISTORY:
             return simple("page", "page_size")
         if op is Op.DELETE:
@@ -107,6 +117,8 @@ class Parameters:
             *simple("page", "page_size", "count", "deleted"),
             self._sort(resource),
             self._fields(resource, nested=False),
+            *self._related(resource),
+            simple("where")[0],
         ]
         if resource.entity.search:
             text = f"Text that one of {', '.join(resource.entity.search)} holds, any case"
@@ -125,6 +137,14 @@ class Parameters:
         names = [*(f.name for f in resource.shown), *(resource.nested if nested else ())]
         schema = {"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1}
         return query("fields", schema, "The fields to show; all when left out", **COMMA)
+
+    def _related(self, resource: Resource) -> list[Schema]:
+        """`expand`, where there is something behind a relation."""
+        if not resource.relations:
+            return []
+        item = {"type": "string", "enum": sorted(resource.relations)}
+        schema = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}
+        return [query("expand", schema, EXPAND, **COMMA)]
 
     # -- filters
 

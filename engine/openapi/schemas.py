@@ -143,6 +143,7 @@ class Schemas:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.components: dict[str, Schema] = {}
+        self.awaited: list[Resource] = []
 
     def _keep(self, name: str, make: Any) -> Schema:
         if name not in self.components:
@@ -155,7 +156,22 @@ class Schemas:
     def part(self, resource: Resource) -> Schema:
         """A row of a list: all shown fields, or those that `fields` names."""
         fields = {field.name: shown_schema(field) for field in resource.shown}
-        return self._keep(f"{name_of(resource)}_part", lambda: closed(fields))
+        return self._keep(f"{name_of(resource)}_part", lambda: closed({**fields, **self._related(resource)}))
+
+    def _related(self, resource: Resource) -> dict[str, Schema]:
+        """What `expand` adds: a row or null, or a list of rows."""
+        found: dict[str, Schema] = {}
+        for relation in resource.relations.values():
+            target = self.catalog.resources[relation.target]
+            self.awaited.append(target)
+            row = ref(f"{name_of(target)}_part")
+            found[relation.name] = {"type": "array", "items": row} if relation.many else {"anyOf": [row, NULL]}
+        return found
+
+    def finish(self) -> None:
+        """Make the rows that others show through a relation. They refer to each other, so not one inside the other."""
+        while self.awaited:
+            self.part(self.awaited.pop())
 
     def plain(self, resource: Resource) -> Schema:
         """A whole row without child rows."""
@@ -181,7 +197,10 @@ class Schemas:
         if not resource.entity.nested:
             return self.part(resource)
         fields = {field.name: shown_schema(field) for field in resource.shown}
-        return self._keep(f"{name_of(resource)}_view", lambda: closed({**fields, **self._children(resource)}))
+        related = self._related(resource)
+        return self._keep(
+            f"{name_of(resource)}_view", lambda: closed({**fields, **related, **self._children(resource)})
+        )
 
     def written(self, resource: Resource) -> Schema:
         """The row that a write answers: whole, with child rows and what is shown this once."""

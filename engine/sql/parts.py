@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,10 +10,10 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql import ColumnElement, FromClause
 
-from engine.catalog import Catalog, Resource
+from engine.catalog import Resource
 from engine.fields import Field
 from engine.filters import OPERATORS, TEXTS
-from engine.shapes import Statement
+from engine.shapes import Condition, Statement
 
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 UUID = pg.UUID(as_uuid=True)
@@ -78,40 +78,6 @@ def fields_to_show(resource: Resource, names: Iterable[str]) -> list[Field]:
     return [field for field in resource.shown if not wanted or field.name in wanted]
 
 
-def children(catalog: Catalog, resource: Resource, source: FromClause, names: tuple[str, ...]) -> list[Column]:
-    """Nested child sets as JSON arrays, each row as its own read shows it."""
-    found: list[Column] = []
-    for nested in resource.entity.nested:
-        if names and nested.key not in names:
-            continue
-        child = catalog.find(resource.scope.name, nested.entity)
-        line = child.table.alias()
-        columns = [shown(child, line, field).label(field.name) for field in child.shown]
-        rows = sa.select(*columns).where(line.c[nested.link(child.entity)] == source.c.id, line.c.is_active)
-        if resource.scope.tenant_bound:
-            rows = rows.where(line.c.tenant_id == source.c.tenant_id)
-        rows = rows.order_by(*(line.c[name] for name in ("position", "id") if name in line.c))
-        inner = rows.correlate(source).subquery()
-        items = sa.select(
-            sa.func.coalesce(
-                sa.func.json_agg(sa.func.row_to_json(inner.table_valued())), sa.literal_column("'[]'::json")
-            )
-        )
-        found.append(items.scalar_subquery().label(nested.key))
-    return found
-
-
-def document(
-    catalog: Catalog, resource: Resource, source: FromClause, names: tuple[str, ...] = (), *, nested: bool = True
-) -> Column:
-    """The row as JSON text, rendered by PostgreSQL."""
-    columns: list[Any] = [shown(resource, source, field).label(field.name) for field in fields_to_show(resource, names)]
-    if nested:
-        columns += children(catalog, resource, source, names)
-    row = sa.select(*columns).correlate(source).subquery()
-    return sa.cast(sa.select(sa.func.row_to_json(row.table_valued())).scalar_subquery(), sa.Text)
-
-
 def key_predicate(resource: Resource, source: FromClause) -> Column:
     """The row whose key is in the parameters `key0`, `key1` ..."""
     return sa.and_(
@@ -156,9 +122,9 @@ def presence(source: FromClause, deleted: str) -> list[Column]:
     return [source.c.is_active if deleted == "exclude" else sa.not_(source.c.is_active)]
 
 
-def owned(resource: Resource, source: FromClause, own: bool) -> list[Column]:
-    """The rows that belong to the caller, where others' do not exist for him."""
-    if not own or resource.entity.owner is None:
+def owned(resource: Resource, source: FromClause, own: Collection[str]) -> list[Column]:
+    """The rows that belong to the caller, of the entities of which others' do not exist for him."""
+    if resource.path not in own or resource.entity.owner is None:
         return []
     return [source.c[resource.entity.owner.column] == bind("owner", UUID)]
 
@@ -179,9 +145,9 @@ def _cast(value: Any, target: Any) -> Any:
     return value if isinstance(target, sa.Text) else sa.cast(value, target)
 
 
-def condition(resource: Resource, source: FromClause, pair: tuple[str, str], name: str) -> Column:
+def condition(resource: Resource, source: FromClause, asked: Condition, name: str) -> Column:
     """The predicate of one filter; its value is the parameter `name` (`between`: `name`a and `name`b)."""
-    field, operator = resource.fields[pair[0]], OPERATORS[pair[1]]
+    field, operator = resource.fields[asked.field], OPERATORS[asked.operator]
     column = field.virtual.compute(source) if field.virtual else source.c[field.name]
     return operator.build(column, _value(field, operator.takes, name))
 

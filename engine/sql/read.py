@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from engine.catalog import Catalog, Reference, Resource
-from engine.shapes import GetShape, ListShape, Order, Statement
+from engine.shapes import GetShape, ListShape, Statement
+from engine.sql.documents import Scene
 from engine.sql.parts import (
     TYPES,
     UUID,
     bind,
     compile_statement,
-    condition,
     constant,
-    document,
     entity_id,
-    fields_to_show,
     given_keys,
     key_predicate,
     owned,
     presence,
     same_key,
     search,
-    shown,
     wall,
 )
 
@@ -40,8 +38,8 @@ class Reads:
 
     def get(self, resource: Resource, shape: GetShape) -> Statement:
         """(version, document) of one row."""
-        row = resource.table.alias("t")
-        statement = sa.select(row.c.version, document(self.catalog, resource, row, shape.fields))
+        row, scene = resource.table.alias("t"), self._scene(shape.own)
+        statement = sa.select(row.c.version, scene.document(resource, row, shape.fields, shape.expand))
         return compile_statement(
             statement.where(
                 key_predicate(resource, row),
@@ -54,9 +52,8 @@ class Reads:
     def reread(self, resource: Resource) -> Statement:
         """(version, document) of the rows of `keys`, in that order: what a write with hooks answers."""
         row = resource.table.alias("t")
-        statement = sa.select(row.c.version, document(self.catalog, resource, row)).where(
-            *wall(resource, row, self.walled)
-        )
+        rendered = self._scene().document(resource, row)
+        statement = sa.select(row.c.version, rendered).where(*wall(resource, row, self.walled))
         if not resource.by_uuid:
             given = given_keys(resource)
             return compile_statement(statement.join(given, same_key(resource, given, row)).order_by(given.c.given_ord))
@@ -67,10 +64,10 @@ class Reads:
 
     def listing(self, resource: Resource, shape: ListShape) -> Statement:
         """(items as JSON text without brackets, total or null) of one page."""
-        row = resource.table.alias("t")
-        where = self._where(resource, row, shape)
-        columns = [shown(resource, row, field).label(field.name) for field in fields_to_show(resource, shape.fields)]
-        page = sa.select(*columns).where(*where).order_by(*self._order(resource, row, shape.sort))
+        row, scene = resource.table.alias("t"), self._scene(shape.own)
+        where = self._where(resource, row, shape, scene)
+        columns = scene.columns(resource, row, shape.fields, shape.expand)
+        page = sa.select(*columns).where(*where).order_by(*scene.order(resource, row, shape.sort))
         page = page.limit(bind("limit", sa.BigInteger())).offset(bind("offset", sa.BigInteger()))
         rows = page.subquery("x")
         items = sa.func.string_agg(sa.cast(sa.func.row_to_json(rows.table_valued()), sa.Text), constant(","))
@@ -93,24 +90,19 @@ class Reads:
         """EXPLAIN of the list without page or order; its plan says how many rows PostgreSQL expects."""
         row = resource.table.alias("t")
         plain = compile_statement(
-            sa.select(sa.literal_column("1")).select_from(row).where(*self._where(resource, row, shape))
+            sa.select(sa.literal_column("1"))
+            .select_from(row)
+            .where(*self._where(resource, row, shape, self._scene(shape.own)))
         )
         return Statement(f"EXPLAIN (FORMAT JSON) {plain.text}", plain.order)
 
-    def _where(self, resource: Resource, row: Any, shape: ListShape) -> list[Any]:
-        where = [*wall(resource, row, self.walled), *presence(row, shape.deleted), *owned(resource, row, shape.own)]
-        where += [condition(resource, row, pair, f"f{index}") for index, pair in enumerate(shape.conditions)]
-        return [*where, search(resource, row)] if shape.search else where
+    def _scene(self, own: Collection[str] = ()) -> Scene:
+        return Scene(self.catalog, walled=self.walled, own=own)
 
-    def _order(self, resource: Resource, row: Any, sort: tuple[Order, ...]) -> list[Any]:
-        keys = [Order(name) for name in resource.keys if name not in {order.field for order in sort}]
-        terms = []
-        for order in (*sort, *keys):
-            term = row.c[order.field].desc() if order.descending else row.c[order.field].asc()
-            terms.append(
-                term.nulls_last() if order.nulls == "last" else term.nulls_first() if order.nulls == "first" else term
-            )
-        return terms
+    def _where(self, resource: Resource, row: Any, shape: ListShape, scene: Scene) -> list[Any]:
+        where = [*wall(resource, row, self.walled), *presence(row, shape.deleted), *owned(resource, row, shape.own)]
+        where += [scene.predicate(resource, row, node) for node in shape.conditions]
+        return [*where, search(resource, row)] if shape.search else where
 
     def plain_rows(self, resource: Resource) -> Statement:
         """All columns of the rows of `keys`, for hooks."""

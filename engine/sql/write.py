@@ -15,6 +15,7 @@ from sqlalchemy.sql import FromClause
 from engine.catalog import Catalog, Resource
 from engine.fields import Field
 from engine.shapes import ChangeShape, InsertShape, Statement
+from engine.sql.documents import Scene
 from engine.sql.parts import (
     DIALECT,
     TYPES,
@@ -23,7 +24,6 @@ from engine.sql.parts import (
     bind,
     compile_statement,
     constant,
-    document,
     entity_id,
     key_predicate,
     owned,
@@ -125,7 +125,7 @@ class Writes:
             "unlocked": lambda: row.c.status == constant(resource.machine.initial),
             "unreferenced": lambda: sa.not_(self.reads.referred(resource, row, self.restricting(resource))),
             "header": lambda: self._header_open(resource, row),
-            "own": lambda: sa.and_(*owned(resource, row, own=True)),
+            "own": lambda: sa.and_(*owned(resource, row, (resource.path,))),
         }
         return [available[name]() for name in shape.guards]
 
@@ -175,7 +175,7 @@ class Writes:
         columns = (
             [new.c[f.name] for f in resource.columns]
             if internal
-            else [new.c.version, document(self.catalog, resource, new)]
+            else [new.c.version, Scene(self.catalog, walled=self.walled).document(resource, new)]
         )
         statement = sa.select(*columns).select_from(joined).order_by(given.c.cxg_ord)
         return compile_statement(statement.add_cte(log) if log is not None else statement)

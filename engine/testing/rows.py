@@ -118,7 +118,7 @@ class RowMaker:
         """A new row. Through the API where it offers create, else put into the database as the engine would."""
         if Op.CREATE not in resource.ops:
             return self.plant(resource, given)
-        caller = client or self.live.client(resource.scope.name)
+        caller = client or self.client(resource)
         answer = caller.post(f"/{resource.path}", json=self.body(resource, **given))
         assert answer.status_code == 201, f"cannot make a row of {resource.path}: {answer.text}"
         made: Body = answer.json()["data"]
@@ -136,14 +136,18 @@ class RowMaker:
         sql = f"insert into {table} ({names}) select {names} from jsonb_populate_record(null::{table}, $1::jsonb)"
         self.live.run_sql(resource.scope.stored_in, sql, json.dumps(row), tenant=self.tenant(resource))
         key = ",".join(str(row[name]) for name in resource.keys)
-        answer = self.live.client(resource.scope.name).get(f"/{resource.path}/{key}")
+        answer = self.client(resource).get(f"/{resource.path}/{key}")
         assert answer.status_code == 200, f"cannot read the planted row of {resource.path}: {answer.text}"
         found: Body = answer.json()["data"]
         return found
 
+    def client(self, resource: Resource) -> httpx.Client:
+        """Whose rows these are."""
+        return self.live.client(resource.scope.name)
+
     def tenant(self, resource: Resource) -> UUID | None:
         """The tenant of the usual caller; None outside tenants."""
-        return self.live.tenant(self.live.client(resource.scope.name)) if resource.scope.tenant_bound else None
+        return self.live.tenant(self.client(resource)) if resource.scope.tenant_bound else None
 
     def _engine_value(self, resource: Resource, field: Field) -> Any:
         if field.name == "status" and resource.stateful:

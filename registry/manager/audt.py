@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Index, String, text
 from sqlalchemy.orm import Mapped
 
-from engine.entity import Entity, Number, Period
+from engine.entity import Entity, Frozen, Number, Period
 from engine.types import (
     BigInt,
     Code,
@@ -112,6 +112,7 @@ policies = Entity(
     periods=[Period(("kind", "tenant_id"), "valid_from", "valid_until", where="status = 'active'")],
     search=["code"],
     once=["code", "kind", "tenant_id"],
+    frozen=[Frozen("active", but=("valid_until",), code="policy_locked")],
     machine="draft* active retired : draft>active; active>retired",
 )
 
@@ -142,6 +143,7 @@ data_requests = Entity(
     once=["tenant_id", "subject_email", "kind", "received_on"],
     read_only=["number", "due_on", "verified_by", "completed_at"],
     live=["extended", "evidence_url", "notes"],
+    stamps={"in_progress": {"verified_by": "actor"}, "completed": {"completed_at": "now"}},
     machine="received* verifying in_progress completed rejected : received>verifying,rejected; "
     "verifying>in_progress,rejected; in_progress>completed,rejected",
 )

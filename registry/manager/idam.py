@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped
 
-from engine.entity import Entity, Unique, Virtual
+from engine.entity import Entity, Owner, Unique, Virtual
 from engine.types import (
     Code,
     Email,
@@ -194,5 +194,6 @@ sessions = Entity(
     hidden=["refresh_hash", "family_id"],
     machine="active* revoked expired : active>revoked; active~>revoked,expired",
     stamps={"revoked": {"revoked_at": "now"}},
+    owner=Owner("user_id", unless="idam.sessions.manage"),
     permissions=["idam.sessions.manage"],
 )

@@ -18,6 +18,7 @@ from registry.locks import lock_by_id
 from registry.manager import idam
 from registry.manager.authority import ADMINISTRATOR, administrators, authority, digest
 from registry.manager.passwords import HISTORY, password_columns, was_used, weakness
+from registry.manager.policies import password_policy
 from registry.manager.sign_in import revoke_where
 
 rules = Rules("manager/idam")
@@ -60,10 +61,11 @@ async def store_password(moment: Moment, changes: list[Change]) -> None:
 
 async def _set_password(moment: Moment, change: Change, password: str) -> None:
     history = list(change["password_history"] or ())[:HISTORY]
-    if fault := weakness(password, change["email"]):
+    policy = await password_policy(moment, change.key if change.old else None)
+    if fault := weakness(password, change["email"], policy):
         raise refuse(change, "password", "weak_password", f"The password {fault}")
-    if await was_used(moment, password, history):
-        raise refuse(change, "password", "weak_password", f"The password is one of the last {HISTORY}")
+    if await was_used(moment, password, history[: policy.history]):
+        raise refuse(change, "password", "weak_password", f"The password is one of the last {policy.history}")
     change.values.update(await password_columns(moment, password, history))
     if change.old is None:
         change.values["status"] = "active"
@@ -272,13 +274,10 @@ async def _keep_quota(moment: Moment, changes: list[Change]) -> None:
 
 
 @rules.on("IDAM-S3", "sessions", Point.BEFORE_STATUS, edges="active>revoked")
-async def revoke_own_sessions(moment: Moment, changes: list[Change]) -> None:
-    """Callers revoke only their own sessions without perm:idam.sessions.manage. Where the engine revokes, the reason is
-    already written."""
+async def say_who_revoked(moment: Moment, changes: list[Change]) -> None:
+    """Others' sessions are no rows for callers without perm:idam.sessions.manage, so what comes here may be revoked. Where the
+    engine revokes, the reason is already written."""
     for change in changes:
-        if change["revoke_reason"] is not None:
-            continue
-        own = change["user_id"] == moment.principal.user_id
-        if not own:
-            moment.require("idam.sessions.manage")
-        change.values["revoke_reason"] = "logout" if own else "admin"
+        if change["revoke_reason"] is None:
+            own = change["user_id"] == moment.principal.user_id
+            change.values["revoke_reason"] = "logout" if own else "admin"

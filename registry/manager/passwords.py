@@ -1,17 +1,28 @@
-"""The default password policy (IDAM-U1), and what a password is stored as."""
+"""What a password must be (IDAM-U1), and what it is stored as."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.hooks import Moment
 
-MINIMUM_CHARACTERS = 12
 MAXIMUM_BYTES = 72  # bcrypt reads no further
-HISTORY = 5
-CLASSES = 3
+HISTORY = 5  # kept hashes
+
+
+class PasswordPolicy(NamedTuple):
+    """What a password must be, as long as no policy in audt.policies says otherwise. `history`: former ones that do not come
+    again; `max_age_days`: None = it never grows too old."""
+
+    min_length: int = 12
+    classes: int = 3
+    history: int = 5
+    max_age_days: int | None = None
+
+
+DEFAULT = PasswordPolicy()
 
 
 def storable(text: str) -> bool:
@@ -27,14 +38,14 @@ def hashable(password: str) -> bool:
     return storable(password) and len(password.encode()) <= MAXIMUM_BYTES
 
 
-def weakness(password: str, email: str) -> str | None:
+def weakness(password: str, email: str, policy: PasswordPolicy = DEFAULT) -> str | None:
     """What the policy has against the password, or None."""
     if not hashable(password):
         return f"must be at most {MAXIMUM_BYTES} bytes of UTF-8 without NUL"
-    if len(password) < MINIMUM_CHARACTERS:
-        return f"must have at least {MINIMUM_CHARACTERS} characters"
-    if _classes(password) < CLASSES:
-        return f"must mix at least {CLASSES} of: small letters, capitals, digits, other characters"
+    if len(password) < policy.min_length:
+        return f"must have at least {policy.min_length} characters"
+    if _classes(password) < policy.classes:
+        return f"must mix at least {policy.classes} of: small letters, capitals, digits, other characters"
     if password.lower() == email.partition("@")[0].lower():
         return "must not be the name in the e-mail address"
     return None

@@ -10,6 +10,7 @@ import pyotp
 from engine.errors import ConflictError, Fault, ForbiddenError, UnauthorizedError, invalid
 from engine.hooks import Moment, Row
 from registry.manager.passwords import hashable
+from registry.manager.policies import mfa_is_mandatory
 from registry.manager.sign_in import code_fits, invalid_credentials
 
 ISSUER = "CXG"
@@ -48,10 +49,12 @@ async def _confirm(moment: Moment, user: Row, given: Mapping[str, str]) -> Mappi
 
 
 async def _end(moment: Moment, user: Row, given: Mapping[str, str]) -> Mapping[str, Any]:
-    """Switching it off needs the password."""
+    """Switching it off needs the password, and no policy may ask for it."""
     password = given.get("password", "")
     if not hashable(password) or not await moment.check_password(password, user["password_hash"]):
         raise invalid_credentials()
+    if await mfa_is_mandatory(moment, user["id"]):
+        raise ConflictError("mfa_mandatory", "A policy requires the second factor")
     await moment.update("idam.users", [{"id": user["id"], "mfa_enabled": False, "mfa_secret": None}])
     return {"mfa_enabled": False}
 

@@ -15,6 +15,7 @@ from registry.manager.auto_seed import seed_jobs
 from registry.manager.cnfg import Setting
 from registry.manager.idam import Permission, Role, User, UserRole
 from registry.manager.passwords import password_columns, weakness
+from registry.manager.policies import password_policy
 from registry.manager.tnnt import Tenant
 from registry.setting_values import type_of
 
@@ -98,7 +99,7 @@ async def create_user(moment: Moment, email: str, password: str, *, administrato
     """A person who may sign in at once. An existing one keeps his password; `administrator` grants SUPER_ADMIN."""
     user = await find_user(moment, email)
     if user is None:
-        if fault := weakness(password, email):
+        if fault := weakness(password, email, await password_policy(moment, None)):
             raise invalid([Fault("password", "weak_password", fault)])
         columns = await password_columns(moment, password)
         name, kind = email.partition("@")[0], "staff" if administrator else "tenant"

@@ -22,6 +22,8 @@ from registry.locks import lock_by_id
 from registry.manager import idam
 from registry.manager.authority import OPEN_TENANT, authority, digest, membership
 from registry.manager.passwords import hashable, storable
+from registry.manager.policies import password_policy
+from registry.manager.sign_in_records import note_attempt, note_sign_in, note_sign_out
 from registry.manager.tnnt import Tenant
 
 SESSIONS = "idam.sessions"
@@ -33,18 +35,36 @@ def invalid_credentials() -> ApiError:
     return UnauthorizedError("invalid_credentials")
 
 
+class Refusal:
+    """Why nobody came in: the result that the history of sign-ins keeps, and what the caller is told."""
+
+    def __init__(self, result: str, error: ApiError | None = None) -> None:
+        self.result, self.error = result, error or invalid_credentials()
+
+
 async def sign_in(moment: Moment, attempt: SignIn) -> Session | ApiError:
-    """Check the credentials and open a session. The password comes before the lock on the user's row: it takes long."""
+    """Check the credentials and open a session; either way it goes into the history of sign-ins."""
+    user, outcome = await _try(moment, attempt)
+    if isinstance(outcome, Refusal):
+        await note_attempt(moment, attempt, user["id"] if user else None, outcome.result)
+        return outcome.error
+    await note_attempt(moment, attempt, outcome.user_id, "success", outcome.id)
+    await note_sign_in(moment, attempt, outcome)
+    return outcome
+
+
+async def _try(moment: Moment, attempt: SignIn) -> tuple[Row | None, Session | Refusal]:
+    """The user, and what comes of it. The password comes before the lock on the user's row: it takes long."""
     user = await _find_user(moment, attempt.username)
     password, hashed = attempt.password, user["password_hash"] if user else None
     right = await moment.check_password(*((password, hashed) if hashable(password) else ("", None)))
     if user is None:
-        return invalid_credentials()
+        return None, Refusal("unknown_user")
     user = (await lock_by_id(moment, idam.User, {user["id"]})).get(user["id"])
     if user is None or user["user_type"] == "service":
-        return invalid_credentials()
+        return user, Refusal("disabled")
     refusal = await _judge(moment, user, attempt, right and user["password_hash"] == hashed)
-    return refusal or await _enter(moment, user, attempt)
+    return user, refusal or await _enter(moment, user, attempt)
 
 
 async def _find_user(moment: Moment, email: str) -> Row | None:
@@ -54,17 +74,17 @@ async def _find_user(moment: Moment, email: str) -> Row | None:
     return users[0] if users else None
 
 
-async def _judge(moment: Moment, user: Row, attempt: SignIn, right: bool) -> ApiError | None:
+async def _judge(moment: Moment, user: Row, attempt: SignIn, right: bool) -> Refusal | None:
     """IDAM-U5: what stands against letting the user in."""
     if user["status"] == "locked":
         if user["locked_until"] is None or user["locked_until"] > moment.now:
-            return ForbiddenError("account_locked", "Too many failed attempts; try again later")
+            return Refusal("locked", ForbiddenError("account_locked", "Too many failed attempts; try again later"))
         user = (await moment.status("idam.users", [user["id"]], "active", "the lock has ended"))[0]
     if user["status"] != "active":
-        return invalid_credentials()
+        return Refusal("disabled")
     if not right:
         await _count_failure(moment, user)
-        return invalid_credentials()
+        return Refusal("bad_password")
     return await _second_factor(moment, user, attempt.code)
 
 
@@ -82,7 +102,7 @@ async def _count_failure(moment: Moment, user: Row) -> None:
         await moment.status("idam.users", [user["id"]], "locked", "too many failed sign-ins")
 
 
-async def _second_factor(moment: Moment, user: Row, code: str | None) -> ApiError | None:
+async def _second_factor(moment: Moment, user: Row, code: str | None) -> Refusal | None:
     """IDAM-U7: with mfa_enabled a code is needed; a wrong one counts like a wrong password."""
     if not user["mfa_enabled"]:
         return None
@@ -90,7 +110,7 @@ async def _second_factor(moment: Moment, user: Row, code: str | None) -> ApiErro
         return None
     if code:
         await _count_failure(moment, user)
-    return UnauthorizedError("mfa_required", "A code of the second factor is needed")
+    return Refusal("mfa_failed", UnauthorizedError("mfa_required", "A code of the second factor is needed"))
 
 
 def code_fits(moment: Moment, user: Row, code: str) -> bool:
@@ -99,18 +119,18 @@ def code_fits(moment: Moment, user: Row, code: str) -> bool:
     return code.isascii() and totp.verify(code, for_time=moment.now, valid_window=1)
 
 
-async def _enter(moment: Moment, user: Row, attempt: SignIn) -> Session | ApiError:
+async def _enter(moment: Moment, user: Row, attempt: SignIn) -> Session | Refusal:
     """Credentials are right: find the tenant, note the success, open a session."""
     tenant_id = None
     if attempt.tenant is not None:
         known = storable(attempt.tenant)
         place = await membership(moment, user["id"], Tenant.__table__.c.slug == attempt.tenant) if known else None
         if place is None:
-            return invalid_credentials()
+            return Refusal("disabled")
         if place.status not in OPEN_TENANT:
-            return ForbiddenError("tenant_closed", "The tenant is not open")
+            return Refusal("disabled", ForbiddenError("tenant_closed", "The tenant is not open"))
         tenant_id = place.tenant.id
-    clear = {"failed_login_count": 0, "first_failed_at": None}
+    clear = {"failed_login_count": 0, "first_failed_at": None, **await _aged(moment, user)}
     await moment.update(
         "idam.users", [{"id": user["id"], **clear, "last_login_at": moment.now, "last_login_ip": attempt.ip}]
     )
@@ -118,6 +138,13 @@ async def _enter(moment: Moment, user: Row, attempt: SignIn) -> Session | ApiErr
     session = await _open(moment, given, attempt)
     await _limit(moment, user["id"])
     return session
+
+
+async def _aged(moment: Moment, user: Row) -> dict[str, Any]:
+    """IDAM-U1: a password older than the policy's max_age_days has to be changed."""
+    days, since = (await password_policy(moment, user["id"])).max_age_days, user["password_changed_at"]
+    old = days is not None and since is not None and since + timedelta(days=days) <= moment.now
+    return {"must_change_password": True} if old else {}
 
 
 async def _open(moment: Moment, given: Mapping[str, Any], attempt: SignIn) -> Session:
@@ -159,10 +186,11 @@ async def revoke_sessions(moment: Moment, keys: list[UUID], reason: str) -> None
         await moment.status(SESSIONS, keys, "revoked", reason)
 
 
-async def revoke_where(moment: Moment, condition: ColumnElement[bool], reason: str) -> None:
-    """End the live sessions that meet the condition."""
+async def revoke_where(moment: Moment, condition: ColumnElement[bool], reason: str) -> int:
+    """End the live sessions that meet the condition; how many they were."""
     rows = await moment.fetch(select(idam.Session.__table__.c.id).where(condition, live(moment)))
     await revoke_sessions(moment, [row["id"] for row in rows], reason)
+    return len(rows)
 
 
 async def _find_session(moment: Moment, condition: ColumnElement[bool], *, lock: bool = False) -> Row | None:
@@ -209,8 +237,8 @@ async def revoke(moment: Moment, session_id: UUID | None, token: str | None) -> 
     """Sign out: end the whole family of the session or of the token; unknown ones are none of our business."""
     sessions = idam.Session.__table__.c
     row = await _find_session(moment, sessions.refresh_hash == digest(token) if token else sessions.id == session_id)
-    if row is not None:
-        await revoke_where(moment, sessions.family_id == row["family_id"], "logout")
+    if row is not None and await revoke_where(moment, sessions.family_id == row["family_id"], "logout"):
+        await note_sign_out(moment, row)
 
 
 async def session_principal(

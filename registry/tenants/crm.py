@@ -37,7 +37,8 @@ def open_balance(customers: Table) -> ColumnElement[Decimal]:
     invoices, currencies = Customer.metadata.tables["apm.sales_invoices"], Customer.metadata.tables["fim.currencies"]
     note = invoices.c.kind == literal_column("'credit_note'")
     own = currencies.c.is_base & currencies.c.is_active & (currencies.c.tenant_id == customers.c.tenant_id)
-    places = func.coalesce(select(currencies.c.decimal_places).where(own).scalar_subquery(), literal_column("2"))
+    base = select(currencies.c.decimal_places).where(own).correlate(customers).scalar_subquery()
+    places = func.coalesce(base, literal_column("2"))
     due = func.round(invoices.c.amount_due * invoices.c.exchange_rate, cast(places, Integer))
     owed = select(func.coalesce(func.sum(case((note, -due), else_=due)), literal_column("0"))).where(
         invoices.c.tenant_id == customers.c.tenant_id,

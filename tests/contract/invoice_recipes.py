@@ -58,7 +58,7 @@ NO_ORDER: Body = {"currency": "USD", "invoice_date": today, "due_date": FAR}
 
 def settling(maker: RowMaker) -> Body:
     """A draft payment of a posted invoice to the same customer."""
-    invoices, client = maker.live.resource("tenants/apm/sales-invoices"), maker.live.client("tenants")
+    invoices, client = maker.live.resource("tenants/apm/sales-invoices"), maker.client(maker.live.resource("tenants/apm/sales-invoices"))
     invoice = maker.make(invoices)
     answer = client.patch(f"/{invoices.path}/{invoice['id']}/status", json={"status": "posted"})
     assert answer.status_code == 200, answer.text

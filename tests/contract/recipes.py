@@ -16,7 +16,7 @@ def moved(maker: RowMaker, path: str, status: str) -> Body:
     """A new row of an entity, led to a state."""
     resource = maker.live.resource(path)
     row = maker.make(resource)
-    answer = maker.live.client(resource.scope.name).patch(f"/{path}/{row['id']}/status", json={"status": status})
+    answer = maker.client(resource).patch(f"/{path}/{row['id']}/status", json={"status": status})
     assert answer.status_code == 200, answer.text
     led: Body = answer.json()["data"]
     return led
@@ -75,6 +75,7 @@ def own_job(maker: RowMaker) -> str:
 
 
 NIGHTLY = {"handler": "expire_credentials", "schedule_kind": "cron", "cron": "0 3 * * *"}
+START: list[Any] = [{"type": "start_job", "params": {"job": "RUN_DUNNING"}}]
 LINES: list[Any] = [{"kind": "one_off", "description": "Setup", "unit_amount": "100"}]
 
 RECIPES = {
@@ -84,6 +85,7 @@ RECIPES = {
     **SYS_RECIPES,
     "manager/auto/jobs": Recipe(values={**NIGHTLY, "interval_seconds": None, "run_at": None}),
     "manager/auto/job-runs": Recipe(values={"job_id": own_job}),
+    "manager/auto/workflows": Recipe(values={"conditions": [], "actions": START}),
     "manager/bill/subscriptions": Recipe(values=on_offer, decided=frozenset({"plan_id", "seats"})),
     "manager/bill/invoices": Recipe(
         values={"lines": LINES, "kind": "invoice", "original_invoice_id": None, "subscription_id": None}

@@ -10,7 +10,7 @@ BILLION = 1_000_000_000
 
 def first_of(maker: RowMaker, path: str, query: str = "") -> str:
     """The id of a row that the tenant started with."""
-    rows = maker.live.client("tenants").get(f"/{path}?{query}").json()["data"]["items"]
+    rows = maker.client(maker.live.resource(path)).get(f"/{path}?{query}").json()["data"]["items"]
     return str(rows[0]["id"])
 
 

@@ -120,7 +120,7 @@ def stored(bench: Bench) -> Bench:
 def found(bench: Bench, query: str) -> list[str]:
     """Ids that the list gives, by the statement that the engine sends."""
 
-    listing = read_listing(WARES, f"{query}&fields=id&sort=id".encode())
+    listing = read_listing(CATALOG, WARES, f"{query}&fields=id&sort=id".encode())
     statement = READS.listing(WARES, list_shape(listing))
     values = {**list_values(listing), "tenant": None, "unmasked": False}
     [record] = bench.rows(statement.text, *statement.arguments(values))
@@ -152,7 +152,10 @@ def test_search_reads_any_of_its_fields_literally(stored: Bench) -> None:
 
 def test_statements_differ_by_shape_only(stored: Bench) -> None:
     """A value never becomes part of the text."""
-    shapes = {list_shape(read_listing(WARES, f"filter[title]={value}".encode())) for value in ("a", "b'; drop", "%25")}
+    shapes = {
+        list_shape(read_listing(CATALOG, WARES, f"filter[title]={value}".encode()))
+        for value in ("a", "b'; drop", "%25")
+    }
     assert len(shapes) == 1
 
 

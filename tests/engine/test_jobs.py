@@ -9,14 +9,17 @@ from uuid import uuid4
 
 import pytest
 
-from engine.errors import ConflictError, NotFoundError
+from engine.errors import ConflictError, NotFoundError, generic
 from engine.jobs import CADENCES, Jobs, cron_fault, last_time, next_time
+from engine.moment import UnitOfWork
 from engine.operations import Operations
 from engine.runner import JobFailed, Runner
 from engine.testing.harness import Live, serving, settings_for_tests
+from engine.types import ENGINE
 from tests.calls import Caller
 
 NOW = datetime(2031, 3, 5, 9, 30, tzinfo=UTC)
+SCHEDULE = {"handler": "three_steps", "schedule_kind": "interval", "interval_seconds": 60}
 
 
 def at(text: str) -> datetime:
@@ -181,3 +184,33 @@ def test_a_day_is_a_day_of_the_tenant(chores: Live) -> None:
         assert [output["tenants"][slug]["today"] for slug in ("first", "second")] == ["2031-03-05", "2031-03-06"]
     finally:
         chores.run_sql("manager", zone, "UTC")
+
+
+def test_an_attempt_fails_by_itself(chores: Live) -> None:
+    async def work(operations: Operations) -> None:
+        async with UnitOfWork(operations, "chore", ENGINE) as unit:
+            other = await unit.in_scope("manager")
+            await unit.create("chore.marks", [{"job": "attempt", "run_for": NOW, "label": "before"}])
+            with pytest.raises(NotFoundError):
+                async with unit.attempt():
+                    await unit.create("chore.marks", [{"job": "attempt", "run_for": NOW, "label": "undone"}])
+                    await other.create("auto.jobs", [{"code": "UNDONE", "name": "U", **SCHEDULE}])
+                    raise generic("not_found")
+            async with unit.attempt():
+                await unit.create("chore.marks", [{"job": "attempt", "run_for": NOW, "label": "kept"}])
+                await other.create("auto.jobs", [{"code": "KEPT", "name": "K", **SCHEDULE}])
+
+    chores.beside.run(work)
+    assert sorted(row["label"] for row in marks(chores, "attempt")) == ["before", "kept"]
+    known = Caller(chores.client("manager")).list("manager/auto/jobs", "filter[handler]=three_steps")
+    assert "KEPT" in {row["code"] for row in known} and "UNDONE" not in {row["code"] for row in known}
+
+
+def test_an_attempt_does_not_fail_half(chores: Live) -> None:
+    async def work(operations: Operations) -> None:
+        async with UnitOfWork(operations, "chore", ENGINE) as unit, unit.attempt():
+            await unit.in_scope("manager")
+            raise generic("not_found")
+
+    with pytest.raises(RuntimeError, match="open it before"):
+        chores.beside.run(work)

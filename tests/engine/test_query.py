@@ -10,8 +10,8 @@ import pytest
 from engine.errors import ApiError
 from engine.filters import OPERATORS, operators_of
 from engine.query import DEFAULT, PARAMETERS, read_listing, read_paging, read_view
-from engine.shapes import Condition, Listing, Order
-from tests.engine.wares import PARTS, WARES
+from engine.shapes import Condition, Expansion, Group, Listing, Order
+from tests.engine.wares import CATALOG, PARTS, WARES
 
 UUID = "01a20596-0b53-73b5-9429-72e1b74a22f4"
 # a value that each column takes, and what the statement is given
@@ -34,7 +34,7 @@ SAMPLES = {
 
 
 def listing(query: str) -> Listing:
-    return read_listing(WARES, query.encode())
+    return read_listing(CATALOG, WARES, query.encode())
 
 
 def refused(query: str) -> tuple[int, str, list[tuple[str, str]]]:
@@ -63,6 +63,16 @@ GOOD: dict[str, tuple[str, Any]] = {
     "fields": ("fields=title,parts,shout,title", Listing(fields=("title", "parts", "shout"))),
     "q": ("q=red+%26%20blue", Listing(search="red & blue")),
     "deleted": ("deleted=only", Listing(deleted="only")),
+    "where": (
+        'where={"or":[{"field":"title","value":"a"},{"not":{"field":"amount","op":"gt","value":7}}]}',
+        Listing(
+            conditions=(Group("or", (Condition("title", "eq", "a"), Group("not", (Condition("amount", "gt", "7"),)))),)
+        ),
+    ),
+    "expand": (
+        "expand=parts&expand[parts][limit]=5&fields[parts]=id",
+        Listing(expand=(Expansion("parts", ("id",), limit=5),), used=("shop/shop/parts",)),
+    ),
 }
 
 
@@ -125,7 +135,7 @@ def test_a_bad_value_is_422(query: str, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["pages=1", "filter=1", "filter[title=1", "filter[title][eq][x]=1", "Page=1", "where=1"]
+    "query", ["pages=1", "filter=1", "filter[title=1", "filter[title][eq][x]=1", "Page=1", "wher=1"]
 )
 def test_an_unknown_parameter_is_400(query: str) -> None:
     status, code, faults = refused(query)
@@ -217,7 +227,7 @@ def test_every_operator_and_family_is_met() -> None:
 
 def test_search_needs_searched_fields() -> None:
     with pytest.raises(ApiError, match="no field of this entity is searched"):
-        read_listing(PARTS, b"q=a")
+        read_listing(CATALOG, PARTS, b"q=a")
 
 
 def test_like_characters_are_text() -> None:
@@ -225,14 +235,15 @@ def test_like_characters_are_text() -> None:
 
 
 def test_a_get_takes_fields_and_deleted() -> None:
-    assert read_view(WARES, b"") == ((), "exclude")
-    assert read_view(WARES, b"fields=title&deleted=include") == (("title",), "include")
+    assert read_view(CATALOG, WARES, b"") == Listing()
+    view = read_view(CATALOG, WARES, b"fields=title&deleted=include")
+    assert view == Listing(fields=("title",), deleted="include")
     for query in (b"page=1", b"fields=secret", b"deleted=x"):
         with pytest.raises(ApiError):
-            read_view(WARES, query)
+            read_view(CATALOG, WARES, query)
 
 
 def test_a_history_takes_paging_alone() -> None:
-    assert read_paging(WARES, b"page=2&page_size=5") == Listing(page=2, page_size=5)
+    assert read_paging(CATALOG, WARES, b"page=2&page_size=5") == Listing(page=2, page_size=5)
     with pytest.raises(ApiError):
-        read_paging(WARES, b"sort=title")
+        read_paging(CATALOG, WARES, b"sort=title")

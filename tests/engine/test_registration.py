@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Index, MetaData, String, Table, Uuid
@@ -12,6 +13,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
 from engine.entity import Entity, Unique
+from engine.fields import stored_field
 from engine.registration import bounds_of, common_columns, complete
 from engine.types import Bounded, Bounds
 
@@ -119,3 +121,15 @@ def test_checks_without_a_name_get_a_stable_one() -> None:
 
     first, second = names("a > 1", "a < 9"), names("a < 9", "a > 1")
     assert first == second and len(first) == 2 and all(name.startswith("ck_plans") for name in first)
+
+
+def test_an_encrypted_text_has_room_for_its_cipher() -> None:
+    """The column takes any length, bodies only that of the text."""
+    table = Table("plans", MetaData(), Column("pin", String(12)), Column("papers", postgresql.JSONB), schema="bill")
+    entity = Entity(table, hidden=["pin", "papers"], encrypted=["pin", "papers"])
+    complete([entity])
+    assert isinstance(table.c.pin.type, sa.Text) and isinstance(table.c.papers.type, postgresql.JSONB)
+    annotation = stored_field(entity, table.c.pin).annotation
+    assert msgspec.json.decode(b'"123456789012"', type=annotation) == "123456789012"
+    with pytest.raises(msgspec.ValidationError, match="length <= 12"):
+        msgspec.json.decode(b'"1234567890123"', type=annotation)

@@ -292,3 +292,46 @@ def test_a_worker_that_is_told_twice_ends_its_runs(chores: Live, admin: Caller) 
         assert process.wait(PATIENCE) == 0
     done = admin.get(RUNS, run["id"])
     assert done["status"] == "failed" and done["error"].startswith("stopped")
+
+
+# -- the command
+
+
+def cxg(live: Live, *words: str) -> subprocess.CompletedProcess[str]:
+    """What `cxg jobs ...` answers."""
+    place = ["--data", str(live.system.settings.data.resolve())] if words[0] == "run" else []
+    flags = [part for name in REGISTRIES for part in ("--registry", name)]
+    command = [sys.executable, "-m", "engine", "jobs", *words, *place, *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_jobs_are_listed(chores: Live) -> None:
+    done = cxg(chores, "list")
+    assert done.returncode == 0
+    [line] = [line for line in done.stdout.splitlines() if "run_dunning" in line]
+    assert "manager" in line and "daily" in line
+
+
+def test_a_job_is_run_by_hand_for_a_time(chores: Live, admin: Caller) -> None:
+    done = cxg(chores, "run", "leave_mark", "--now", "2033-01-02T03:04")
+    assert done.returncode == 0 and "left" in done.stdout, done.stderr
+    assert [row["run_for"] for row in admin.list(MARKS, "sort=-run_for")][0] == "2033-01-02T03:04:00+00:00"
+
+
+def test_a_job_is_run_by_hand_for_a_tenant(chores: Live) -> None:
+    done = cxg(chores, "run", "count_customers", "--tenant", "second")
+    assert done.returncode == 0 and "second" in done.stdout and "first" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("leave_mrk",), "perhaps 'leave_mark'"), (("count_customers", "--tenant", "nobody"), "No tenant in use")],
+)
+def test_a_wrong_word_is_told(chores: Live, words: tuple[str, ...], told: str) -> None:
+    done = cxg(chores, "run", *words)
+    assert done.returncode == 1 and told in done.stderr, done.stderr
+
+
+def test_failed_steps_are_shown(chores: Live) -> None:
+    done = cxg(chores, "run", "three_steps")
+    assert done.returncode == 0 and "failed two: internal_error: KeyError" in done.stdout

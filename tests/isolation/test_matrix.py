@@ -167,6 +167,9 @@ class StrangerMaker(RowMaker):
     def make(self, resource: Resource, client: httpx.Client | None = None, **given: Any) -> Body:
         return super().make(resource, client or self.live.other_tenant(), **given)
 
+    def client(self, resource: Resource) -> httpx.Client:
+        return self.live.other_tenant()
+
 
 @pytest.mark.parametrize(("path", "column"), POINTING)
 def test_a_foreign_parent_is_an_absent_one(

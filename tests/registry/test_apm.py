@@ -11,6 +11,7 @@ from tests.calls import Body
 from tests.receivables import CUSTOMERS, PURCHASES, SALES, SALES_LINES, TOTALS, Desk, desk, shown
 
 __all__ = ["books", "desk", "june"]
+SEQUENCES = "tenants/sys/number-sequences"
 
 
 def test_lines_make_the_totals(desk: Desk) -> None:
@@ -142,6 +143,22 @@ def test_nothing_is_posted_in_a_closed_period(desk: Desk) -> None:
     desk.caller.stays("409:period_closed", SALES, late["id"], "posted")
     assert desk.caller.get(SALES, late["id"])["number"] is None
     assert [first["number"], desk.sale()["number"]] == ["SI-2026-00001", "SI-2026-00002"]
+
+
+def test_no_invoice_number_is_left_out(desk: Desk) -> None:
+    """SYS-N1: the gapless counter that numbers invoices does not move by hand."""
+    desk.sale()
+    [sequence] = desk.caller.list(SEQUENCES, "filter[code]=SI")
+    path = f"{SEQUENCES}/{sequence['id']}"
+    desk.caller.expect_refusal("409:sequence_in_use", "PATCH", path, {"next_value": "9000"})
+
+
+def test_a_line_of_a_posted_invoice_stays(desk: Desk) -> None:
+    """G7: not even its own status route takes a line away."""
+    posted = desk.sale()
+    line = posted["lines"][0]
+    desk.caller.stays("409:document_locked", SALES_LINES, line["id"], "inactive")
+    assert desk.standing(posted)[2] == "110.00"
 
 
 def test_a_missing_role_is_told(desk: Desk) -> None:

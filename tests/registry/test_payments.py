@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
@@ -248,3 +249,28 @@ def test_an_amount_has_the_places_of_its_currency(desk: Desk) -> None:
     assert shown(payment, "amount", "unallocated") == ["10.01", "10.01"]
     assert shown(desk.allocate(payment, desk.sale(), "3.335"), "amount") == ["3.34"]
     assert rest(desk, payment) == "6.67"
+
+
+def test_currency_and_rate_of_a_payment(desk: Desk) -> None:
+    """G21, G12: an omitted currency is the party's; the rate is that of the payment date, also when it moves."""
+    desk.rate("1.25")
+    desk.rate("1.5", "2026-06-14")
+    euro = desk.caller.make(CUSTOMERS, name="Euro", currency="EUR")
+    draft = desk.payment("10", customer_id=euro["id"])
+    assert shown(draft, "currency", "base_amount") == ["EUR", "12.50"]
+    assert shown(desk.caller.change(PAYMENTS, draft["id"], payment_date="2026-06-14"), "base_amount") == ["15.00"]
+    path, early = f"{PAYMENTS}/{draft['id']}", {"payment_date": "2025-12-31"}
+    desk.caller.expect_refusal("422:no_exchange_rate", "PATCH", path, early)
+
+
+def test_two_at_once_do_not_pay_twice(desk: Desk) -> None:
+    """APM-A1: payment and invoice are locked, so that of two who settle the same rest one is refused."""
+    invoice, payments = desk.sale("100"), [desk.paid("80") for _ in range(4)]
+
+    def settle(payment: Body) -> int:
+        body = allocation(payment, invoice, "60")
+        return desk.caller.client.post(f"/{ALLOCATIONS}", json=body).status_code
+
+    with ThreadPoolExecutor() as threads:
+        assert sorted(threads.map(settle, payments)) == [201, 409, 409, 409]
+    assert desk.standing(invoice) == ["60.00", "0.00", "50.00", "posted"]

@@ -1,81 +1,20 @@
-"""Behaviour of a tenant's foundation, over HTTP: local users, roles, settings, approvals, attachments."""
+"""Behaviour of a tenant's foundation, over HTTP: local users, roles, settings, attachments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 
-from engine.testing.harness import PASSWORD, Live
+from engine.testing.harness import Live
+from engine.types import Principal, TenantRef
 from tests.calls import Body, Caller, World
+from tests.registry.homes import GRANTS, MEMBERS, PAYMENTS, ROLES, USERS, Home, Person
 
-USERS, ROLES, GRANTS, SETTINGS = (f"tenants/sys/{name}" for name in ("users", "roles", "user-roles", "settings"))
-RULES, REQUESTS, FILES = (f"tenants/sys/{name}" for name in ("approval-rules", "approval-requests", "attachments"))
-CUSTOMERS, PAYMENTS = "tenants/crm/customers", "tenants/apm/payments"
-MEMBERS, INVITATIONS = "manager/tnnt/tenant-members", "manager/tnnt/invitations"
-Freeze = Callable[[datetime | None], None]
-
-
-@dataclass
-class Person:
-    """Somebody in a tenant."""
-
-    caller: Caller
-    identity: str
-    local: Body
-    email: str
-
-
-@dataclass
-class Home:
-    """A tenant, its owner, and whoever comes."""
-
-    world: World
-    tenant: Body
-    owner: Person
-
-    def join(self, role: str = "member") -> Person:
-        """Somebody new who took up an invitation."""
-        email = f"{self.world.name('p')}@home.example"
-        offer = self.world.admin.make(INVITATIONS, tenant_id=self.tenant["id"], email=email, role=role)
-        body = {"token": offer["token"], "full_name": "Some Body", "password": PASSWORD}
-        answer = httpx.post(f"{self.world.live.url}/auth/accept-invitation", json=body)
-        assert answer.status_code == 200, answer.text
-        return person(self.world, self.owner.caller, email, self.tenant)
-
-    def role(self, *permissions: str) -> Body:
-        """A role of the tenant's own."""
-        code = self.world.name("R").upper()
-        return self.owner.caller.make(ROLES, code=code, name="Role", permissions=list(permissions))
-
-    def grant(self, who: Person, role: Body, **values: Any) -> Body:
-        """A role is given by the owner."""
-        return self.owner.caller.make(GRANTS, user_id=who.local["id"], role_id=role["id"], **values)
-
-    def system_role(self, code: str) -> Body:
-        """A seeded role."""
-        [row] = self.owner.caller.list(ROLES, f"filter[code]={code}")
-        return row
-
-
-def person(world: World, reader: Caller | None, email: str, tenant: Body) -> Person:
-    """Somebody who is in the tenant, signed in."""
-    caller = world.sign_in({"email": email}, tenant)
-    [local] = (reader or caller).list(USERS, f"filter[email]={email}")
-    return Person(caller, local["identity_id"], local, email)
-
-
-@pytest.fixture
-def home(world: World) -> Home:
-    """A tenant of one's own."""
-    tenant = world.tenant()
-    return Home(world, tenant, person(world, None, world.owner(tenant)["email"], tenant))
+SETTINGS, FILES, CUSTOMERS = "tenants/sys/settings", "tenants/sys/attachments", "tenants/crm/customers"
 
 
 def rights(who: Person) -> set[str]:
@@ -197,7 +136,7 @@ def test_nobody_gives_a_role_that_holds_more_than_he(home: Home) -> None:
         ann.caller.expect_refusal("403:privilege_escalation", "POST", GRANTS, body)
 
 
-def test_the_last_administrator_stays(home: Home, freeze: Freeze) -> None:
+def test_the_last_administrator_stays(home: Home) -> None:
     """SYS-UR2: grants of suspended users and of other days do not count; with two, one may go."""
     owner, role = home.owner.caller, home.system_role("ADMIN")
     [first] = owner.list(GRANTS, f"filter[role_id]={role['id']}")
@@ -270,15 +209,6 @@ def test_a_setting_takes_what_fits(home: Home) -> None:
         assert owner.get(SETTINGS, row["id"])["value"] == value
 
 
-def payment(home: Home, caller: Caller, amount: str = "100") -> Body:
-    """A draft of money that came in."""
-    [bank] = home.owner.caller.list("tenants/fim/accounts", "filter[system_role]=bank")
-    customer = caller.make(CUSTOMERS, name="Nordwind")
-    return caller.make(
-        PAYMENTS, direction="in", customer_id=customer["id"], account_id=bank["id"], amount=amount, currency="USD"
-    )
-
-
 def test_the_base_currency_stays_once_the_books_are_kept(home: Home) -> None:
     """SYS-S1: until the first posted journal entry it changes, and not afterwards in any way."""
     owner = home.owner.caller
@@ -287,152 +217,13 @@ def test_the_base_currency_stays_once_the_books_are_kept(home: Home) -> None:
     assert row["value"] == "USD"
     owner.change(SETTINGS, row["id"], value="EUR")
     owner.change(SETTINGS, row["id"], value="USD")
-    paid = payment(home, owner)
+    paid = home.payment(owner)
     owner.change(SETTINGS, row["id"], value="USD")
     assert owner.move(PAYMENTS, paid["id"], "posted")["status"] == "posted"
     owner.expect_refusal("409:setting_locked", "PATCH", path, {"value": "EUR"})
     owner.expect_refusal("409:setting_locked", "DELETE", path)
     owner.stays("409:setting_locked", SETTINGS, row["id"], "inactive")
     owner.change(SETTINGS, row["id"], value="USD", description="The books are kept in it")
-
-
-def band(home: Home, low: str, high: str | None, **values: Any) -> Body:
-    """The body of an approval rule."""
-    role = values.pop("role", None) or home.system_role("ADMIN")
-    usual = {"name": "Big ones", "document_type": "payment", "approver_role_id": role["id"]}
-    return {**usual, "min_amount": low, "max_amount": high, **values}
-
-
-@pytest.mark.parametrize(("low", "high"), [("0", None), ("199", "201"), ("150", "160"), ("0", "100.01"), ("50", "500")])
-def test_bands_do_not_overlap(home: Home, low: str, high: str | None) -> None:
-    """SYS-AR1: at create, in one body, at change and when a rule comes back."""
-    owner = home.owner.caller
-    owner.make(RULES, **band(home, "100", "200"))
-    owner.expect_refusal("409:overlapping_band", "POST", RULES, band(home, low, high))
-    twins = [band(home, low, high, level=3), band(home, "100", "200", level=3)]
-    owner.expect_refusal("409:overlapping_band", "POST", RULES, twins)
-    beside = owner.make(RULES, **band(home, low, high, level=2))
-    owner.expect_refusal("409:overlapping_band", "PATCH", f"{RULES}/{beside['id']}", {"level": 1})
-    owner.move(RULES, beside["id"], "inactive")
-    owner.make(RULES, **band(home, "100", "200", level=2))
-    owner.stays("409:overlapping_band", RULES, beside["id"], "active")
-
-
-def test_bands_may_touch(home: Home) -> None:
-    """SYS-AR1: the upper end is not part of the band; other types and levels are other bands."""
-    owner = home.owner.caller
-    owner.make(RULES, **band(home, "100", "200"))
-    for body in (
-        band(home, "0", "100"),
-        band(home, "200", None),
-        band(home, "0", None, level=2),
-        band(home, "0", None, document_type="sales_order"),
-    ):
-        owner.make(RULES, **body)
-
-
-@dataclass
-class Approval:
-    """A payment that waits, whoever asked for it, and somebody who may decide."""
-
-    home: Home
-    asker: Person
-    boss: Person
-    role: Body
-    payment: Body
-
-    def requests(self) -> list[tuple[int, str]]:
-        """(level, status) of the requests, in their order."""
-        rows = self.home.owner.caller.list(REQUESTS, f"filter[document_id]={self.payment['id']}&sort=id")
-        return [(row["level"], row["status"]) for row in rows]
-
-    def open(self) -> Body:
-        """The request that waits."""
-        [row] = self.home.owner.caller.list(
-            REQUESTS, f"filter[document_id]={self.payment['id']}&filter[status]=pending"
-        )
-        return row
-
-    def status(self) -> str:
-        """The state of the payment."""
-        return str(self.home.owner.caller.get(PAYMENTS, self.payment["id"])["status"])
-
-
-@pytest.fixture
-def waiting(home: Home) -> Approval:
-    """Two levels of approval, the second from 500 on, for a payment of 600."""
-    role, asker, boss = home.role(), home.join(), home.join()
-    home.grant(boss, role)
-    for level, low in ((1, "0"), (2, "500")):
-        home.owner.caller.make(RULES, **band(home, low, None, level=level, role=role))
-    draft = payment(home, asker.caller, "600")
-    assert asker.caller.move(PAYMENTS, draft["id"], "posted")["status"] == "pending_approval"
-    return Approval(home, asker, boss, role, draft)
-
-
-def test_only_approvers_decide(waiting: Approval) -> None:
-    """SYS-A1: the role counts today and by itself; the owner of the tenant does not hold it."""
-    request, owner = waiting.open()["id"], waiting.home.owner.caller
-    other = waiting.home.join()
-    yesterday = str(date.today() - timedelta(days=1))
-    waiting.home.grant(other, waiting.role, valid_from=yesterday, valid_until=yesterday)
-    for caller in (owner, other.caller):
-        for status in ("approved", "rejected"):
-            body = {"status": status, "reason": "because"}
-            caller.expect_refusal("403:not_approver", "PATCH", f"{REQUESTS}/{request}/status", body)
-    assert waiting.requests() == [(1, "pending")]
-
-
-def test_neither_requester_nor_author_decides(waiting: Approval) -> None:
-    """SYS-A1: though they hold the role."""
-    home = waiting.home
-    home.grant(waiting.asker, waiting.role)
-    waiting.asker.caller.stays("403:four_eyes", REQUESTS, waiting.open()["id"], "approved")
-    draft = payment(home, waiting.boss.caller, "600")
-    waiting.asker.caller.move(PAYMENTS, draft["id"], "posted")
-    [request] = home.owner.caller.list(REQUESTS, f"filter[document_id]={draft['id']}")
-    waiting.boss.caller.stays("403:four_eyes", REQUESTS, request["id"], "approved")
-
-
-def test_levels_follow_and_then_the_payment_is_posted(waiting: Approval) -> None:
-    """SYS-A2: the next level whose band holds the amount, and after the last one the edge with its rules."""
-    boss = waiting.boss.caller
-    first = boss.move(REQUESTS, waiting.open()["id"], "approved", reason="fine")
-    assert (first["decided_by"], first["reason"]) == (waiting.boss.identity, "fine") and first["decided_at"]
-    assert (waiting.requests(), waiting.status()) == ([(1, "approved"), (2, "pending")], "pending_approval")
-    boss.move(REQUESTS, waiting.open()["id"], "approved")
-    posted = waiting.home.owner.caller.get(PAYMENTS, waiting.payment["id"])
-    assert posted["status"] == "posted" and posted["number"] and posted["journal_entry_id"]
-
-
-def test_a_failure_of_the_edge_leaves_the_request_pending(waiting: Approval) -> None:
-    """SYS-A2: the rules of the edge run when the last level is approved, and what they refuse is not approved."""
-    boss, owner = waiting.boss.caller, waiting.home.owner.caller
-    boss.move(REQUESTS, waiting.open()["id"], "approved")
-    day = waiting.payment["payment_date"]
-    periods = owner.list("tenants/fim/fiscal-periods", f"filter[start_date][lte]={day}&filter[end_date][gte]={day}")
-    sql = "update fim.fiscal_periods set status = 'closed' where id = $1::uuid"
-    tenant = UUID(waiting.home.tenant["id"])
-    waiting.home.world.live.run_sql("tenants", sql, UUID(periods[0]["id"]), tenant=tenant)
-    boss.stays("409:period_closed", REQUESTS, waiting.open()["id"], "approved")
-    assert (waiting.requests(), waiting.status()) == ([(1, "approved"), (2, "pending")], "pending_approval")
-
-
-def test_a_rejection_says_why_and_sends_the_payment_back(waiting: Approval) -> None:
-    """SYS-A3: 422 without a reason; the payment is a draft again."""
-    boss, request = waiting.boss.caller, waiting.open()["id"]
-    boss.stays("422:reason_required", REQUESTS, request, "rejected")
-    row = boss.move(REQUESTS, request, "rejected", reason="not ours")
-    assert (row["reason"], row["decided_by"]) == ("not ours", waiting.boss.identity)
-    assert (waiting.requests(), waiting.status()) == ([(1, "rejected")], "draft")
-
-
-def test_a_payment_taken_back_needs_no_decision(waiting: Approval) -> None:
-    """SYS-A3: open requests are canceled, by the engine alone."""
-    waiting.boss.caller.stays("409:reserved_transition", REQUESTS, waiting.open()["id"], "canceled")
-    waiting.boss.caller.move(REQUESTS, waiting.open()["id"], "approved")
-    waiting.asker.caller.move(PAYMENTS, waiting.payment["id"], "draft")
-    assert waiting.requests() == [(1, "approved"), (2, "canceled")]
 
 
 def attachment(owner_type: str, owner_id: str, **values: Any) -> Body:
@@ -465,19 +256,16 @@ def test_a_file_belongs_to_a_row_that_the_caller_reads(home: Home, world: World)
 def test_who_may_not_read_a_row_attaches_nothing_to_it(home: Home, live: Live) -> None:
     """SYS-F1: for him the row is not there."""
     customer = home.owner.caller.make(CUSTOMERS, name="Nordwind")
-    user = world_user(home)
-    blind = Caller(live.lend(user("sys.attachments.create")))
-    seeing = Caller(live.lend(user("sys.attachments.create", "crm.customers.read")))
+    blind = Caller(live.lend(holding(home, "sys.attachments.create")))
+    seeing = Caller(live.lend(holding(home, "sys.attachments.create", "crm.customers.read")))
     blind.expect_refusal("422:invalid_reference", "POST", FILES, attachment("crm.customers", customer["id"]))
     seeing.make(FILES, **attachment("crm.customers", customer["id"]))
 
 
-def world_user(home: Home) -> Callable[..., Any]:
-    """Callers of the tenant with just these permissions."""
-    from engine.types import Principal, TenantRef
-
+def holding(home: Home, *permissions: str) -> Principal:
+    """A caller of the tenant with just these permissions."""
     place = TenantRef(UUID(home.tenant["id"]), home.tenant["slug"])
-    return lambda *codes: Principal(uuid4(), tenant=place, permissions=frozenset(codes))
+    return Principal(uuid4(), tenant=place, permissions=frozenset(permissions))
 
 
 @pytest.mark.parametrize(

@@ -17,4 +17,5 @@ async def relay() -> None:
     await asyncio.Event().wait()
 
 
-asyncio.run(relay())
+if __name__ == "__main__":
+    asyncio.run(relay())

@@ -1,0 +1,97 @@
+"""Relations: what a foreign key is called from both its ends, in filters, sort and expand.
+
+`customer_id` is the relation `customer` of its row; seen from the customer it is `orders`, after the entity that refers to
+it, or the key under which it nests those rows. Where two keys of one entity point there, `orders_by_agent`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Relation:
+    """From a row to others of its scope: `many` False = the one row whose `remote` column its own `local` names; else the
+    rows whose `remote` column names its `local` one. `target` is a path `scope/domain/entity`."""
+
+    name: str
+    target: str
+    local: str
+    remote: str
+    many: bool
+
+
+class Referring(Protocol):
+    """A foreign key, as the catalogue knows it: `column` of the entity at `child` names `target` of another."""
+
+    @property
+    def child(self) -> str: ...
+    @property
+    def column(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+
+
+class Declared(Protocol):
+    """A compiled entity, as far as naming needs it."""
+
+    @property
+    def fields(self) -> Mapping[str, Any]: ...
+    @property
+    def entity(self) -> Any: ...
+
+
+def relations_of(
+    incoming: Mapping[str, Sequence[Referring]], resources: Mapping[str, Declared]
+) -> dict[str, dict[str, Relation]]:
+    """Path -> name -> relation, of every entity. Hidden columns make no relation."""
+    found: dict[str, dict[str, Relation]] = {path: {} for path in resources}
+    for path, references in incoming.items():
+        shown = [r for r in references if resources[r.child].fields[r.column].shown]
+        for reference in shown:
+            to_one = _to_one(reference, path)
+            _add(found[reference.child], to_one, resources[reference.child])
+        names = _many_names(shown, resources, path)
+        for reference, name in zip(shown, names, strict=True):
+            relation = Relation(name, reference.child, reference.target, reference.column, many=True)
+            _add(found[path], relation, resources[path])
+    return found
+
+
+def _to_one(reference: Referring, path: str) -> Relation:
+    name = reference.column.removesuffix("_id")
+    return Relation(name, path, reference.column, reference.target, many=False)
+
+
+def _add(into: dict[str, Relation], relation: Relation, owner: Declared) -> None:
+    name = _free(relation.name, {*owner.fields, *into})
+    into[name] = Relation(name, relation.target, relation.local, relation.remote, relation.many)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, or the first of its kind that no field and no other relation has."""
+    return next(n for n in (name, f"{name}_row", *(f"{name}_{i}" for i in range(2, 1000))) if n not in taken)
+
+
+def _many_names(references: Sequence[Referring], resources: Mapping[str, Declared], path: str) -> Iterable[str]:
+    owner = resources[path].entity
+    nested = {(n.entity, n.link(resources[_beside(path, n.entity)].entity)): n.key for n in owner.nested}
+    often = Counter(reference.child for reference in references)
+    for reference in references:
+        child = resources[reference.child].entity
+        plain = child.name.replace("-", "_")
+        if (child.key, reference.column) in nested:
+            yield nested[child.key, reference.column]
+        elif reference.child == path and child.tree == reference.column:
+            yield "children"
+        elif often[reference.child] > 1:
+            yield f"{plain}_by_{reference.column.removesuffix('_id')}"
+        else:
+            yield plain
+
+
+def _beside(path: str, key: str) -> str:
+    return f"{path.split('/')[0]}/{key.replace('.', '/', 1)}"

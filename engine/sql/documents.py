@@ -1,0 +1,143 @@
+"""The JSON document of a row as PostgreSQL renders it: its own fields, nested children, and whatever is expanded in it, in the
+one statement. The predicates of conditions stand here too, since an expansion has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import count
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql import FromClause
+
+from engine.catalog import Catalog, Resource
+from engine.relations import Relation
+from engine.shapes import Condition, Expansion, Group, Node, Order, Through
+from engine.sql.parts import Column, condition, fields_to_show, owned, shown, wall
+
+NO_ROWS: Any = sa.literal_column("'[]'::json")
+
+
+class Scene:
+    """What the parts of one statement share: the catalogue, the walls, and the numbers of its values.
+
+    `own`: entities of which only rows that belong to the caller exist for him.
+    """
+
+    def __init__(self, catalog: Catalog, *, walled: bool, own: Collection[str] = ()) -> None:
+        self.catalog, self.walled, self.own = catalog, walled, own
+        self.numbers = count()
+
+    # -- conditions
+
+    def predicate(self, resource: Resource, source: FromClause, node: Node) -> Column:
+        """What a condition asks of a row. Values are numbered in the order of `engine.conditions.leaves`."""
+        if isinstance(node, Condition):
+            return condition(resource, source, node, f"f{next(self.numbers)}")
+        if isinstance(node, Through):
+            return self._through(resource, source, node)
+        parts = [self.predicate(resource, source, part) for part in node.parts]
+        joined: Column = JOINED[node.kind](parts)
+        return joined
+
+    def _through(self, resource: Resource, source: FromClause, node: Through) -> Column:
+        relation = resource.relations[node.relation]
+        target, row, where = self.behind(resource, source, relation)
+        asked = self.predicate(target, row, node.part)
+        if node.match == "every":
+            asked = sa.not_(sa.func.coalesce(asked, sa.false()))
+        found = sa.exists(sa.select(sa.literal_column("1")).where(*where, asked).correlate(source))
+        return found if node.match == "some" else sa.not_(found)
+
+    def behind(self, resource: Resource, source: FromClause, relation: Relation) -> tuple[Resource, Any, list[Column]]:
+        """The entity behind a relation, an alias of it, and which of its rows are meant."""
+        target = self.catalog.resources[relation.target]
+        row = target.table.alias()
+        where = [row.c[relation.remote] == source.c[relation.local], row.c.is_active]
+        if resource.scope.tenant_bound:
+            where.append(row.c.tenant_id == source.c.tenant_id)
+        return target, row, [*where, *wall(target, row, self.walled), *owned(target, row, self.own)]
+
+    # -- order
+
+    def order(self, resource: Resource, source: FromClause, sort: Sequence[Order]) -> list[Any]:
+        """ORDER BY; the key is always appended, so that the order is total."""
+        named = {order.field for order in sort}
+        terms = []
+        for order in (*sort, *(Order(name) for name in resource.keys if name not in named)):
+            value = self._sorted_by(resource, source, order.field.split("."))
+            term = value.desc() if order.descending else value.asc()
+            nulls = {"first": term.nulls_first, "last": term.nulls_last, None: lambda term=term: term}
+            terms.append(nulls[order.nulls]())
+        return terms
+
+    def _sorted_by(self, resource: Resource, source: FromClause, path: list[str]) -> Any:
+        if len(path) == 1:
+            return source.c[path[0]]
+        target, row, where = self.behind(resource, source, resource.relations[path[0]])
+        inner = self._sorted_by(target, row, path[1:])
+        return sa.select(inner).where(*where).correlate(source).scalar_subquery()
+
+    # -- documents
+
+    def columns(
+        self, resource: Resource, source: FromClause, names: tuple[str, ...], expand: Sequence[Expansion] = ()
+    ) -> list[Any]:
+        """What a read shows of a row, by name; expansions last."""
+        found: list[Any] = [
+            shown(resource, source, field).label(field.name) for field in fields_to_show(resource, names)
+        ]
+        return [*found, *(self._expanded(resource, source, part) for part in expand)]
+
+    def nested(self, resource: Resource, names: tuple[str, ...], expand: Sequence[Expansion]) -> list[Expansion]:
+        """The nested children of a whole document as expansions, where the caller does not say more of them."""
+        named = {part.relation for part in expand}
+        return [
+            Expansion(nested.key, sort=_line_order(self.catalog.find(resource.scope.name, nested.entity)), limit=0)
+            for nested in resource.entity.nested
+            if (not names or nested.key in names) and nested.key not in named
+        ]
+
+    def document(
+        self, resource: Resource, source: FromClause, names: tuple[str, ...] = (), expand: Sequence[Expansion] = ()
+    ) -> Column:
+        """The row with its nested children as JSON text."""
+        parts = [*self.nested(resource, names, expand), *expand]
+        row = sa.select(*self.columns(resource, source, names, parts)).correlate(source).subquery()
+        return sa.cast(sa.select(sa.func.row_to_json(row.table_valued())).scalar_subquery(), sa.Text)
+
+    def _expanded(self, resource: Resource, source: FromClause, part: Expansion) -> Any:
+        relation = self._relation(resource, part.relation)
+        target, row, where = self.behind(resource, source, relation)
+        where += [self.predicate(target, row, node) for node in part.conditions]
+        rows: Any = sa.select(*self.columns(target, row, part.fields, part.parts)).where(*where)
+        if relation.many:
+            rows = rows.order_by(*self.order(target, row, part.sort))
+            rows = rows.limit(sa.literal_column(str(part.limit))) if part.limit else rows
+        inner = rows.correlate(source).subquery()
+        one = sa.func.row_to_json(inner.table_valued())
+        shown_as = sa.func.coalesce(sa.func.json_agg(one), NO_ROWS) if relation.many else one
+        return sa.select(shown_as).scalar_subquery().label(part.relation)
+
+    def _relation(self, resource: Resource, name: str) -> Relation:
+        """A relation, or the children that a header nests under the name (their reference may be hidden)."""
+        if name in resource.relations:
+            return resource.relations[name]
+        nested = resource.nested[name]
+        child = self.catalog.find(resource.scope.name, nested.entity)
+        return Relation(name, child.path, "id", nested.link(child.entity), many=True)
+
+
+JOINED: dict[str, Any] = {
+    "and": lambda parts: sa.and_(*parts),
+    "or": lambda parts: sa.or_(*parts),
+    # what is unknown (a null) is not so
+    "not": lambda parts: sa.not_(sa.func.coalesce(parts[0], sa.false())),
+}
+
+
+def _line_order(child: Resource) -> tuple[Order, ...]:
+    return (Order("position"),) if "position" in child.fields else ()
+
+
+__all__ = ["Group", "Scene"]
