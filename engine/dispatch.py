@@ -17,7 +17,7 @@ from engine.conditions import leaves, without_values
 from engine.encode import Answer, Header, etag, failure, page, row_text, rows_text, success, success_of
 from engine.errors import ConflictError, ForbiddenError, ValidationError, generic
 from engine.filters import OPERATORS, escape_like
-from engine.moment import UnitOfWork
+from engine.moment import Circumstances, UnitOfWork
 from engine.observe import Observer
 from engine.operations import Operations
 from engine.parse import BodyReader, Purpose, read_status
@@ -25,6 +25,7 @@ from engine.query import DEFAULT, read_listing, read_paging, read_view, single, 
 from engine.records import Action, RulesConcerned, Written
 from engine.refusals import Unchanged, key_of
 from engine.request import Receive, Request, Scope, Send
+from engine.roads import change_needs_transaction, create_needs_transaction
 from engine.routes import Router, Target
 from engine.shapes import Condition, Expansion, GetShape, Incoming, Listing, ListShape, Node
 from engine.sql.read import ESTIMATE_ABOVE
@@ -105,9 +106,7 @@ class Dispatcher:
         async def work(unit: UnitOfWork) -> list[Written]:
             return await self.operations.create(unit, resource, rows)
 
-        written: list[Written] = await self.perform(
-            unit, work, transaction=self.operations.needs_transaction(resource, rows)
-        )
+        written: list[Written] = await self.perform(unit, work, transaction=create_needs_transaction(resource, rows))
         http_status = 200 if all(row.found for row in written) else 201
         if many:
             return success(rows_text(self._row_text(resource, row) for row in written), http_status)
@@ -118,7 +117,8 @@ class Dispatcher:
     async def list(self, request: Request, target: Target, unit: UnitOfWork) -> Answer:
         listing = read_listing(self.shop.catalog, target.resource, request.query)
         shape = list_shape(listing, self._own(unit, target.resource, listing))
-        values = {**list_values(listing), **self._reading(unit, target.resource)}
+        values = self._reading(unit, target.resource)
+        values.update(list_values(listing))
         items, total = (await unit.run(self.shop.statement(target.resource, shape), values))[0]
         items = items and self.shop.readable(target.resource, items)
         if listing.count == "estimated" and total > ESTIMATE_ABOVE:
@@ -149,15 +149,15 @@ class Dispatcher:
     def _reading(self, unit: UnitOfWork, resource: Resource) -> dict[str, Any]:
         """Values that a reading statement may name."""
         who = unit.principal
-        return {"tenant": unit.tenant, "owner": who.user_id, "unmasked": who.may(resource.sensitive)}
+        return Circumstances(unit, tenant=unit.tenant, owner=who.user_id, unmasked=who.may(resource.sensitive))
 
     async def _read(
         self, unit: UnitOfWork, target: Target, shape: GetShape, given: Mapping[str, Any] | None = None
     ) -> Any:
         resource = target.resource
-        values: dict[str, Any] = {f"key{i}": part for i, part in enumerate(key_of(resource, target.key))}
-        values |= self._reading(unit, resource)
-        values |= given or {}
+        values = self._reading(unit, resource)
+        values.update((f"key{i}", part) for i, part in enumerate(key_of(resource, target.key)))
+        values.update(given or {})
         if not shape.own and resource.owned_reads(unit.principal):
             shape = shape._replace(own=self._own(unit, resource))
         found = await unit.run(self.shop.statement(resource, shape), values)
@@ -228,7 +228,7 @@ class Dispatcher:
     async def _in_one_statement_or_more(
         self, unit: UnitOfWork, work: Work, change: tuple[Resource, Action, Incoming]
     ) -> Written:
-        transaction = self.operations.change_needs_transaction(*change)
+        transaction = change_needs_transaction(self.shop.catalog, *change)
         try:
             return await self.perform(unit, work, transaction=transaction)  # type: ignore[no-any-return]
         except RulesConcerned:

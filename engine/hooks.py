@@ -150,6 +150,9 @@ class Moment(Protocol):
         """The next document number of `prefix` in the year of `on`, under a row lock; a series that has come to a later
         year stays there."""
 
+    async def numbers(self, prefix: str, on: date, count: int) -> Sequence[str]:
+        """So many of them at once, in order."""
+
     def require(self, permission: str) -> None:
         """403 unless the caller holds it."""
 

@@ -112,6 +112,19 @@ class Caller:
 NOBODY = Caller()
 
 
+class Circumstances(dict[str, Any]):
+    """Parameters by name. The clock is asked only by statements that name it."""
+
+    def __init__(self, unit: UnitOfWork, **known: Any) -> None:
+        super().__init__(known)
+        self.unit = unit
+
+    def __missing__(self, name: str) -> Any:
+        if name in ("now", "today"):
+            return getattr(self.unit, name)
+        raise KeyError(name)
+
+
 class UnitOfWork:
     """Implements `engine.hooks.Moment` for one scope's database."""
 
@@ -204,20 +217,21 @@ class UnitOfWork:
         else:
             self.wrote = True
 
-    def base(self, resource: Resource) -> dict[str, Any]:
-        """Parameters that any statement over the resource may name."""
+    def base(self, resource: Resource, **more: Any) -> dict[str, Any]:
+        """Parameters that any statement over the resource may name, and what else it is given."""
         who = self.principal
-        return {
-            "unmasked": who.may(resource.sensitive),
-            "now": self.now,
-            "actor": who.user_id,
-            "owner": who.user_id,
-            "actor_email": who.email,
-            "tenant": self.tenant,
-            "ip": self.caller.ip,
-            "user_agent": self.caller.user_agent,
-            "request_id": self.caller.request_id,
-        }
+        return Circumstances(
+            self,
+            unmasked=who.may(resource.sensitive),
+            actor=who.user_id,
+            owner=who.user_id,
+            actor_email=who.email,
+            tenant=self.tenant,
+            ip=self.caller.ip,
+            user_agent=self.caller.user_agent,
+            request_id=self.caller.request_id,
+            **more,
+        )
 
     async def run(self, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
         """Rows of a compiled statement: inside the transaction when there is one, else in autocommit."""
@@ -271,12 +285,15 @@ class UnitOfWork:
         return rows
 
     async def number(self, prefix: str, on: date) -> str:
+        return (await self.numbers(prefix, on, 1))[0]
+
+    async def numbers(self, prefix: str, on: date, count: int) -> Sequence[str]:
         log = self.shop.catalog.roles.get((self.scope, "number_sequences"))
         if log is None:
             raise generic("internal_error", "no entity with role number_sequences is registered in this scope")
-        values = {**self.base(log), "sequence_id": CLOCK.new_id(), "code": prefix, "year": on.year}
+        values = self.base(log, sequence_id=CLOCK.new_id(), code=prefix, year=on.year, count=count)
         row = (await self.run(next_number(log), values))[0]
-        return f"{row[0]}-{row[3]}-{row[2]:0{row[1]}d}"
+        return [f"{row[0]}-{row[3]}-{number:0{row[1]}d}" for number in range(row[2], row[2] + count)]
 
     def require(self, permission: str) -> None:
         if not self.principal.may(permission):

@@ -7,6 +7,7 @@ transaction: lock, BEFORE hooks, the statement, nested rows, AFTER hooks, answer
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +33,7 @@ from engine.records import (
     stamped,
 )
 from engine.refusals import Refusals
+from engine.roads import following
 from engine.secrets import opened, sealed
 from engine.shapes import Incoming
 from engine.store import retriable, translate
@@ -66,14 +68,6 @@ class Operations:
         return opened(self.shop.vault, resource, plain(record, resource.json_columns))
 
     # -- create
-
-    def needs_transaction(self, resource: Resource, rows: Sequence[Incoming]) -> bool:
-        """Whether a create is more than one statement."""
-        number = resource.entity.number
-        if len(rows) > 1 or rows[0].nested or resource.numbered or (number is not None and number.at == "create"):
-            return True
-        points = (Point.BEFORE_CREATE, Point.AFTER_CREATE, Point.DONE)
-        return resource.hooked(*points, names=rows[0].values.keys() | rows[0].inputs.keys())
 
     async def create(self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming]) -> list[Written]:
         """Insert rows as a caller may."""
@@ -142,10 +136,16 @@ class Operations:
         number = resource.entity.number
         if number is None or number.at != moment:
             return
+        series: dict[tuple[str, int], list[Change]] = {}
         for change in changes:
             if change[number.column] is None:
                 day = (change[number.date] if number.date else None) or unit.today
-                change.values[number.column] = await unit.number(number.prefix_of(change), day)
+                series.setdefault((number.prefix_of(change), day.year), []).append(change)
+        # in one order, so that two who need several series do not wait for each other
+        for (prefix, year), numbered in sorted(series.items(), key=lambda item: item[0]):
+            numbers = await unit.numbers(prefix, date(year, 1, 1), len(numbered))
+            for change, text in zip(numbered, numbers, strict=True):
+                change.values[number.column] = text
 
     async def _nest(
         self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], rows: Sequence[Incoming]
@@ -214,28 +214,6 @@ class Operations:
         for change in changes:
             change.by_engine = by_engine
         return changes
-
-    def change_needs_transaction(self, resource: Resource, action: Action, row: Incoming) -> bool:
-        """Whether a change of one row is more than one statement."""
-        active = row.values.get("is_active")
-        # a restored row must refer to active rows again, which is looked up under its lock
-        if row.nested or (active is True and resource.reference_columns):
-            return True
-        if (active is False or action == "delete") and self._following(resource):
-            return True
-        if action == "update":
-            points = (Point.BEFORE_UPDATE, Point.AFTER_UPDATE, Point.DONE)
-            return resource.hooked(*points, names=row.values.keys() | row.inputs.keys())
-        if action == "delete":
-            return resource.hooked(Point.BEFORE_DELETE, Point.AFTER_DELETE, Point.DONE)
-        return self._status_needs_transaction(resource, row)
-
-    def _status_needs_transaction(self, resource: Resource, row: Incoming) -> bool:
-        if not resource.stateful:
-            return resource.hooked(Point.BEFORE_STATUS, Point.AFTER_STATUS, Point.DONE)
-        target, number = row.values["status"], resource.entity.number
-        numbered = number is not None and number.at == target
-        return numbered or not resource.ruleless_sources.get(target)
 
     async def change(
         self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]
@@ -318,7 +296,7 @@ class Operations:
     def _followed(self, resource: Resource, after: Point, changes: Sequence[Change]) -> bool:
         """Whether anything but the answer comes after the statement."""
         rules = (*resource.hooks.get(after, ()), *resource.hooks.get(Point.DONE, ()))
-        return bool(self._following(resource)) or any(
+        return bool(following(self.shop.catalog, resource)) or any(
             rule.concerns(change, after) for rule in rules for change in changes
         )
 
@@ -347,12 +325,9 @@ class Operations:
         if resource.hooked(Point.DONE):
             unit.done.append((resource, changes))
 
-    def _following(self, resource: Resource) -> list[Any]:
-        return [r for r in self.shop.catalog.incoming.get(resource.path, ()) if r.on_delete in ("CASCADE", "SET NULL")]
-
     async def _follow(self, unit: UnitOfWork, resource: Resource, gone: Sequence[Row]) -> None:
         """Soft delete reaches the rows that refer to these: cascade deletes them, setnull clears the reference."""
-        for reference in self._following(resource) if gone else ():
+        for reference in following(self.shop.catalog, resource) if gone else ():
             child = self.shop.catalog.resources[reference.child]
             named = [row[reference.target] for row in gone]
             rows = await unit.list(child.key, child.table.c[reference.column].in_(named), limit=100_000)
@@ -387,7 +362,7 @@ class Operations:
         keys = list(dict.fromkeys(known))
         given = [key[0] for key in keys] if resource.by_uuid else keys
         records = await unit.run(
-            self.shop.question("reread", resource), {**unit.base(resource), "keys": key_parameter(resource, given)}
+            self.shop.question("reread", resource), unit.base(resource, keys=key_parameter(resource, given))
         )
         rows = dict(zip(keys, records, strict=True))
         return [

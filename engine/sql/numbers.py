@@ -1,4 +1,4 @@
-"""The next document number, under a row lock, in one statement."""
+"""The next document numbers, under a row lock, in one statement."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from engine.sql.parts import UUID, bind, compile_statement
 
 @lru_cache(maxsize=8)
 def next_number(sequences: Resource) -> Statement:
-    """(prefix, padding, number, year) of the sequence `code` in `year`; a missing sequence is made with its code as
-    prefix."""
+    """(prefix, padding, first number, year) of `count` numbers of the sequence `code` in `year`; a missing sequence is made
+    with its code as prefix."""
     table = sequences.table
-    one: Any = sa.literal_column("1")
+    taken: Any = bind("count", sa.BigInteger())
+    after: Any = taken + sa.literal_column("1")
     stamp = bind("now", sa.DateTime(timezone=True))
     values: dict[str, Any] = {
         "id": bind("sequence_id", UUID),
@@ -28,7 +29,7 @@ def next_number(sequences: Resource) -> Statement:
         "reset": sa.literal_column("'yearly'"),
         "gapless": sa.true(),
         "current_year": bind("year", sa.SmallInteger()),
-        "next_value": sa.literal_column("2"),
+        "next_value": after,
         "created_at": stamp,
         "updated_at": stamp,
     }
@@ -41,7 +42,7 @@ def next_number(sequences: Resource) -> Statement:
     asked = insert.excluded.current_year
     later = sa.or_(table.c.current_year.is_(None), table.c.current_year < asked)
     starts_anew = sa.and_(table.c.reset == sa.literal_column("'yearly'"), later)
-    following = sa.case((starts_anew, sa.literal_column("2")), else_=table.c.next_value + one)
+    following = sa.case((starts_anew, after), else_=table.c.next_value + taken)
     upsert = insert.on_conflict_do_update(
         index_elements=keys,
         index_where=sa.text("is_active"),
@@ -52,5 +53,5 @@ def next_number(sequences: Resource) -> Statement:
         },
     )
     return compile_statement(
-        upsert.returning(table.c.prefix, table.c.padding, table.c.next_value - one, table.c.current_year)
+        upsert.returning(table.c.prefix, table.c.padding, table.c.next_value - taken, table.c.current_year)
     )

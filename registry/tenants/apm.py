@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import Boolean, String, Table, and_, literal_column
+from sqlalchemy import Boolean, Date, String, Table, and_, bindparam, literal_column
 from sqlalchemy.orm import Mapped
 from sqlalchemy.sql import ColumnElement
 
@@ -35,7 +35,7 @@ foreign = reference  # for a class with a column of that name
 
 def overdue(invoices: Table) -> ColumnElement[bool]:
     """Whether something is still due after the due date."""
-    open_since = and_(invoices.c.due_date < literal_column("current_date"), invoices.c.amount_due > literal_column("0"))
+    open_since = and_(invoices.c.due_date < bindparam("today", type_=Date), invoices.c.amount_due > literal_column("0"))
     return and_(invoices.c.status == literal_column("'posted'"), open_since)
 
 

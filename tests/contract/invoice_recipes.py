@@ -58,9 +58,9 @@ NO_ORDER: Body = {"currency": "USD", "invoice_date": today, "due_date": FAR}
 
 def settling(maker: RowMaker) -> Body:
     """A draft payment of a posted invoice to the same customer."""
-    invoices, client = maker.live.resource("tenants/apm/sales-invoices"), maker.client(maker.live.resource("tenants/apm/sales-invoices"))
+    invoices = maker.live.resource("tenants/apm/sales-invoices")
     invoice = maker.make(invoices)
-    answer = client.patch(f"/{invoices.path}/{invoice['id']}/status", json={"status": "posted"})
+    answer = maker.client(invoices).patch(f"/{invoices.path}/{invoice['id']}/status", json={"status": "posted"})
     assert answer.status_code == 200, answer.text
     payments = maker.live.resource("tenants/apm/payments")
     payment = maker.make(payments, customer_id=invoice["customer_id"])

@@ -15,7 +15,7 @@ CODES = itertools.count()
 
 
 def listed(maker: RowMaker, path: str, query: str) -> list[Body]:
-    """The first row of a list of the first tenant, if there is one."""
+    """The first row of a list of the maker's tenant, if there is one."""
     answer = maker.client(maker.live.resource(path)).get(f"/{path}?page_size=1&{query}")
     rows: list[Body] = answer.json()["data"]["items"]
     return rows

@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.testing.rows import Body, Recipe, RowMaker
 from engine.testing.values import NUMBERS
+from tests.contract.audt_recipes import AUDT_RECIPES
 from tests.contract.invoice_recipes import INVOICE_RECIPES
 from tests.contract.ledger_recipes import LEDGER_RECIPES
 from tests.contract.notice_recipes import NOTICE_RECIPES
@@ -79,6 +80,7 @@ START: list[Any] = [{"type": "start_job", "params": {"job": "RUN_DUNNING"}}]
 LINES: list[Any] = [{"kind": "one_off", "description": "Setup", "unit_amount": "100"}]
 
 RECIPES = {
+    **AUDT_RECIPES,
     **INVOICE_RECIPES,
     **LEDGER_RECIPES,
     **NOTICE_RECIPES,

@@ -168,7 +168,7 @@ class StrangerMaker(RowMaker):
         return super().make(resource, client or self.live.other_tenant(), **given)
 
     def client(self, resource: Resource) -> httpx.Client:
-        return self.live.other_tenant()
+        return self.live.other_tenant() if resource.scope.tenant_bound else super().client(resource)
 
 
 @pytest.mark.parametrize(("path", "column"), POINTING)

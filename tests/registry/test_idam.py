@@ -308,12 +308,16 @@ def test_a_key_that_does_not_count_is_refused(world: World, freeze: Any) -> None
 
 
 def test_sessions_are_revoked_by_their_owner(world: World) -> None:
-    """IDAM-S3: others' sessions need perm:idam.sessions.manage; a revoked one counts no more."""
+    """IDAM-S3: others' sessions are not there without perm:idam.sessions.manage; a revoked one counts no more."""
     user, clerk = world.clerk("idam.sessions.status", "idam.sessions.read")
     other = world.user()
     caller = world.sign_in(other)
     [session] = sessions_of(world, other)
-    clerk.stays("403:permission_denied", SESSIONS, session["id"], "revoked")
+    clerk.stays("404:not_found", SESSIONS, session["id"], "revoked")
+    clerk.expect_refusal("404:not_found", "GET", f"{SESSIONS}/{session['id']}")
+    assert {row["user_id"] for row in clerk.list(SESSIONS)} == {user["id"]}
+    _, manager = world.clerk("idam.sessions.read", "idam.sessions.manage")
+    assert manager.get(SESSIONS, session["id"])["user_id"] == other["id"]
     assert world.admin.move(SESSIONS, session["id"], "revoked")["revoke_reason"] == "admin"
     caller.expect_refusal("401:invalid_token", "GET", "auth/me")
     own = [row for row in sessions_of(world, user) if row["status"] == "active"]

@@ -1,0 +1,48 @@
+"""Which road a write takes: one statement in autocommit, or a transaction of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.catalog import Catalog, Reference, Resource
+from engine.hooks import Point
+from engine.records import Action
+from engine.shapes import Incoming
+
+
+def create_needs_transaction(resource: Resource, rows: Sequence[Incoming]) -> bool:
+    """Whether a create is more than one statement."""
+    number = resource.entity.number
+    if len(rows) > 1 or rows[0].nested or resource.numbered or (number is not None and number.at == "create"):
+        return True
+    points = (Point.BEFORE_CREATE, Point.AFTER_CREATE, Point.DONE)
+    return resource.hooked(*points, names=rows[0].values.keys() | rows[0].inputs.keys())
+
+
+def change_needs_transaction(catalog: Catalog, resource: Resource, action: Action, row: Incoming) -> bool:
+    """Whether a change of one row is more than one statement."""
+    active = row.values.get("is_active")
+    # a restored row must refer to active rows again, which is looked up under its lock
+    if row.nested or (active is True and resource.reference_columns):
+        return True
+    if (active is False or action == "delete") and following(catalog, resource):
+        return True
+    if action == "update":
+        points = (Point.BEFORE_UPDATE, Point.AFTER_UPDATE, Point.DONE)
+        return resource.hooked(*points, names=row.values.keys() | row.inputs.keys())
+    if action == "delete":
+        return resource.hooked(Point.BEFORE_DELETE, Point.AFTER_DELETE, Point.DONE)
+    return _status_needs_transaction(resource, row)
+
+
+def _status_needs_transaction(resource: Resource, row: Incoming) -> bool:
+    if not resource.stateful:
+        return resource.hooked(Point.BEFORE_STATUS, Point.AFTER_STATUS, Point.DONE)
+    target, number = row.values["status"], resource.entity.number
+    numbered = number is not None and number.at == target
+    return numbered or not resource.ruleless_sources.get(target)
+
+
+def following(catalog: Catalog, resource: Resource) -> list[Reference]:
+    """The references through which soft delete reaches other rows."""
+    return [r for r in catalog.incoming.get(resource.path, ()) if r.on_delete in ("CASCADE", "SET NULL")]
