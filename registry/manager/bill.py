@@ -195,7 +195,7 @@ invoices = Entity(
     Invoice,
     kind="document",
     label="number",
-    number=Number("INV", at="open", gapless=True),
+    number=Number("INV", at="open", gapless=True, other=("kind", "credit_note", "CN")),
     nested=[Nested("lines", "bill.invoice-lines", "cu")],
     unique=["number"],
     search=["number"],

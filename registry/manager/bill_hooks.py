@@ -79,7 +79,7 @@ async def limit_discounts(moment: Moment, changes: list[Change]) -> None:
 
 @rules.on("BILL-I2", "invoices", Point.BEFORE_STATUS, edges="draft>open", raises="409:invoice_empty 422:negative_total")
 async def open_invoice(moment: Moment, changes: list[Change]) -> None:
-    """At least one line and total >= 0; number (INV, credit notes CN), issue_date, due_date and bill_to are set."""
+    """At least one line and total >= 0; issue_date, due_date and bill_to are set."""
     filled = await _lines(moment, (change.key for change in changes))
     tenants = await _tenants(moment, changes)
     terms = timedelta(days=await moment.setting("bill.payment_terms_days"))
@@ -90,7 +90,6 @@ async def open_invoice(moment: Moment, changes: list[Change]) -> None:
             raise ValidationError(
                 "negative_total", "An invoice with a negative total cannot be opened; make a credit note"
             )
-        change.values["number"] = await moment.number("CN" if change["kind"] == "credit_note" else "INV", moment.today)
         change.values["issue_date"] = moment.today
         change.values["due_date"] = change["due_date"] or moment.today + terms
         change.values["bill_to"] = _bill_to(tenants[change["tenant_id"]])

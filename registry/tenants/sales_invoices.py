@@ -61,9 +61,6 @@ async def check_quantities(moment: Moment, changes: list[Change]) -> None:
     """There are lines; no order line is invoiced beyond what was delivered (or ordered, as the policy says)."""
     lines = await lines_of(SALES, moment, changes)
     require_lines(changes, lines)
-    for change in changes:
-        prefix = "SCN" if change["kind"] == "credit_note" else "SI"
-        change.values["number"] = change["number"] or await moment.number(prefix, change["invoice_date"])
     invoices = [change.key for change in changes if change["kind"] == "invoice"]
     asked = [line for key in invoices for line in lines[key]]
     found = await rows_of(moment, SALES.order_lines, [line["sales_order_line_id"] for line in asked], lock=True)

@@ -98,12 +98,12 @@ def with_rule(entity: str) -> Shop:
     return made
 
 
-def with_jobs(*names: str, scope: str = "shop", cadence: str = "daily", timeout: int = 300) -> Shop:
+def with_jobs(*names: str, scope: str = "shop", cadence: str = "daily", **options: Any) -> Shop:
     made = shop().plans()
     made.jobs.append(Jobs(scope))
     for name in names or ("sweep",):
 
-        @made.jobs[0].on(name, cadence, timeout=timeout)
+        @made.jobs[0].on(name, cadence, **options)
         async def nothing(_job: Any) -> None:
             """Declared, never run."""
 
@@ -252,6 +252,7 @@ EXAMPLES = [
     Example("E037", lambda: with_jobs(cadence="weekly"), "job 'sweep', cadence 'weekly': a cron text has five fields"),
     Example("E037", lambda: with_jobs(cadence="0 0 31 2 *"), "cadence '0 0 31 2 *': Bad day-of-month"),
     Example("E037", lambda: with_jobs(timeout=0), "timeout 0 is not between"),
+    Example("E038", lambda: with_jobs("a", "b", scheduler=True), "jobs a, b all say scheduler=True"),
 ]
 
 

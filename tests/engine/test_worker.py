@@ -315,7 +315,7 @@ def test_jobs_are_listed(chores: Live) -> None:
 def test_a_job_is_run_by_hand_for_a_time(chores: Live, admin: Caller) -> None:
     done = cxg(chores, "run", "leave_mark", "--now", "2033-01-02T03:04")
     assert done.returncode == 0 and "left" in done.stdout, done.stderr
-    assert [row["run_for"] for row in admin.list(MARKS, "sort=-run_for")][0] == "2033-01-02T03:04:00+00:00"
+    assert "2033-01-02T03:04:00+00:00" in {row["run_for"] for row in admin.list(MARKS, "sort=-run_for")}
 
 
 def test_a_job_is_run_by_hand_for_a_tenant(chores: Live) -> None:
