@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.events import Event, Events, Subscription, caused_by, events_of
+from engine.events import Event, Events, Subscription, caused_by, entered, events_of
 from engine.moment import Caller, UnitOfWork
 from engine.observe import LOG
 from engine.store import Connection
@@ -89,10 +89,12 @@ class Record:
 
 def read_record(values: Any, scopes: Mapping[str, str]) -> Record:
     """A record as the database gives it; `changes` is JSON text."""
-    changes = msgspec.json.decode(values["changes"]) if values["changes"] else {}
-    version = (changes.get("version") or (None, 0))[1] or 0
+    changes = msgspec.json.decode(values["changes"] or "{}")
+    if not isinstance(changes, dict):
+        changes = {}
+    version = entered(changes, "version")
     scope = scopes.get(f"{values['domain']}.{values['entity']}", "")
-    return Record(values, events_of(values, changes, scope), version)
+    return Record(values, events_of(values, changes, scope), version if isinstance(version, int) else 0)
 
 
 def in_row_order(records: Sequence[Record]) -> list[Record]:

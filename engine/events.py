@@ -116,8 +116,16 @@ def events_of(record: Mapping[str, Any], changes: Mapping[str, Any], scope: str)
 
 def _entered(changes: Mapping[str, Any], action: str) -> list[str]:
     """The state that a change led to; without a status column, active or inactive."""
-    if "status" in changes:
-        return [str(changes["status"][1])]
-    if "is_active" in changes and action == "status":
-        return ["active" if changes["is_active"][1] else "inactive"]
+    state, active = entered(changes, "status"), entered(changes, "is_active")
+    if state is not None:
+        return [str(state)]
+    if active is not None and action == "status":
+        return ["active" if active else "inactive"]
     return []
+
+
+def entered(changes: Mapping[str, Any], name: str) -> Any:
+    """The new value of a column in a record's changes. None where there is none: whoever could write into the log by hand may
+    have left anything there, and the relay goes on."""
+    pair = changes.get(name)
+    return pair[1] if isinstance(pair, list) and len(pair) == 2 else None

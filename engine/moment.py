@@ -30,6 +30,7 @@ from engine.shapes import ChangeShape, GetShape, InsertShape, ListShape, Stateme
 from engine.sql import Reads, Writes
 from engine.sql.numbers import next_number
 from engine.sql.parts import DIALECT
+from engine.sql.walls import within_tenant
 from engine.store import Connection, Database, Shared
 from engine.types import Principal, TenantRef
 
@@ -271,7 +272,9 @@ class UnitOfWork:
         return await self.operations.status_internal(self, self.find(entity), keys, (status, reason))
 
     async def fetch(self, statement: Executable) -> Rows:
-        compiled: Any = statement.compile(dialect=DIALECT)  # type: ignore[attr-defined]
+        walled = self.tenant is not None and self.shop.reads.walled
+        inside: Any = within_tenant(statement, self.tenant) if walled else statement
+        compiled = inside.compile(dialect=DIALECT)
         state = compiled.construct_expanded_state()
         arguments = [_argument(compiled, name, state.parameters[name]) for name in state.positiontup or ()]
         assert self.connection is not None, "hooks run inside a transaction"

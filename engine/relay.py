@@ -42,13 +42,15 @@ BATCH = 200
 # seconds: how long writes are gathered; how long nothing may be heard before the log is looked at; between sweeps over all
 # tenants; between attempts to become the one that relays; after a failure
 GATHER, LOOK, SWEEP, ATTEMPT, RECOVER = 0.05, 1.0, 600.0, 2.0, 1.0
+# seconds between sweeps behind a transaction pooler, where nothing is heard from other processes
+DEAF_SWEEP = 15.0
 EVERYBODY = "*"
 TURN = "select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as mine"
 # stands where no signature can be given
 UNSOUND = ""
 Hint = TenantRef | None
-# there may be more at once; some has to wait; nothing is left
-Outcome = Literal["more", "later", "done"]
+# there may be more at once; some has to wait; nothing is left; it did not work
+Outcome = Literal["more", "later", "done", "failed"]
 
 
 class LogRelay:
@@ -65,6 +67,7 @@ class LogRelay:
         self.home = home_of(self.shop.catalog) or log.resource.scope.name
         self.woken = asyncio.Event()
         self.hints: dict[UUID, Hint] = {}
+        self.failing: set[UUID] = set()
         self.everybody = True
 
     @property
@@ -118,9 +121,13 @@ class LogRelay:
 
     async def pass_on(self) -> None:
         """Tell whoever relays what was written here."""
-        hints, self.hints = list(self.hints.values()), {}
+        hints, self.hints = self.hints, {}
         if hints:
-            await self.database.tell(self.log.name, [msgspec.json.encode(hint).decode() for hint in hints])
+            try:
+                await self.database.tell(self.log.name, [msgspec.json.encode(hint).decode() for hint in hints.values()])
+            except BaseException:
+                self.hints = hints | self.hints
+                raise
 
     async def _heard(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -135,13 +142,15 @@ class LogRelay:
         swept = asked = loop.time()
         self.everybody = True
         while True:
-            if self.everybody or loop.time() - swept > SWEEP:
+            if self.everybody or loop.time() - swept > (SWEEP if lease.hears else DEAF_SWEEP):
                 self.everybody, swept = False, loop.time()
                 await self._sweep()
             hints, self.hints = self.hints, {}
-            outcomes = {key: await self._batch(tenant) for key, tenant in hints.items()}
+            outcomes = {key: await self._attempt(tenant) for key, tenant in hints.items()}
             self.hints |= {key: hints[key] for key, outcome in outcomes.items() if outcome != "done"}
-            if "more" not in outcomes.values():
+            if "failed" in outcomes.values():
+                await asyncio.sleep(RECOVER)
+            elif "more" not in outcomes.values():
                 await self._heard(GATHER if self.hints else LOOK)
             if not self.log.bound:
                 self.hints[NO_TENANT] = None
@@ -149,6 +158,19 @@ class LogRelay:
                 asked = loop.time()
                 if not await lease.holds():
                     return
+
+    async def _attempt(self, tenant: Hint) -> Outcome:
+        """A batch; what fails in one tenant's log does not stop the others, and is logged once until it works again."""
+        key = tenant.id if tenant else NO_TENANT
+        try:
+            outcome = await self._batch(tenant)
+        except Exception as error:
+            if key not in self.failing:
+                LOG.error("relay failed", log=self.log.name, tenant=str(key), cause=repr(error)[:500])
+            self.failing.add(key)
+            return "failed"
+        self.failing.discard(key)
+        return outcome
 
     async def _sweep(self) -> None:
         """Find the tenants with records to relay."""

@@ -59,7 +59,9 @@ class Share:
 
 
 class Lease(Protocol):
-    """A part that one process plays at a time, as long as it holds."""
+    """A part that one process plays at a time, as long as it holds. `hears`: what others tell the holder comes through."""
+
+    hears: bool
 
     async def holds(self) -> bool: ...
 

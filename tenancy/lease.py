@@ -19,10 +19,10 @@ BROKEN = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Intern
 
 
 class Lease:
-    """The lock, as long as `raw` lives."""
+    """The lock, as long as `raw` lives. `hears`: the connection brings what others say."""
 
-    def __init__(self, raw: Any) -> None:
-        self.raw = raw
+    def __init__(self, raw: Any, *, hears: bool) -> None:
+        self.raw, self.hears = raw, hears
 
     async def holds(self) -> bool:
         """Whether the connection still answers."""
@@ -52,7 +52,7 @@ async def take_lease(raw: Any, name: str, heard: Callable[[str], None], *, poole
     except BaseException:
         raw.terminate()
         raise
-    lease = Lease(raw)
+    lease = Lease(raw, hears=not pooled)
     if not got:
         await lease.release()
     return lease if got else None

@@ -6,7 +6,8 @@ What metadata cannot say of an entity (a rule of a hook) is said by a short `Rec
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -17,9 +18,11 @@ from engine.catalog import Resource
 from engine.fields import Field
 from engine.testing.harness import Live
 from engine.testing.values import NUMBERS, example, patterns
-from engine.types import Op
+from engine.types import Op, TenantRef
 
 Body = dict[str, Any]
+# seconds
+SEALED_WITHIN = 5.0
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,24 @@ class RowMaker:
         sql = f"insert into {table} ({names}) select {names} from jsonb_populate_record(null::{table}, $1::jsonb)"
         self.live.run_sql(resource.scope.stored_in, sql, json.dumps(row), tenant=self.tenant(resource))
         key = ",".join(str(row[name]) for name in resource.keys)
-        answer = self.client(resource).get(f"/{resource.path}/{key}")
-        assert answer.status_code == 200, f"cannot read the planted row of {resource.path}: {answer.text}"
-        found: Body = answer.json()["data"]
-        return found
+        until = time.monotonic() + SEALED_WITHIN
+        while True:
+            answer = self.client(resource).get(f"/{resource.path}/{key}")
+            assert answer.status_code == 200, f"cannot read the planted row of {resource.path}: {answer.text}"
+            found: Body = answer.json()["data"]
+            # a record of the change log is sealed soon after it came, and changes no more from then on
+            if all(found[name] for name in self._sealed(resource)) or time.monotonic() > until:
+                return found
+            time.sleep(0.05)
+
+    def _sealed(self, resource: Resource) -> Sequence[str]:
+        """The columns of a change log that the relay will fill; it is told that there is something to do."""
+        relay = self.live.system.relay
+        if resource.entity.role != "change_log" or relay is None:
+            return ()
+        tenant = self.tenant(resource)
+        relay.wake(resource.scope.name, TenantRef(tenant, "planted") if tenant else None)
+        return tuple(resource.table.info.get("sealed_columns", ()))
 
     def client(self, resource: Resource) -> httpx.Client:
         """Whose rows these are."""

@@ -247,9 +247,12 @@ def test_no_more_than_max_runs_per_hour(world: World, make: Make, admin: Caller)
 def test_a_workflow_that_starts_itself_is_stopped(world: World, make: Make, admin: Caller) -> None:
     """AUTO-W2: events raised by a workflow carry depth + 1; depth 5 stops the chain and disables the workflow."""
     schema = {"properties": {"name": {"type": "string"}, "version": {"type": "integer"}}}
-    flow = make("bill.plans.updated", action("set_field", field="description", value="$version"), schema=schema)
+    name = world.name("Endless ")
+    only = [{"field": "name", "op": "eq", "value": name}]
+    again = action("set_field", field="description", value="$version")
+    flow = make("bill.plans.updated", again, schema=schema, conditions=only)
     made = plan(world)
-    admin.change(PLANS, made["id"], name="Endless")
+    admin.change(PLANS, made["id"], name=name)
     found = ended(admin, flow, made, MAX_DEPTH + 1)
     assert [(run["depth"], run["status"]) for run in found] == [(d, "succeeded") for d in range(5)] + [(5, "skipped")]
     assert found[-1]["error"].startswith("workflow_loop")

@@ -1,17 +1,21 @@
-"""Story S7: identity, roles, keys, audit. (Sign-in history, flags and the sealed log come with their domains.)"""
+"""Journey S7: identity, roles, keys, audit, with the numbers of the catalogue."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import httpx
 
+from engine.commands.audit import verify_logs
 from engine.testing.harness import ADMIN, PASSWORD
-from tests.calls import Caller, World
+from tests.calls import Body, Caller, World, soon
 
 USERS, ROLES, GRANTS = "manager/idam/users", "manager/idam/roles", "manager/idam/user-roles"
 KEYS, AUDIT = "manager/idam/api-keys", "manager/audt/audit-logs"
+LOGINS, ZEROS = "manager/audt/login-events", "0" * 64
 Freeze = Callable[[datetime | None], None]
 
 
@@ -43,6 +47,10 @@ def test_passwords_and_the_lock(world: World, freeze: Freeze) -> None:
     assert (row["failed_login_count"], row["first_failed_at"], row["locked_until"]) == (0, None, None)
 
     freeze(None)
+    history = world.admin.list(LOGINS, f"filter[email_tried]={body['email']}&sort=occurred_at,id")
+    results = Counter(event["result"] for event in history)
+    assert results == {"bad_password": 5, "locked": 1, "success": 1}
+    assert [event["result"] for event in history] == [*["bad_password"] * 5, "locked", "success"]
     log = world.admin.list(AUDIT, f"filter[entity_id]={user['id']}&sort=occurred_at")
     for text in (PASSWORD, "$2b$"):
         assert text not in f"{log}{user}{row}"
@@ -122,15 +130,44 @@ def test_versions_walls_and_owners(world: World) -> None:
     world.admin.stays("409:last_owner", "manager/tnnt/tenant-members", member["id"], "removed")
 
 
-def test_each_write_has_its_record(world: World) -> None:
-    """n writes, n rows of the log: each with what changed, and by whom."""
+def whole_log(world: World) -> list[Body]:
+    """The sealed log, by number."""
+    found: list[Body] = []
+    while page := world.admin.list(AUDIT, f"sort=seq&filter[seq][gt]={len(found)}"):
+        found += page
+    return found
+
+
+def verdict(world: World) -> str | None:
+    """What recomputing the platform's log finds."""
+    [found] = [v for v in world.live.beside.run(verify_logs) if v.tenant is None]
+    return found.fault
+
+
+def test_the_audit_trail(world: World) -> None:
+    """n writes, n rows; after sealing no gap, each row hangs on the one before; a row changed in the database is found."""
     before = world.admin.send(200, "GET", f"{AUDIT}?page_size=1")["total"]
     role = world.role("bill.plans.read")
     for number in range(3):
         world.admin.change(ROLES, role["id"], name=f"Role {number}")
     world.admin.drop(ROLES, role["id"])
     assert world.admin.send(200, "GET", f"{AUDIT}?page_size=1")["total"] == before + 5
-    records = world.admin.list(AUDIT, f"filter[entity_id]={role['id']}&sort=occurred_at,id")
+    query = f"filter[entity_id]={role['id']}&sort=seq"
+    soon(lambda: all(record["row_hash"] for record in world.admin.list(AUDIT, query)))
+    records = world.admin.list(AUDIT, query)
+    assert [record["action"] for record in records] == ["create", "update", "update", "update", "delete"]
     assert [record["changes"].get("name") for record in records[1:4]] == [
         *(["Role", "Role 0"], ["Role 0", "Role 1"], ["Role 1", "Role 2"])
     ]
+
+    rows = whole_log(world)
+    assert [int(row["seq"]) for row in rows] == list(range(1, len(rows) + 1))
+    assert [row["prev_hash"] for row in rows] == [ZEROS, *(row["row_hash"] for row in rows[:-1])]
+    assert verdict(world) is None
+    changed, text = UUID(records[1]["id"]), "update audt.audit_logs set actor_email = $2 where id = $1"
+    world.live.run_sql("manager", "alter table audt.audit_logs disable trigger all")
+    world.live.run_sql("manager", text, changed, "somebody@else.example")
+    assert str(changed) in str(verdict(world))
+    world.live.run_sql("manager", text, changed, records[1]["actor_email"])
+    world.live.run_sql("manager", "alter table audt.audit_logs enable trigger all")
+    assert verdict(world) is None
