@@ -47,6 +47,8 @@ def where(condition: Any) -> str:
 
 
 LEAF = {"field": "position", "value": "Boss"}
+PUMPS = {"field": "name", "value": "Pumps"}
+RICH = {"field": "opportunities.amount", "op": "gte", "value": 200}
 
 
 @pytest.mark.parametrize(
@@ -61,8 +63,8 @@ LEAF = {"field": "position", "value": "Boss"}
         (where({"every": "contacts", "where": LEAF}), ["Holding", "Valves"]),
         (where({"none": "contacts", "where": LEAF}), ["Holding"]),
         (where({"not": {"some": "contacts", "where": LEAF}}), ["Holding"]),
-        (where({"or": [{"field": "name", "value": "Pumps"}, {"field": "parent.name", "op": "isnull", "value": True}]}), ["Pumps"]),
-        (where({"and": [{"field": "opportunities.amount", "op": "gte", "value": 200}, {"not": {"field": "name", "value": "Valves"}}]}), ["Pumps"]),
+        (where({"or": [PUMPS, {"field": "parent.name", "op": "isnull", "value": True}]}), ["Pumps"]),
+        (where({"and": [RICH, {"not": {"field": "name", "value": "Valves"}}]}), ["Pumps"]),
         (where({"field": "name", "op": "in", "value": ["Pumps", "Valves, Inc", "Valves"]}), ["Pumps", "Valves"]),
     ],
 )  # fmt: skip

@@ -11,7 +11,9 @@ from uuid import UUID
 
 import pytest
 
-from engine.testing.harness import Live, serving, settings_for_tests
+from engine import delivery
+from engine.main import System
+from engine.testing.harness import Live, served, serving, settings_for_tests
 from engine.types import Principal
 from tests.calls import Caller, soon
 from tests.engine import post
@@ -106,6 +108,20 @@ def test_an_event_that_always_fails_is_given_up_alone(office: Live, clerk: Calle
     soon(lambda: not unsealed(office))
 
 
+def test_a_handler_that_hangs_is_cut_off(clerk: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time, in the middle of a statement; then it is asked again, and its transaction is none the worse."""
+    monkeypatch.setattr(delivery, "PATIENCE", 0.4)
+    post.HANG["hang"] = 2
+    parcel = clerk.make(PARCELS, code="H-1", note="hang")
+    other = clerk.make(PARCELS, code="H-2")
+    soon(lambda: told("shaky", other["id"]))
+    soon(lambda: told("shaky", parcel["id"]), 10)
+    assert post.HANG["hang"] == 0
+    [event] = [event for event in post.HEARD["shaky"] if str(event.key) == parcel["id"]]
+    soon(lambda: slips(clerk, {str(event.id)}))
+    assert len(slips(clerk, {str(event.id)})) == 1
+
+
 def unsealed(office: Live) -> int:
     """How many records of the platform's log have no seal."""
     return int(office.run_sql("manager", "select count(*) as n from audt.audit_logs where seq is null")[0]["n"])
@@ -148,3 +164,18 @@ def seal_of(office: Live, key: str, tenant: UUID) -> str | None:
     """The seal of a row's only record."""
     [row] = office.run_sql("tenants", "select seal from sys.audit_logs where entity_id = $1", UUID(key), tenant=tenant)
     return row["seal"]  # type: ignore[no-any-return]
+
+
+def test_what_another_process_writes_is_heard(office: Live) -> None:
+    """One relays; the others tell it, well before it would look for itself."""
+    system = System(office.system.settings)
+    system.server = office.system.server
+    system.locate()
+    with served(system) as beside:
+        time.sleep(0.5)  # the newcomer's first look at every tenant is over
+        for number in range(3):
+            key = Caller(beside.client("tenants")).make(CUSTOMERS, name=f"Elsewhere {number}")["id"]
+            began = time.monotonic()
+            soon(lambda key=key: [event for event in post.HEARD["tenants"] if str(event.key) == key])
+            assert time.monotonic() - began < 2.0
+            time.sleep(0.3)

@@ -12,7 +12,7 @@ import pytest
 
 from engine.errors import ApiError
 from engine.hooks import Moment
-from registry.demo_fim import demo_fim
+from registry.demo.fim import demo_fim
 from registry.tenants.fim_seed import CHART, seed_ledger
 from registry.tenants.periods import period_on
 from registry.tenants.posting import Posting, Source, account_of, post_entry, reverse_entry

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Mapped
 
 from engine.entity import Entity
@@ -44,6 +45,7 @@ of_tenants = Events("tenants")
 # what each subscriber was told and kept, in order; and how often it still has to fail, by event name
 HEARD: dict[str, list[Event]] = {"steady": [], "shaky": [], "tenants": []}
 FAIL: Counter[str] = Counter()
+HANG: Counter[str] = Counter()
 CALLS: list[str] = []
 
 
@@ -60,6 +62,9 @@ async def shaky(moment: Moment, happened: list[Event]) -> None:
     await moment.create("post.slips", [{"event_id": event.id, "name": event.name} for event in happened])
     for event in happened:
         reason = str((event.changes.get("note") or (None, None))[1])
+        if HANG[reason] > 0:
+            HANG[reason] -= 1
+            await moment.fetch(select(func.pg_sleep(4)))
         if FAIL[reason] > 0:
             FAIL[reason] -= 1
             raise RuntimeError(f"told to fail at {reason}")

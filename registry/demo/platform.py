@@ -1,4 +1,4 @@
-"""Rows to try things with: every entity of the demo tenant and of the platform around it has some."""
+"""Demo people, plans, an invoice, and the customers of the demo tenant."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from engine.hooks import Moment, Row
-from registry.manager.bill import Plan
-from registry.manager.tnnt import Tenant
 
 BERLIN = {"line1": "Hauptstrasse 1", "city": "Berlin", "postal_code": "10115", "country": "DE"}
 PLANS: list[dict[str, Any]] = [
@@ -55,17 +53,7 @@ LEADS: list[dict[str, Any]] = [
 ]
 
 
-async def demo_rows(manager: Moment, tenant: Moment) -> None:
-    """Make the rows once; `tenant` is bound to the demo tenant, `manager` is the engine itself."""
-    if await manager.list("bill.plans", Plan.__table__.c.code == "TEAM", limit=1):
-        return
-    [home] = await manager.list("tnnt.tenants", Tenant.__table__.c.slug == "demo", limit=1)
-    await _people(manager, home)
-    await _billing(manager, home)
-    await _customers(tenant)
-
-
-async def _people(moment: Moment, home: Row) -> None:
+async def demo_people(moment: Moment, home: Row) -> None:
     [clerk] = await moment.create(
         "idam.users", [{"email": "clerk@demo.example", "full_name": "Kim Clerk", "user_type": "tenant"}]
     )
@@ -91,7 +79,7 @@ def _session(moment: Moment, user_id: UUID) -> dict[str, Any]:
     return {"user_id": user_id, "refresh_hash": "0" * 64, "family_id": user_id, "user_agent": "demo", **times}
 
 
-async def _billing(moment: Moment, home: Row) -> None:
+async def demo_billing(moment: Moment, home: Row) -> None:
     plans = await moment.create("bill.plans", PLANS)
     await moment.status("bill.plans", [plan["id"] for plan in plans], "active")
     coupon = {"code": "WELCOME20", "name": "Welcome", "percent_off": 20, "duration": "once", "valid_from": moment.today}
@@ -120,7 +108,7 @@ async def _billing(moment: Moment, home: Row) -> None:
     await moment.create("bill.dunning-notices", [notice])
 
 
-async def _customers(moment: Moment) -> None:
+async def demo_customers(moment: Moment) -> None:
     customers = await moment.create("crm.customers", CUSTOMERS)
     first = customers[0]["id"]
     people = [{"customer_id": first, "full_name": "Jana Wind", "email": "jana@nordwind.example", "position": "Buyer"}]
