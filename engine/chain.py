@@ -264,6 +264,8 @@ READ_HEAD = f"""
 select rows, seal, signature, pending_rows, pending_seal, pending_signature from public.{HEADS}
 where log = $1 and tenant_id = $2
 """
+LIST_HEADS = f"select log, tenant_id from public.{HEADS} order by log, tenant_id"
+SIGN_HEAD = f"update public.{HEADS} set signature = $3, pending_signature = $4 where log = $1 and tenant_id = $2"
 # waits for whoever seals the same log
 LOCK_HEAD = f"{READ_HEAD} for update"
 WRITE_HEAD = f"""

@@ -21,8 +21,10 @@ import msgspec
 from engine.chain import (
     ANNOUNCE_HEAD,
     GENESIS,
+    LIST_HEADS,
     LOCK_HEAD,
     NO_TENANT,
+    SIGN_HEAD,
     TAKE_OVER,
     WRITE_HEAD,
     Head,
@@ -263,6 +265,31 @@ class LogRelay:
         if announced and await unit.connection.fetch(self.log.holds, [tenant, announced]):
             head, signature = Head(stored["pending_rows"], announced), stored["pending_signature"]
         return head, head.is_signed(self.shop.vault, self.log.name, tenant, signature)
+
+
+async def renew_signatures(operations: Operations, prefix: str) -> tuple[int, int]:
+    """Sign heads with the current key, whose ciphers begin with `prefix`: how many were renewed, and how many have no signature
+    that a known key can read. Those stay as they are."""
+    home, signer = home_of(operations.shop.catalog), operations.shop.vault
+    if home is None or not logs_of(operations.shop.catalog):
+        return 0, 0
+    database = operations.shop.databases[home]
+    renewed = unreadable = 0
+    for log, tenant in await database.run(None, LIST_HEADS, []):
+        async with database.transaction(None) as connection:
+            [stored] = await connection.fetch(LOCK_HEAD, [log, tenant])
+            signatures = [stored["signature"], stored["pending_signature"]]
+            if all(signature is None or signature.startswith(prefix) for signature in signatures):
+                continue
+            heads = [Head(stored["rows"], stored["seal"]), Head(stored["pending_rows"], stored["pending_seal"])]
+            for place, (head, signature) in enumerate(zip(heads, signatures, strict=True)):
+                if signature is not None and head.is_signed(signer, log, tenant, signature):
+                    signatures[place] = head.sign(signer, log, tenant)
+                    renewed += 1
+                elif signature is not None:
+                    unreadable += 1
+            await connection.fetch(SIGN_HEAD, [log, tenant, *signatures])
+    return renewed, unreadable
 
 
 class Relay:

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from engine.commands.audit import verify_logs
+from engine.main import System
 from engine.moment import UnitOfWork
 from engine.operations import Operations
+from engine.relay import renew_signatures
 from engine.testing.harness import Beside, Live, prepare, settings_for_tests
 from engine.types import ENGINE
 from tests.calls import soon
@@ -79,6 +83,32 @@ def test_a_kill_in_mid_batch_loses_nothing(quiet: Live, tmp_path: Path) -> None:
     assert set(noted(notes, "done")) == set(written)
     assert set(noted(notes, "begun")[len(begun) :]) >= begun - done
     assert cxg(quiet, "audit", "verify").returncode == 0
+
+
+def with_keys(live: Live, *keys: str) -> Beside:
+    """The same databases, with the first key as the current one."""
+    own = {"secret_key": SecretStr(keys[0]), "secret_keys_before": [SecretStr(key) for key in keys[1:]]}
+    system = System(live.system.settings.model_copy(update=own))
+    system.server = live.system.server
+    system.locate()
+    return Beside(system)
+
+
+def test_heads_are_signed_anew_with_a_new_key(quiet: Live) -> None:
+    """After `cxg secrets rotate` the old key can go; without it every head would look forged."""
+    old = (quiet.system.settings.data / "secret.key").read_text()
+    both, new = with_keys(quiet, "the new key", old), with_keys(quiet, "the new key")
+    assert {"not signed" in str(found.fault) for found in new.run(verify_logs)} == {True}
+    prefix = both.operations.shop.vault.ring.prefix  # type: ignore[attr-defined]
+    renewed = both.run(lambda operations: renew_signatures(operations, prefix))
+    assert renewed == (3, 0)  # the platform's and two tenants'
+    assert both.run(lambda operations: renew_signatures(operations, prefix)) == (0, 0)
+    assert [found.fault for found in new.run(verify_logs)] == [None] * 3
+    back = with_keys(quiet, old, "the new key")
+    prefix = back.operations.shop.vault.ring.prefix  # type: ignore[attr-defined]
+    assert back.run(lambda operations: renew_signatures(operations, prefix)) == (3, 0)
+    for beside in (both, new, back):
+        beside.close()
 
 
 def cxg(live: Live, *arguments: str) -> subprocess.CompletedProcess[str]:
