@@ -168,6 +168,7 @@ FAULT_CODES: dict[str, str] = {
     "unknown_parameter": "not a parameter of this route",
     "unknown_field": "not a field of this entity",
     "repeated": "given more than once",
+    "too_complex": "goes through too many relations, or is nested too deep",
     "changed": "another request changed it since the version that was read",
 }
 

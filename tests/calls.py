@@ -157,8 +157,10 @@ class World:
 
 @pytest.fixture(scope="session")
 def world(live: Live) -> World:
-    """The live server with its people."""
-    return World(live)
+    """The live server with its people; its administrator signs in while the clock runs."""
+    made = World(live)
+    assert made.admin
+    return made
 
 
 @pytest.fixture

@@ -36,7 +36,9 @@ __main__
 """.strip().splitlines()
 FLOOR = {unit: number for number, row in enumerate(FLOORS) for unit in row.split()}
 DOOR = {"main", "cli", "commands", "console", "install", "docs", "testing"}  # sees the engine and tenancy
-DECLARING = {f"engine.{name}" for name in ("entity", "events", "hooks", "types", "errors", "jobs")}  # all that a registry sees
+DECLARING = {
+    f"engine.{name}" for name in ("entity", "events", "hooks", "types", "errors", "jobs")
+}  # all that a registry sees
 ENGINE_FOR_TENANCY = {"engine.types", "engine.errors"}
 PURE = ("parse", "query", "sql", "encode", "catalog", "filters", "scalars", "paging", "routes", "openapi")
 ASYNCPG = {"store", *DOOR}

@@ -173,6 +173,8 @@ def settings_for_tests(data: Path, **options: Any) -> Settings:
         "admin_email": ADMIN,
         "admin_password": SecretStr(PASSWORD),
         "principal_seconds": 0.0,
+        # a test run may take longer than a token usually lives
+        "token_minutes": 600,
     }
     return Settings(data=data, **{**usual, **options})
 

@@ -184,10 +184,10 @@ def kept(resource: Resource, made: Body) -> Body:
 
 
 def unique_columns(resource: Resource) -> frozenset[str]:
-    """Columns that are part of a unique key."""
-    return frozenset(
-        name for code, names in resource.constraints.values() if code == "duplicate" for name in names
-    ) - set(resource.keys)
+    """Columns that are part of a unique key, or in which rows of the same days must differ."""
+    keys = [names for code, names in resource.constraints.values() if code == "duplicate"]
+    keys += [period.columns for period in resource.entity.periods]
+    return frozenset(name for names in keys for name in names) - set(resource.keys)
 
 
 def key_of(resource: Resource, row: Mapping[str, Any]) -> str:

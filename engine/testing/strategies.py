@@ -15,6 +15,7 @@ from hypothesis.strategies import SearchStrategy
 
 from engine.catalog import Resource
 from engine.fields import Field
+from engine.hooks import Point
 from engine.testing.rows import Body, Recipe, unique_columns
 from engine.testing.values import FORMS, NUMBERS, example, holds, limits, patterns
 from engine.types import FORMATS, Formatted, Shaped
@@ -126,8 +127,18 @@ VALUES: dict[str, Callable[[Field], SearchStrategy[Any]]] = {
 }
 
 
+def rounded(resource: Resource, field: Field) -> bool:
+    """Whether a rule rounds the field to the places of a currency."""
+    rules = resource.hooks.get(Point.BEFORE_CREATE, ())
+    return any(rule.id == "G10" and field.name in rule.writes for rule in rules)
+
+
 def values_of(resource: Resource, field: Field) -> SearchStrategy[Any]:
     """JSON values that the field takes; new ones where it is part of a unique key."""
+    if rounded(resource, field):
+        # what its currency makes of smaller parts is the business of its own tests
+        low, high = limits(field)
+        return st.integers(low, high).map(str)
     drawn = VALUES[field.scalar.name](field)
     if field.name not in unique_columns(resource) or getattr(field.type, "enums", None):
         return drawn
@@ -142,12 +153,14 @@ def valid_body(draw: st.DrawFn, resource: Resource, references: References, reci
     """A body that a create takes: types, lengths, formats, bounds, choices, rules over several columns. `references`
     gives the rows that it may name and the recipe's values, new ones at each call; `recipe.fix` has the last word."""
     known = references()
+    values = recipe.values if recipe else {}
+    said = set(known) if callable(values) else set(values)
     pattern = draw(st.sampled_from(patterns(resource)))
     body: Body = {}
     for name, field in resource.fields.items():
         if not field.creatable or field.column is None:
             continue
-        if name in known and not field.references:
+        if name in known and (name in said or not field.references):
             body[name] = known[name]
         elif field.required or pattern.get(name) is not None or (name not in pattern and draw(st.booleans())):
             body[name] = _chosen(draw, resource, field, {"known": known, "pattern": pattern})

@@ -68,9 +68,7 @@ RICH = {"field": "opportunities.amount", "op": "gte", "value": 200}
         (where({"field": "name", "op": "in", "value": ["Pumps", "Valves, Inc", "Valves"]}), ["Pumps", "Valves"]),
     ],
 )  # fmt: skip
-def test_conditions_look_through_relations(
-    caller: Caller, rows: dict[str, Body], query: str, found: list[str]
-) -> None:
+def test_conditions_look_through_relations(caller: Caller, rows: dict[str, Body], query: str, found: list[str]) -> None:
     assert names(caller, rows, query) == found
 
 
