@@ -25,6 +25,8 @@ setting_lookup attempts
 moment
 delivery refusals request records verify
 operations
+call
+handlers
 dispatch relay signin rollups rotation runner
 meta worker
 app docs

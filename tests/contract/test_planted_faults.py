@@ -13,11 +13,12 @@ import pytest
 import sqlalchemy as sa
 
 from engine import dispatch
+from engine.call import Call
 from engine.catalog import Resource
-from engine.dispatch import HANDLERS, Dispatcher
 from engine.entity import Machine
 from engine.errors import ApiError
 from engine.fields import Field
+from engine.handlers import HANDLERS, writing
 from engine.main import System
 from engine.moment import Workshop
 from engine.operations import Operations
@@ -45,14 +46,14 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 def version_not_checked(patch: Patch) -> None:
     """A write forgets which version it was based on."""
-    real = Dispatcher._change
+    real = writing.change
 
-    async def careless(self: Any, request: Any, target: Any, unit: Any, change: Any) -> Any:
-        change[1].version = None
-        request._headers.pop(b"if-match", None)
-        return await real(self, request, target, unit, change)
+    async def careless(call: Call, action: Any, row: Any) -> Any:
+        row.version = None
+        call.request._headers.pop(b"if-match", None)
+        return await real(call, action, row)
 
-    patch.setattr(Dispatcher, "_change", careless)
+    patch.setattr(writing, "change", careless)
 
 
 def hidden_column_returned(patch: Patch) -> None:
@@ -101,13 +102,13 @@ def record_without_old_value(patch: Patch) -> None:
 def update_resets_other_fields(patch: Patch) -> None:
     """PATCH clears what it is not given."""
 
-    async def forgetful(self: Any, request: Any, target: Any, unit: Any) -> Any:
-        reader = self.reader(target.resource, "update")
-        rows, _ = reader.read(await request.json(self.max_body))
+    async def forgetful(call: Call) -> Any:
+        reader = call.service.reader(call.resource, "update")
+        rows, _ = reader.read(await call.body())
         for name, field in reader.fields.items():
             if field.column is not None and field.nullable:
                 rows[0].values.setdefault(name, None)
-        return await self._change(request, target, unit, ("update", rows[0]))
+        return await writing.change(call, "update", rows[0])
 
     patch.setitem(HANDLERS, Op.UPDATE, forgetful)
 
@@ -147,10 +148,10 @@ def delete_really_deletes(patch: Patch) -> None:
     """The row is gone from the table."""
     real = HANDLERS[Op.DELETE]
 
-    async def thorough(self: Any, request: Any, target: Any, unit: Any) -> Any:
-        answer = await real(self, request, target, unit)
-        sql = Statement(f"delete from {target.resource.table.fullname} where id = $1", ("id",))
-        await unit.run(sql, {"id": UUID(target.key[0])})
+    async def thorough(call: Call) -> Any:
+        answer = await real(call)
+        sql = Statement(f"delete from {call.resource.table.fullname} where id = $1", ("id",))
+        await call.unit.run(sql, {"id": UUID(call.target.key[0])})
         return answer
 
     patch.setitem(HANDLERS, Op.DELETE, thorough)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from engine.dispatch import list_shape, list_values
 from engine.filters import OPERATORS, escape_like
+from engine.handlers.reading import list_shape, list_values
 from engine.query import read_listing
 from engine.sql import Reads
 from tests.engine.conftest import Bench

@@ -1,0 +1,134 @@
+"""One request on its way: who asks what of which entity, and the transaction that a write runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from engine.catalog import Catalog, Resource
+from engine.encode import Answer, row_text
+from engine.errors import ForbiddenError, generic
+from engine.moment import Circumstances, UnitOfWork
+from engine.operations import Operations
+from engine.parse import BodyReader, Purpose
+from engine.query import DEFAULT, single, split_query
+from engine.records import RulesConcerned, Written
+from engine.refusals import key_of
+from engine.request import Request
+from engine.routes import Target
+from engine.shapes import GetShape, Listing
+from engine.store import retriable
+from engine.types import Op
+
+RETRIES = 3
+Work = Callable[[UnitOfWork], Awaitable[Any]]
+
+
+class Service:
+    """What all requests share: the operations, and readers of bodies, made at first use."""
+
+    def __init__(self, operations: Operations, max_body: int) -> None:
+        self.operations, self.shop, self.max_body = operations, operations.shop, max_body
+        self.reader = lru_cache(maxsize=None)(self._reader)
+
+    def _reader(self, resource: Resource, purpose: Purpose) -> BodyReader:
+        return BodyReader(self.shop.catalog, resource, purpose)
+
+    async def perform(self, unit: UnitOfWork, work: Work, *, transaction: bool) -> Any:
+        """Run the work in one statement or one transaction; a serialization failure is tried again, 3 times at most."""
+        for attempt in range(RETRIES + 1):
+            try:
+                if not transaction:
+                    return await work(unit)
+                async with unit:
+                    done = await work(unit)
+                await unit.after_commit()
+                return done
+            except Exception as error:
+                if not retriable(error):
+                    raise
+                if attempt == RETRIES:
+                    raise generic("serialization_conflict", headers={"Retry-After": "1"}) from error
+                await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)
+        raise AssertionError("unreachable")
+
+
+class Call:
+    """A request whose target and caller are known and admitted."""
+
+    __slots__ = ("request", "service", "target", "unit")
+
+    def __init__(self, service: Service, request: Request, target: Target, unit: UnitOfWork) -> None:
+        self.service, self.request, self.target, self.unit = service, request, target, unit
+
+    @property
+    def resource(self) -> Resource:
+        """The entity."""
+        return self.target.resource
+
+    @property
+    def catalog(self) -> Catalog:
+        """All entities."""
+        return self.service.shop.catalog
+
+    async def body(self) -> bytes:
+        """The JSON body."""
+        return await self.request.json(self.service.max_body)
+
+    def no_parameters(self) -> None:
+        """400 for a query string where none is taken."""
+        if self.request.query:
+            single(split_query(self.request.query), ())
+
+    # -- reading
+
+    def own(self, listing: Listing = DEFAULT) -> frozenset[str]:
+        """Of which entities only his own rows exist for the caller. 403 for one of them that he may not read."""
+        who = self.unit.principal
+        own = {self.resource.path} if self.resource.owned_reads(who) else set[str]()
+        for path in listing.used:
+            other = self.catalog.resources[path]
+            if not who.may(other.permissions[Op.LIST]):
+                needed = other.permissions[Op.LIST]
+                raise ForbiddenError("permission_denied", f"Looking into {other.key} needs the permission {needed}")
+            own |= {path} if other.owned_reads(who) else set()
+        return frozenset(own)
+
+    def values(self) -> dict[str, Any]:
+        """Values that a reading statement may name."""
+        who = self.unit.principal
+        return Circumstances(
+            self.unit, tenant=self.unit.tenant, owner=who.user_id, unmasked=who.may(self.resource.sensitive)
+        )
+
+    async def read(self, shape: GetShape, given: Mapping[str, Any] | None = None) -> Any:
+        """(version, document) of the row in the path. 404 when there is none for the caller."""
+        resource, values = self.resource, self.values()
+        values.update((f"key{i}", part) for i, part in enumerate(key_of(resource, self.target.key)))
+        values.update(given or {})
+        if not shape.own and resource.owned_reads(self.unit.principal):
+            shape = shape._replace(own=self.own())
+        found = await self.unit.run(self.service.shop.statement(resource, shape), values)
+        if not found:
+            raise generic("not_found")
+        return found[0]
+
+    def readable(self, row: Written) -> str:
+        """A written row as the caller sees it, with what is shown this once."""
+        return row_text(self.service.shop.readable(self.resource, row.text), row.output)
+
+    # -- writing
+
+    async def write(self, work: Callable[[UnitOfWork], Awaitable[Answer]], *, transaction: bool) -> Answer:
+        """Run a write to its answer: in one statement where nothing follows it, else in a transaction."""
+        try:
+            return await self.service.perform(self.unit, work, transaction=transaction)  # type: ignore[no-any-return]
+        except RulesConcerned:
+            # the row stands where a rule looks on: the same once more, in a transaction
+            return await self.service.perform(self.unit, work, transaction=True)  # type: ignore[no-any-return]
+
+
+Handler = Callable[[Call], Awaitable[Answer]]

@@ -1,0 +1,20 @@
+"""What is done for each operation: a handler takes the call and gives the answer."""
+
+from __future__ import annotations
+
+from engine.call import Handler
+from engine.handlers.reading import get, history, list_rows, transitions
+from engine.handlers.writing import create, delete, replace, status, update
+from engine.types import Op
+
+HANDLERS: dict[Op, Handler] = {
+    Op.CREATE: create,
+    Op.LIST: list_rows,
+    Op.GET: get,
+    Op.UPDATE: update,
+    Op.REPLACE: replace,
+    Op.DELETE: delete,
+    Op.STATUS: status,
+    Op.TRANSITIONS: transitions,
+    Op.HISTORY: history,
+}

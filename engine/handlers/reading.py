@@ -1,0 +1,127 @@
+"""Get, list, transitions, history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from engine.call import Call
+from engine.catalog import Resource
+from engine.conditions import leaves, without_values
+from engine.encode import Answer, etag, page, success, success_of
+from engine.filters import OPERATORS, escape_like
+from engine.query import read_listing, read_paging, read_view
+from engine.shapes import Condition, Expansion, GetShape, Listing, ListShape, Node
+from engine.sql.read import ESTIMATE_ABOVE
+from engine.types import Op
+
+
+async def list_rows(call: Call) -> Answer:
+    """One page of rows."""
+    listing = read_listing(call.catalog, call.resource, call.request.query)
+    return await answer_listing(call, listing)
+
+
+async def answer_listing(call: Call, listing: Listing) -> Answer:
+    """The rows that a listing asks for, in one statement."""
+    shop, resource = call.service.shop, call.resource
+    shape = list_shape(listing, call.own(listing))
+    values = call.values()
+    values.update(list_values(listing))
+    items, total = (await call.unit.run(shop.statement(resource, shape), values))[0]
+    items = items and shop.readable(resource, items)
+    if listing.count == "estimated" and total > ESTIMATE_ABOVE:
+        plan = await call.unit.run(shop.question("estimate", resource, shape), values)
+        return page(items, listing, int(msgspec.json.decode(plan[0][0])[0]["Plan"]["Plan Rows"]), estimated=True)
+    return page(items, listing, total)
+
+
+async def get(call: Call) -> Answer:
+    """One row."""
+    view = read_view(call.catalog, call.resource, call.request.query)
+    shape = GetShape(view.fields, view.deleted, shape_of(view.expand), call.own(view))
+    row = await call.read(shape, condition_values(view))
+    if call.request.header(b"if-none-match") in (b'"%d"' % row[0], b"*"):
+        return Answer(304, (etag(row[0]),), b"")
+    return success(call.service.shop.readable(call.resource, row[1]), 200, (etag(row[0]),))
+
+
+async def transitions(call: Call) -> Answer:
+    """What may happen now, and why the rest may not."""
+    call.no_parameters()
+    resource = call.resource
+    names = ("status", "is_active") if resource.stateful else ("is_active",)
+    row = msgspec.json.decode((await call.read(GetShape(names, "include")))[1])
+    state = row["status"] if resource.stateful else "active" if row["is_active"] else "inactive"
+    allowed = call.unit.principal.may(resource.permissions[Op.STATUS]) and (row["is_active"] or not resource.stateful)
+    ways = [_way(resource, state, to, allowed) for to in resource.machine.states if to != state]
+    return success_of({"status": state, "transitions": ways})
+
+
+def _way(resource: Resource, state: str, to: str, allowed: bool) -> dict[str, Any]:
+    reason = None
+    if (state, to) not in resource.machine.edges:
+        reason = "reserved_transition" if (state, to) in resource.machine.reserved else "invalid_transition"
+    elif not allowed:
+        reason = "permission_denied"
+    return {"status": to, "allowed": reason is None, "reason": reason}
+
+
+async def history(call: Call) -> Answer:
+    """One page of the change log of a row, newest first."""
+    listing = read_paging(call.catalog, call.resource, call.request.query)
+    log = call.catalog.roles.get((call.resource.scope.name, "change_log"))
+    await call.read(GetShape(("version",), "include"))
+    if log is None:
+        return page(None, listing, 0)
+    values: dict[str, Any] = {f"key{i}": part for i, part in enumerate(call.target.key)}
+    values |= {"tenant": call.unit.tenant, "limit": listing.page_size, "offset": (listing.page - 1) * listing.page_size}
+    record = (await call.unit.run(call.service.shop.question("history", call.resource, log), values))[0]
+    return page(record[0], listing, record[1])
+
+
+# -- shapes and values
+
+
+def shape_of(expand: Sequence[Expansion]) -> tuple[Expansion, ...]:
+    """Expansions without their values."""
+    return tuple(
+        part._replace(conditions=tuple(without_values(node) for node in part.conditions), parts=shape_of(part.parts))
+        for part in expand
+    )
+
+
+def list_shape(listing: Listing, own: frozenset[str] = frozenset()) -> ListShape:
+    """The list without its values."""
+    conditions = tuple(without_values(node) for node in listing.conditions)
+    searched, expand = listing.search is not None, shape_of(listing.expand)
+    return ListShape(conditions, listing.sort, listing.fields, searched, listing.deleted, listing.count, expand, own)
+
+
+def condition_values(listing: Listing) -> dict[str, Any]:
+    """The values of all conditions, by parameter name, in the order in which statements number them."""
+    values: dict[str, Any] = {}
+    for index, condition in enumerate(_all_leaves(listing.conditions, listing.expand)):
+        if OPERATORS[condition.operator].takes == "two":
+            values[f"f{index}a"], values[f"f{index}b"] = condition.value
+        else:
+            values[f"f{index}"] = condition.value
+    return values
+
+
+def _all_leaves(nodes: Sequence[Node], expand: Sequence[Expansion]) -> Iterator[Condition]:
+    for node in nodes:
+        yield from leaves(node)
+    for part in expand:
+        yield from _all_leaves(part.conditions, part.parts)
+
+
+def list_values(listing: Listing) -> dict[str, Any]:
+    """The values of a list, by parameter name."""
+    values: dict[str, Any] = {"limit": listing.page_size, "offset": (listing.page - 1) * listing.page_size}
+    values |= condition_values(listing)
+    if listing.search is not None:
+        values["q"] = f"%{escape_like(listing.search)}%"
+    return values

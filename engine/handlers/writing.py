@@ -1,0 +1,134 @@
+"""Create, update, replace, delete, status."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from engine.call import Call
+from engine.catalog import Resource
+from engine.encode import Answer, etag, rows_text, success
+from engine.errors import ConflictError, ValidationError, generic
+from engine.moment import UnitOfWork
+from engine.parse import read_status
+from engine.query import single, split_query
+from engine.records import Action, Written
+from engine.refusals import Unchanged, key_of
+from engine.request import Request
+from engine.roads import change_needs_transaction, create_needs_transaction
+from engine.shapes import GetShape, Incoming
+
+
+async def create(call: Call) -> Answer:
+    """One row, or many: all or nothing."""
+    resource = call.resource
+    rows, many = call.service.reader(resource, "create").read(await call.body())
+    call.no_parameters()
+    if not rows:
+        return success(b"[]", 201)
+
+    async def work(unit: UnitOfWork) -> Answer:
+        written = await call.service.operations.create(unit, resource, rows)
+        return _created(call, written, many=many)
+
+    return await call.write(work, transaction=create_needs_transaction(resource, rows))
+
+
+def _created(call: Call, written: list[Written], *, many: bool) -> Answer:
+    http_status = 200 if all(row.found for row in written) else 201
+    if many:
+        return success(rows_text(call.readable(row) for row in written), http_status)
+    row = written[0]
+    key = ",".join(quote(str(part), safe="") for part in row.key).encode()
+    location = b"%b/%b" % (call.request.path, key)
+    return success(call.readable(row), http_status, (etag(row.version), (b"location", location)))
+
+
+async def update(call: Call) -> Answer:
+    """Absent fields keep their value, null clears."""
+    rows, _ = call.service.reader(call.resource, "update").read(await call.body())
+    call.no_parameters()
+    return await change(call, "update", rows[0])
+
+
+async def replace(call: Call) -> Answer:
+    """Absent fields get their default."""
+    reader = call.service.reader(call.resource, "replace")
+    rows, _ = reader.read(await call.body())
+    call.no_parameters()
+    for name, field in reader.fields.items():
+        # nobody can send back what no read shows: it keeps its value
+        if field.column is None or field.hidden or name in rows[0].values:
+            continue
+        # a column that rules fill at creation (`auto`) has no default to fall back to: it keeps its value
+        if field.nullable or field.default or field.column.server_default is not None:
+            rows[0].values[name] = field.default() if field.default else None
+    return await change(call, "update", rows[0])
+
+
+async def delete(call: Call) -> Answer:
+    """Soft delete."""
+    given = single(split_query(call.request.query), ("version",)).get("version")
+    if given is not None and not (given.isascii() and given.isdigit() and len(given) < 10):
+        raise ValidationError("validation_error", "version: must be the version that was read")
+    return await change(call, "delete", Incoming({}, version=int(given) if given else None))
+
+
+async def status(call: Call) -> Answer:
+    """Along an edge of the machine; without one, active and inactive."""
+    resource = call.resource
+    asked = read_status(await call.body(), resource.machine.states)
+    call.no_parameters()
+    values = {"status": asked.status} if resource.stateful else {"is_active": asked.status == "active"}
+    return await change(call, "status", Incoming(values, {"reason": asked.reason}, {}, asked.version))
+
+
+async def change(call: Call, action: Action, row: Incoming) -> Answer:
+    """Change the row in the path."""
+    resource = call.resource
+    key = key_of(resource, call.target.key)
+    precondition = if_match(call.request, row)
+    if resource.entity.require_version and row.version is None:
+        raise generic("version_required")
+    guards = guards_of(resource, action, row)
+    if resource.restricts(call.unit.principal):
+        guards = (*guards, "own")
+
+    async def work(unit: UnitOfWork) -> Answer:
+        try:
+            written = await call.service.operations.change(unit, resource, (action, row), key=key, guards=guards)
+        except Unchanged:
+            record = await call.read(GetShape((), "include"))
+            written = Written(record[0], record[1], {})
+        return success(call.readable(written), 200, (etag(written.version),))
+
+    try:
+        return await call.write(work, transaction=change_needs_transaction(call.catalog, resource, action, row))
+    except ConflictError as error:
+        if precondition and error.code == "version_conflict":
+            error.status = 412
+        raise
+
+
+def if_match(request: Request, row: Incoming) -> bool:
+    """Take the version from If-Match; whether the header was given."""
+    header = request.header(b"if-match")
+    if header is None or header.strip() == b"*":
+        return False
+    tag = header.strip().strip(b'"')
+    row.version = int(tag) if tag.isdigit() and len(tag) < 10 else 0
+    return True
+
+
+def guards_of(resource: Resource, action: Action, row: Incoming) -> tuple[str, ...]:
+    """What the stored row must be for the write to happen; checked in the statement itself."""
+    guards = ["inactive" if row.values.get("is_active") is True else "active"]
+    if action == "status" and resource.stateful:
+        guards.append("from")
+    if action == "delete" or row.values.get("is_active") is False:
+        guards.append("unreferenced")
+    locks = action in ("update", "delete") and resource.entity.kind == "document" and resource.stateful
+    if locks and (action == "delete" or row.nested or not set(row.values) <= set(resource.entity.live)):
+        guards.append("unlocked")
+    if resource.header is not None:
+        guards.append("header")
+    return tuple(guards)
