@@ -50,6 +50,7 @@ def complete(entities: Iterable[Entity]) -> None:
             _add_unique(table, key if isinstance(key, Unique) else Unique((key,)))
         for period in entity.periods:
             _add_exclusion(table, period)
+            _add_period_check(table, period)
         for column in table.c:
             _add_checks(table, column)
         _name_constraints(table)
@@ -94,6 +95,15 @@ def _add_exclusion(table: Table, period: Period) -> None:
     words = (*period.columns, period.start, period.end)
     rule = pg.ExcludeConstraint(*equal, (days, "&&"), name=name, where=sa.text(where), info={"words": words})
     table.append_constraint(rule)
+
+
+def _add_period_check(table: Table, period: Period) -> None:
+    """A period does not end before it begins, unless a check of the model says so already."""
+    ends = {period.start, period.end}
+    known = [rule for rule in table.constraints if isinstance(rule, sa.CheckConstraint)]
+    if not any(ends <= set(rule.info.get("words", ())) for rule in known):
+        start, end = QUOTE(period.start), QUOTE(period.end)
+        table.append_constraint(check(f"{end} is null or {end} >= {start}", period.start, period.end))
 
 
 def _never_null(column: Column[Any]) -> Any:

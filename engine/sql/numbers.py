@@ -36,8 +36,7 @@ def next_number(sequences: Resource) -> Statement:
     if sequences.scope.tenant_bound:
         values["tenant_id"] = bind("tenant", UUID)
     keys = [table.c.tenant_id, table.c.code] if sequences.scope.tenant_bound else [table.c.code]
-    source = sa.select(*values.values())
-    insert = pg.insert(table).from_select(list(values), source, include_defaults=False)
+    insert = pg.insert(table).from_select(list(values), sa.select(*values.values()), include_defaults=False)
     # a series never goes back to an earlier year: there it would give numbers that are taken
     asked = insert.excluded.current_year
     later = sa.or_(table.c.current_year.is_(None), table.c.current_year < asked)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from sqlalchemy import and_
+
 from engine.hooks import Moment
-from registry.manager.auto import Job, Workflow
+from registry.manager.auto import Job, JobRun, Workflow
 from registry.manager.intg import EventType
 
 EVENT = "bill.plans.created"
@@ -39,5 +41,7 @@ async def demo_auto(manager: Moment) -> None:
     told = {"event_id": LONG_AGO, "revision": 1, "subject": "bill.plans", "started_at": manager.now}
     [run] = await manager.create("auto.workflow-runs", [{"workflow_id": flow["id"], **told}])
     await manager.status("auto.workflow-runs", [run["id"]], "skipped")
-    [queued] = await manager.create("auto.job-runs", [{"job_id": job["id"]}])
-    await manager.status("auto.job-runs", [queued["id"]], "canceled")
+    open_run = and_(JobRun.__table__.c.job_id == job["id"], JobRun.__table__.c.status.in_(["queued", "running"]))
+    if not await manager.list("auto.job-runs", open_run, limit=1):
+        [queued] = await manager.create("auto.job-runs", [{"job_id": job["id"]}])
+        await manager.status("auto.job-runs", [queued["id"]], "canceled")

@@ -11,14 +11,11 @@ from sqlalchemy import Boolean, Date, String, Table, and_, bindparam, literal_co
 from sqlalchemy.orm import Mapped
 from sqlalchemy.sql import ColumnElement
 
-from engine.entity import Approval, Computed, Entity, Needed, Nested, Number, RollUp, Unique, Virtual
+from engine.entity import Approval, Computed, Entity, Needed, Nested, Number, Unique, Virtual
 from engine.types import (
     Currency,
     DocumentNumber,
     Money,
-    Percent,
-    Price,
-    Quantity,
     Rate,
     Text,
     check,
@@ -28,6 +25,16 @@ from engine.types import (
     today,
 )
 from registry.tenants import TenantModel
+from registry.tenants.documents import (
+    BASE_TOTAL,
+    HEAD_READ_ONLY,
+    LINE_AMOUNTS,
+    LINE_READ_ONLY,
+    TOTAL,
+    DocumentHead,
+    DocumentLine,
+    totals,
+)
 
 ZERO = Decimal(0)
 foreign = reference  # for a class with a column of that name
@@ -39,20 +46,7 @@ def overdue(invoices: Table) -> ColumnElement[bool]:
     return and_(invoices.c.status == literal_column("'posted'"), open_since)
 
 
-def totals(lines: str) -> list[RollUp]:
-    """Of the invoice lines `lines`: subtotal and tax_total (G11)."""
-    return [RollUp("subtotal", lines, sum="net_amount"), RollUp("tax_total", lines, sum="tax_amount")]
-
-
-TOTAL = Computed("total", "subtotal tax_total", lambda subtotal, tax: subtotal + tax)
-BASE_TOTAL = Computed("base_total", "total exchange_rate", lambda total, rate: total * rate)
-LINE_AMOUNTS = [
-    Computed("net_amount", "qty unit_price discount_pct", lambda qty, price, off: qty * price * (1 - off / 100)),
-    Computed("tax_amount", "net_amount tax_pct", lambda net, pct: net * pct / 100),
-]
-
-
-class SalesInvoice(TenantModel, table="apm.sales_invoices"):
+class SalesInvoice(DocumentHead, TenantModel, table="apm.sales_invoices"):
     """Receivable: invoice or credit note to a customer."""
 
     number: Mapped[DocumentNumber | None]
@@ -62,12 +56,6 @@ class SalesInvoice(TenantModel, table="apm.sales_invoices"):
     original_invoice_id: Mapped[UUID | None] = reference("apm.sales_invoices")
     invoice_date: Mapped[date] = column(default=today)
     due_date: Mapped[date]
-    currency: Mapped[Currency]
-    exchange_rate: Mapped[Rate] = column(default=Decimal(1))
-    subtotal: Mapped[Money] = column(default=ZERO)
-    tax_total: Mapped[Money] = column(default=ZERO)
-    total: Mapped[Money] = column(default=ZERO)
-    base_total: Mapped[Money] = column(default=ZERO)
     amount_paid: Mapped[Money] = column(default=ZERO)
     amount_credited: Mapped[Money] = column(default=ZERO)
     amount_due: Mapped[Money] = column(default=ZERO)
@@ -92,7 +80,7 @@ sales_invoices = Entity(
     search=["number"],
     once=["kind", "customer_id", "sales_order_id", "original_invoice_id", "currency"],
     read_only=[
-        *("number", "exchange_rate", "subtotal", "tax_total", "total", "base_total", "amount_paid"),
+        *("number", *HEAD_READ_ONLY, "amount_paid"),
         *("amount_credited", "amount_due", "source_type", "source_id", "journal_entry_id", "posted_at"),
     ],
     auto=["due_date", "currency"],
@@ -113,22 +101,13 @@ sales_invoices = Entity(
 )
 
 
-class SalesInvoiceLine(TenantModel, table="apm.sales_invoice_lines"):
+class SalesInvoiceLine(DocumentLine, TenantModel, table="apm.sales_invoice_lines"):
     """Invoiced item."""
 
     sales_invoice_id: Mapped[UUID] = reference("apm.sales_invoices", "cascade")
     sales_order_line_id: Mapped[UUID | None] = outside("tenants/srm.sales-order-lines")
     variant_id: Mapped[UUID | None] = reference("pim.product_variants")
     account_id: Mapped[UUID | None] = reference("fim.accounts")
-    position: Mapped[int] = column(default=0)
-    description: Mapped[str | None] = column(String(255))
-    qty: Mapped[Quantity] = column(above=0)
-    unit_price: Mapped[Price] = column(minimum=0)
-    discount_pct: Mapped[Percent] = column(default=ZERO)
-    tax_code_id: Mapped[UUID | None] = reference("fim.tax_codes")
-    tax_pct: Mapped[Percent] = column(default=ZERO)
-    net_amount: Mapped[Money] = column(default=ZERO)
-    tax_amount: Mapped[Money] = column(default=ZERO)
     cost_center_id: Mapped[UUID | None] = reference("fim.cost_centers")
     __table_args__ = (check("variant_id is not null or account_id is not null or sales_order_line_id is not null"),)
 
@@ -139,13 +118,13 @@ sales_invoice_lines = Entity(
     parent=("apm.sales-invoices", "sales_invoice_id"),
     search=["description"],
     once=["sales_invoice_id", "sales_order_line_id"],
-    read_only=["tax_pct", "net_amount", "tax_amount"],
+    read_only=LINE_READ_ONLY,
     auto=["unit_price"],
     computed=LINE_AMOUNTS,
 )
 
 
-class PurchaseInvoice(TenantModel, table="apm.purchase_invoices"):
+class PurchaseInvoice(DocumentHead, TenantModel, table="apm.purchase_invoices"):
     """Payable: invoice of a supplier, matched against order and receipt."""
 
     number: Mapped[DocumentNumber | None]
@@ -154,12 +133,6 @@ class PurchaseInvoice(TenantModel, table="apm.purchase_invoices"):
     purchase_order_id: Mapped[UUID | None] = outside("tenants/psm.purchase-orders")
     invoice_date: Mapped[date]
     due_date: Mapped[date]
-    currency: Mapped[Currency]
-    exchange_rate: Mapped[Rate] = column(default=Decimal(1))
-    subtotal: Mapped[Money] = column(default=ZERO)
-    tax_total: Mapped[Money] = column(default=ZERO)
-    total: Mapped[Money] = column(default=ZERO)
-    base_total: Mapped[Money] = column(default=ZERO)
     amount_paid: Mapped[Money] = column(default=ZERO)
     amount_due: Mapped[Money] = column(default=ZERO)
     match_state: Mapped[Literal["none", "matched", "exception", "overridden"]] = column(default="none")
@@ -180,7 +153,7 @@ purchase_invoices = Entity(
     search=["number", "supplier_invoice_no"],
     once=["supplier_id", "supplier_invoice_no", "purchase_order_id", "currency"],
     read_only=[
-        *("number", "exchange_rate", "subtotal", "tax_total", "total", "base_total", "amount_paid"),
+        *("number", *HEAD_READ_ONLY, "amount_paid"),
         *("amount_due", "match_state", "match_note", "journal_entry_id", "posted_at"),
     ],
     auto=["due_date", "currency"],
@@ -202,22 +175,13 @@ purchase_invoices = Entity(
 )
 
 
-class PurchaseInvoiceLine(TenantModel, table="apm.purchase_invoice_lines"):
+class PurchaseInvoiceLine(DocumentLine, TenantModel, table="apm.purchase_invoice_lines"):
     """Line of a supplier invoice."""
 
     purchase_invoice_id: Mapped[UUID] = reference("apm.purchase_invoices", "cascade")
     purchase_order_line_id: Mapped[UUID | None] = outside("tenants/psm.purchase-order-lines")
     account_id: Mapped[UUID | None] = reference("fim.accounts")
     asset_category_id: Mapped[UUID | None] = outside("tenants/fam.asset-categories")
-    position: Mapped[int] = column(default=0)
-    description: Mapped[str | None] = column(String(255))
-    qty: Mapped[Quantity] = column(above=0)
-    unit_price: Mapped[Price] = column(minimum=0)
-    discount_pct: Mapped[Percent] = column(default=ZERO)
-    tax_code_id: Mapped[UUID | None] = reference("fim.tax_codes")
-    tax_pct: Mapped[Percent] = column(default=ZERO)
-    net_amount: Mapped[Money] = column(default=ZERO)
-    tax_amount: Mapped[Money] = column(default=ZERO)
     cost_center_id: Mapped[UUID | None] = reference("fim.cost_centers")
     match_state: Mapped[Literal["none", "matched", "qty_over", "price_off"]] = column(default="none")
     __table_args__ = (
@@ -231,7 +195,7 @@ purchase_invoice_lines = Entity(
     parent=("apm.purchase-invoices", "purchase_invoice_id"),
     search=["description"],
     once=["purchase_invoice_id", "purchase_order_line_id"],
-    read_only=["tax_pct", "net_amount", "tax_amount", "match_state"],
+    read_only=[*LINE_READ_ONLY, "match_state"],
     auto=["unit_price"],
     computed=LINE_AMOUNTS,
 )

@@ -186,6 +186,8 @@ def test_entities_answer_as_documented(own: Live, path: str) -> None:
     resource = CATALOG.resources[path]
     run = Round(own, 1, RowMaker(own, RECIPES))
     run.entity(resource, 3)
+    if run.idle(resource):  # what was drawn first may ask for deleted rows only
+        run.entity(resource, 12)
     assert run.idle(resource) == set(), run.answers
 
 
