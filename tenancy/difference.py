@@ -45,8 +45,11 @@ async def find_difference(connection: AsyncConnection, metadata: MetaData) -> Di
     `connection` is in a transaction of the owner role, who may create schemas.
     """
     raw = await raw_connection(connection)
-    present = {(row["schema"], row["name"]) for row in await raw.fetch(TABLES, schemas_of(metadata))}
-    fresh = [table for table in metadata.tables.values() if (table.schema or "public", table.name) not in present]
+    wanted = {(table.schema or "public", table.name): table for table in metadata.tables.values()}
+    found_tables = {(row["schema"], row["name"]) for row in await raw.fetch(TABLES, schemas_of(metadata))}
+    # tables that the migrations keep for themselves are not the models' business
+    present = {place for place in found_tables if place in wanted or not place[1].startswith("cxg_")}
+    fresh = [table for place, table in wanted.items() if place not in present]
     found = Difference(await _foundations(raw, metadata))
     if not present:
         found.statements += create_tables(fresh)
@@ -60,7 +63,7 @@ async def find_difference(connection: AsyncConnection, metadata: MetaData) -> Di
 
 TABLES = """
 SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY($1) AND c.relkind IN ('r', 'p') AND c.relname NOT LIKE 'cxg\\_%'
+WHERE n.nspname = ANY($1) AND c.relkind IN ('r', 'p')
 """
 
 

@@ -24,6 +24,7 @@ auth checks encode load observe openapi parse query routes secrets sql store
 setting_lookup attempts
 moment
 delivery refusals request records verify
+roads
 operations
 call
 handlers

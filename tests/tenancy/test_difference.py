@@ -48,6 +48,22 @@ async def test_changes_changes_nothing(
     assert await ask.difference(scratch_database.owner, metadata, options) == first
 
 
+async def test_a_table_of_the_engine_beside_the_schemas_is_known_again(
+    scratch_database: ScratchDatabase, bound: Models, options: MigrationOptions, ask: Ask
+) -> None:
+    def with_heads() -> MetaData:
+        metadata = bound()
+        columns = Column("log", String(9), primary_key=True)
+        Table("cxg_heads", metadata, columns, schema="public", info={"shared": True})
+        return metadata
+
+    await synchronise(scratch_database.owner, with_heads(), options)
+    metadata = with_heads()
+    metadata.tables["sale.orders"].append_column(Column("note", String(9)))
+    found = await ask.difference(scratch_database.owner, metadata, options)
+    assert found == ["ALTER TABLE sale.orders ADD COLUMN note VARCHAR(9)"]
+
+
 def rename_check(metadata: MetaData) -> None:
     orders = metadata.tables["sale.orders"]
     (old,) = (item for item in orders.constraints if item.name == "ck_orders_status")

@@ -76,6 +76,7 @@ CREATE TABLE audt.policies (
 	CONSTRAINT pk_policies PRIMARY KEY (id), 
 	CONSTRAINT fk_policies_tenant_id FOREIGN KEY(tenant_id) REFERENCES tnnt.tenants (id) ON DELETE CASCADE, 
 	CONSTRAINT ex_policies_kind_tenant_id_valid_from EXCLUDE USING gist (kind WITH =, coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid) WITH =, daterange(valid_from, valid_until, '[]') WITH &&) WHERE (is_active and (status = 'active')), 
+	CONSTRAINT ck_policies_valid_from_valid_until CHECK (valid_until is null or valid_until >= valid_from), 
 	CONSTRAINT ck_policies_kind CHECK (kind in ('password', 'session', 'mfa', 'ip_allowlist', 'retention')), 
 	CONSTRAINT ck_policies_status CHECK (status in ('draft', 'active', 'retired'))
 );
