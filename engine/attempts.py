@@ -16,25 +16,35 @@ MARK = "cxg_attempt"
 
 @asynccontextmanager
 async def attempt(unit: UnitOfWork) -> AsyncIterator[None]:
-    """Savepoints in every database that the unit has reached. RuntimeError when the block reaches one more and fails: open
-    it before."""
-    begun, remembered = _reached(unit), len(unit.done)
-    await _send(begun, f"savepoint {MARK}")
+    """Savepoints in every database that the unit has reached, and in those that the block reaches."""
+    remembered = len(unit.done)
+    await _send(reached(unit), f"savepoint {MARK}")
+    unit.attempts += 1
     try:
         yield
-    except Exception as error:
-        if len(_reached(unit)) > len(begun):
-            raise RuntimeError("an attempt failed that opened a transaction elsewhere; open it before") from error
-        await _send(begun, f"rollback to savepoint {MARK}")
-        await _send(begun, f"release savepoint {MARK}")
+    except Exception:
+        await _send(reached(unit), f"rollback to savepoint {MARK}")
         del unit.done[remembered:]
         for shared in unit.shared.values():
             shared.tenant = None  # the binding went back as well
+        await _end(unit)
         raise
-    await _send(begun, f"release savepoint {MARK}")
+    await _end(unit)
 
 
-def _reached(unit: UnitOfWork) -> list[Connection]:
+async def join(unit: UnitOfWork, connection: Connection | None) -> None:
+    """Take a transaction that was just opened into the attempts that are under way."""
+    for _ in range(unit.attempts if connection is not None else 0):
+        await connection.fetch(f"savepoint {MARK}", ())
+
+
+async def _end(unit: UnitOfWork) -> None:
+    unit.attempts -= 1
+    await _send(reached(unit), f"release savepoint {MARK}")
+
+
+def reached(unit: UnitOfWork) -> list[Connection]:
+    """The transactions that the unit has opened, its own first."""
     assert unit.connection is not None, "an attempt is inside a transaction"
     others = [other.connection for other in unit.elsewhere.values() if other.connection is not None]
     return [unit.connection, *others, *(shared.connection for shared in unit.shared.values())]

@@ -17,9 +17,10 @@ from engine.parse import BodyReader, Purpose
 from engine.query import DEFAULT, single, split_query
 from engine.records import RulesConcerned, Written
 from engine.refusals import key_of
+from engine.repetition import Asked, carry_out
 from engine.request import Request
 from engine.routes import Target
-from engine.shapes import GetShape, Listing
+from engine.shapes import GetShape, Limits, Listing
 from engine.store import retriable
 from engine.types import Op
 
@@ -30,8 +31,10 @@ Work = Callable[[UnitOfWork], Awaitable[Any]]
 class Service:
     """What all requests share: the operations, and readers of bodies, made at first use."""
 
-    def __init__(self, operations: Operations, max_body: int) -> None:
-        self.operations, self.shop, self.max_body = operations, operations.shop, max_body
+    def __init__(self, operations: Operations, max_body: int, max_bulk: int = 0) -> None:
+        self.operations, self.shop = operations, operations.shop
+        self.limits = Limits.of(self.shop.defaults)
+        self.max_body, self.max_bulk = max_body, max(max_body, max_bulk)
         self.reader = lru_cache(maxsize=None)(self._reader)
 
     def _reader(self, resource: Resource, purpose: Purpose) -> BodyReader:
@@ -39,6 +42,8 @@ class Service:
 
     async def perform(self, unit: UnitOfWork, work: Work, *, transaction: bool) -> Any:
         """Run the work in one statement or one transaction; a serialization failure is tried again, 3 times at most."""
+        if unit.connection is not None:
+            return await work(unit)  # part of a batch, which begins and ends the transaction
         for attempt in range(RETRIES + 1):
             try:
                 if not transaction:
@@ -59,10 +64,11 @@ class Service:
 class Call:
     """A request whose target and caller are known and admitted."""
 
-    __slots__ = ("request", "service", "target", "unit")
+    __slots__ = ("asked", "request", "service", "target", "unit")
 
     def __init__(self, service: Service, request: Request, target: Target, unit: UnitOfWork) -> None:
         self.service, self.request, self.target, self.unit = service, request, target, unit
+        self.asked: Asked | None = None
 
     @property
     def resource(self) -> Resource:
@@ -74,9 +80,9 @@ class Call:
         """All entities."""
         return self.service.shop.catalog
 
-    async def body(self) -> bytes:
-        """The JSON body."""
-        return await self.request.json(self.service.max_body)
+    async def body(self, *, many: bool = False) -> bytes:
+        """The JSON body; `many`: it may be a list of rows."""
+        return await self.request.json(self.service.max_body, self.service.max_bulk if many else 0)
 
     def no_parameters(self) -> None:
         """400 for a query string where none is taken."""
@@ -118,12 +124,21 @@ class Call:
 
     def readable(self, row: Written) -> str:
         """A written row as the caller sees it, with what is shown this once."""
+        if row.output and self.asked is not None:
+            self.asked.shows_once = True
         return row_text(self.service.shop.readable(self.resource, row.text), row.output)
 
     # -- writing
 
     async def write(self, work: Callable[[UnitOfWork], Awaitable[Answer]], *, transaction: bool) -> Answer:
-        """Run a write to its answer: in one statement where nothing follows it, else in a transaction."""
+        """Run a write to its answer: in one statement where nothing follows it, else in a transaction. Its headers may ask for
+        more (`engine.repetition`); a request with a key comes here once."""
+        if self.request.header(b"idempotency-key") is None and self.request.header(b"prefer") is None:
+            return await self._run(work, transaction=transaction)
+        self.asked = Asked(self.request, self.target.op)
+        return await carry_out(self.asked, self.unit, self._run, work=work, transaction=transaction)
+
+    async def _run(self, work: Callable[[UnitOfWork], Awaitable[Answer]], *, transaction: bool) -> Answer:
         try:
             return await self.service.perform(self.unit, work, transaction=transaction)  # type: ignore[no-any-return]
         except RulesConcerned:

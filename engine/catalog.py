@@ -11,13 +11,15 @@ import sqlalchemy as sa
 from sqlalchemy import Table
 
 from engine.behaviours import with_implied
-from engine.entity import LETTERS, Entity, Machine
+from engine.entity import LETTERS, Entity, Machine, Unique
 from engine.errors import StartupFault
 from engine.fields import Field, engine_set, stored_field, virtual_field
 from engine.hooks import Identity, Point, Rule, Rules
 from engine.ordering import in_order
 from engine.relations import Relation, relations_of
 from engine.types import RIGHTS, Op, Principal, Scope
+
+MANY = {Op.UPDATE: Op.UPDATE_MANY, Op.DELETE: Op.DELETE_MANY}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Resource:
     reference_columns: tuple[str, ...] = ()
     header: Resource | None = None
     relations: Mapping[str, Relation] = field(default_factory=dict)
+    # by their columns joined with commas: what `upsert?on=` may name
+    unique_keys: Mapping[str, Unique] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -231,6 +235,7 @@ def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource
     fields = {name: stored_field(entity, table.c[name]) for name in names}
     fields |= {virtual.name: virtual_field(virtual) for virtual in entity.virtual}
     keys = tuple(c.name for c in table.primary_key.columns if not c.info.get("tenant"))
+    unique_keys = _unique_keys(entity, fields, keys)
     return Resource(
         path=f"{scope.name}/{entity.domain}/{entity.name}",
         scope=scope,
@@ -238,14 +243,26 @@ def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource
         table=table,
         fields=fields,
         keys=keys,
-        ops=_operations(entity),
+        ops=_operations(entity, upserts=bool(unique_keys)),
         machine=entity.life,
         hooks={point: in_order(rule for rule in rules if point in rule.points) for point in Point},
         constraints=_constraints(table, entity),
+        unique_keys=unique_keys,
     )
 
 
-def _operations(entity: Entity) -> frozenset[Op]:
+def _unique_keys(entity: Entity, fields: Mapping[str, Field], keys: tuple[str, ...]) -> dict[str, Unique]:
+    """The unique keys whose columns a creation may give and everybody may see; the key of the rows, where callers give it."""
+    declared = [key if isinstance(key, Unique) else Unique((key,)) for key in entity.unique]
+    found = {",".join(key.columns): key for key in (*declared, Unique(keys))}
+    return {name: key for name, key in found.items() if all(_open(fields[column]) for column in key.columns)}
+
+
+def _open(field: Field) -> bool:
+    return field.creatable and field.shown and not field.masked and not field.encrypted
+
+
+def _operations(entity: Entity, *, upserts: bool) -> frozenset[Op]:
     ops = {Op(LETTERS[letter]) for letter in entity.operations}
     if Op.UPDATE in ops:
         ops.add(Op.REPLACE)
@@ -253,6 +270,10 @@ def _operations(entity: Entity) -> frozenset[Op]:
         ops.add(Op.TRANSITIONS)
     if Op.GET in ops:
         ops.add(Op.HISTORY)
+    # many rows have many versions: where one must be named, they are written one by one
+    if not entity.require_version:
+        ops |= {many for one, many in MANY.items() if {one, Op.LIST} <= ops}
+        ops |= {Op.UPSERT} if upserts and {Op.CREATE, Op.UPDATE} <= ops else set()
     return frozenset(ops)
 
 

@@ -20,10 +20,8 @@ from engine.catalog import Catalog, Resource
 from engine.fields import Field
 from engine.filters import OPERATORS, Operator
 from engine.scalars import BadValue, walk_json
-from engine.shapes import Condition, Group, Node, Through
+from engine.shapes import LIMITS, Condition, Group, Limits, Node, Through
 
-MAX_FILTERS = 20
-MAX_CHOICES = 500
 # relations on the way of one path, and levels of and, or, not
 MAX_STEPS, MAX_NESTING = 3, 8
 MATCHES = ("some", "none", "every")
@@ -105,10 +103,7 @@ def _read_two(field: Field, given: Given) -> list[str]:
 
 
 def _read_items(given: Given) -> list[str]:
-    parts = given if isinstance(given, list) else given.split(",")
-    if len(parts) > MAX_CHOICES:
-        raise BadValue("out_of_range", f"takes at most {MAX_CHOICES} values", maximum=MAX_CHOICES)
-    return parts
+    return given if isinstance(given, list) else given.split(",")
 
 
 def _alone(given: Given) -> str:
@@ -132,8 +127,11 @@ TAKES: dict[str, Callable[[Field, Operator, Given], Any]] = {
 class Conditions:
     """Reads the conditions of one request over an entity; `used` gathers the entities that they look into."""
 
-    def __init__(self, catalog: Catalog, resource: Resource, above: Conditions | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, resource: Resource, above: Conditions | None = None, limits: Limits = LIMITS
+    ) -> None:
         self.catalog, self.resource = catalog, resource
+        self.limits = above.limits if above else limits
         self.used: dict[str, None] = above.used if above else {}
         self.counts: list[None] = above.counts if above else []
 
@@ -145,7 +143,7 @@ class Conditions:
         """`filter[path][operator]=text`. A to-many relation on the way means that some row of it fits."""
         self.counted()
         relations, resource, name = self.walk(path)
-        node: Node = read_condition(resource, name, operator, given)
+        node: Node = read_condition(resource, name, operator, given, self.limits.choices)
         for relation in reversed(relations):
             node = Through(relation, "some", node)
         return node
@@ -153,8 +151,9 @@ class Conditions:
     def counted(self) -> None:
         """One more condition; too many are refused."""
         self.counts.append(None)
-        if len(self.counts) > MAX_FILTERS:
-            raise BadValue("out_of_range", f"at most {MAX_FILTERS} filters", maximum=MAX_FILTERS)
+        most = self.limits.filters
+        if len(self.counts) > most:
+            raise BadValue("out_of_range", f"at most {most} filters", maximum=most)
 
     def walk(self, path: str) -> tuple[list[str], Resource, str]:
         """The relations of a dotted path, the entity that they lead to, and what is left: a field of it."""
@@ -225,14 +224,18 @@ def relation_of(resource: Resource, step: str) -> Any:
     return relation
 
 
-def read_condition(resource: Resource, name: str, operator: str, given: Given) -> Condition:
-    """`filter[name][operator]=given`, checked against the field."""
+def read_condition(
+    resource: Resource, name: str, operator: str, given: Given, choices: int = LIMITS.choices
+) -> Condition:
+    """`filter[name][operator]=given`, checked against the field. `choices`: the most values of one filter."""
     field = field_of(resource, name)
     allowed = field.operators
     if operator not in allowed:
         takes = ", ".join(allowed) or "no filter"
         raise BadValue("invalid_choice", f"{name!r} takes {takes}; not {operator[:32]!r}", operators=list(allowed))
     row = OPERATORS[operator]
+    if row.takes in ("many", "items") and len(_read_items(given)) > choices:
+        raise BadValue("out_of_range", f"takes at most {choices} values", maximum=choices)
     return Condition(name, operator, TAKES[row.takes](field, row, given))
 
 

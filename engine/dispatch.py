@@ -17,15 +17,18 @@ from engine.routes import Router, Target
 from engine.store import translate
 from engine.types import Op, Principal
 
-WRITES = frozenset({Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS})
+WRITES = frozenset({Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS, Op.UPDATE_MANY, Op.DELETE_MANY, Op.UPSERT})
 
 
 class Dispatcher:
     """ASGI application of every entity route."""
 
-    def __init__(self, operations: Operations, authenticator: Authenticator, observer: Observer, max_body: int) -> None:
+    def __init__(
+        self, operations: Operations, authenticator: Authenticator, observer: Observer, limits: tuple[int, int]
+    ) -> None:
+        """`limits`: bytes of a body, and of one that is a list of rows."""
         self.operations, self.shop = operations, operations.shop
-        self.service = Service(operations, max_body)
+        self.service = Service(operations, *limits)
         self.authenticator, self.observer = authenticator, observer
         self.router = Router(self.shop.catalog.resources)
 
@@ -68,10 +71,8 @@ def admit(principal: Principal, target: Target) -> None:
 
 async def reply(send: Send, request: Request, answer: Answer) -> None:
     """Write the answer."""
-    headers: Sequence[Header] = (
-        *answer.headers,
-        (b"content-length", b"%d" % len(answer.body)),
-        (b"x-request-id", request.id.encode()),
-    )
+    # 204 has no body, so it may not say how long its body is
+    length = () if answer.status == 204 else ((b"content-length", b"%d" % len(answer.body)),)
+    headers: Sequence[Header] = (*answer.headers, *length, (b"x-request-id", request.id.encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -53,12 +53,17 @@ def rows_text(texts: Iterable[str]) -> str:
     return f"[{','.join(texts)}]"
 
 
-def page(items: str | None, listing: Listing, total: int | None, *, estimated: bool = False) -> Answer:
-    """A page of a list. `items`: rendered rows with commas between."""
+def page(
+    items: str | None, listing: Listing, total: int | None, *, estimated: bool = False, cursor: str | None = None
+) -> Answer:
+    """A page of a list. `items`: rendered rows with commas between; `cursor` leads to the next page, where there is one."""
     pages = "null" if total is None else total_pages(total, listing.page_size)
     shown = "null" if total is None else total
     mark = ',"total_is_estimate":true' if estimated else ""
-    tail = f'"page":{listing.page},"page_size":{listing.page_size},"total":{shown},"total_pages":{pages},"next_cursor":null{mark}'
+    number = listing.page if listing.cursor is None else "null"
+    following = f'"{cursor}"' if cursor else "null"
+    counts = f'"page_size":{listing.page_size},"total":{shown},"total_pages":{pages}'
+    tail = f'"page":{number},{counts},"next_cursor":{following}{mark}'
     return success(f'{{"items":[{items or ""}],{tail}}}')
 
 

@@ -13,7 +13,7 @@ from engine.conditions import Conditions, field_of, relation_of
 from engine.scalars import BadValue
 from engine.shapes import Expansion, Node, Order
 
-MAX_DEPTH, MAX_EXPANSIONS = 3, 20
+MAX_EXPANSIONS = 20
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 
 
@@ -44,8 +44,9 @@ class Expansions:
         for path in text.split(","):
             branch = self.root
             steps = path.strip().split(".")
-            if len(steps) > MAX_DEPTH:
-                raise BadValue("too_complex", f"is more than {MAX_DEPTH} levels deep", levels=MAX_DEPTH)
+            most = self.conditions.limits.expand_depth
+            if len(steps) > most:
+                raise BadValue("too_complex", f"is more than {most} levels deep", levels=most)
             for step in steps:
                 branch = self._grown(branch, step)
 

@@ -172,8 +172,7 @@ class Moment(Protocol):
         """All permission codes of the scopes whose rows belong to tenants, or of the others."""
 
     def attempt(self) -> AbstractAsyncContextManager[None]:
-        """A block that may fail by itself: what it wrote is undone, and the error comes out of it. Scopes that it writes to
-        are opened before."""
+        """A block that may fail by itself: what it wrote is undone, and the error comes out of it."""
 
     async def in_scope(self, scope: str, tenant: TenantRef | None = None) -> Moment:
         """A moment on another scope's database (a transaction of its own, ended with this one). `tenant` binds it to a

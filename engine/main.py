@@ -33,6 +33,7 @@ from engine.moment import UnitOfWork, Workshop
 from engine.observe import Observer, configure_logging
 from engine.operations import Operations
 from engine.relay import Relay
+from engine.repetition import add_answers
 from engine.settings import Settings
 from engine.signin import PrincipalLoader, SignInEndpoints, routes_of
 from engine.types import ENGINE, Principal, Scope
@@ -67,6 +68,7 @@ def _load(packages: list[str]) -> tuple[Registry, Catalog]:
     check_declarations(registry.scopes, registry.entities, registry.rules, registry.jobs)
     registration.complete(registry.entities)
     for scope in registry.scopes:
+        add_answers(scope)
         if scope.tenant_bound:
             bind_to_tenant(scope.metadata)
         index_foreign_keys(scope.metadata)
@@ -251,7 +253,8 @@ class System:
         tokens = Tokens(SigningKeys(self.settings.data / "keys"), self.settings.token_minutes)
         loader = PrincipalLoader(self.operations, identity)
         authenticator = Authenticator(tokens, loader.by_session, loader.by_key, self.settings.principal_seconds)
-        dispatcher = Dispatcher(self.operations, authenticator, Observer(), self.settings.max_body_bytes)
+        limits = (self.settings.max_body_bytes, self.settings.max_bulk_bytes)
+        dispatcher = Dispatcher(self.operations, authenticator, Observer(), limits)
         endpoints = SignInEndpoints(loader, authenticator, tokens)
         routes = [plain(dispatcher, path, endpoint, method) for path, endpoint, method in routes_of(endpoints)]
         meta = Meta(dispatcher)

@@ -17,7 +17,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.sql import ColumnElement, Executable
 
-from engine.attempts import attempt
+from engine.attempts import attempt, join
 from engine.catalog import Catalog, Resource
 from engine.clock import CLOCK
 from engine.errors import ForbiddenError, UnavailableError, generic
@@ -29,8 +29,7 @@ from engine.setting_lookup import SettingLookup
 from engine.shapes import ChangeShape, GetShape, InsertShape, ListShape, Statement
 from engine.sql import Reads, Writes
 from engine.sql.numbers import next_number
-from engine.sql.parts import DIALECT
-from engine.sql.walls import within_tenant
+from engine.sql.walls import RuleStatements
 from engine.store import Connection, Database, Shared
 from engine.types import Principal, TenantRef
 
@@ -39,19 +38,16 @@ if TYPE_CHECKING:
 
 # currencies without a minor unit, where no entity with role `currencies` says otherwise
 WHOLE = frozenset({"JPY", "KRW", "VND"})
-ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 class Vault(Protocol):
     """Passwords and secrets, as the authentication part provides them."""
 
     async def hash_password(self, password: str) -> str: ...
-
     async def check_password(self, password: str, hashed: str | None) -> bool: ...
-
     def encrypt(self, text: str, place: str = "") -> str: ...
-
     def decrypt(self, text: str, place: str = "") -> str: ...
+    def sign(self, message: bytes) -> bytes: ...
 
 
 class Workshop:
@@ -76,6 +72,7 @@ class Workshop:
         # column -> whose cipher it holds
         self.sealed = {r.table.c[name]: (r, name) for r in catalog.resources.values() for name in r.entity.encrypted}
         self.revealing = {r.path for r in catalog.resources.values() if shows_secrets(catalog, r)}
+        self.asked = RuleStatements()
         self.hook_timeout = float(defaults.get("hook_timeout", 2.0))
         self.reads = Reads(catalog, walled=walled)
         self.writes = Writes(catalog, self.reads, walled=walled)
@@ -133,12 +130,14 @@ class UnitOfWork:
         "_now",
         "_places",
         "_stack",
+        "attempts",
         "caller",
         "connection",
         "database",
         "done",
         "elsewhere",
         "hosted",
+        "merging",
         "operations",
         "principal",
         "scope",
@@ -174,6 +173,8 @@ class UnitOfWork:
         self.shared: dict[str, Shared] = {}
         self.settings_written = False
         self.wrote = False
+        # whether a stale version does no harm where the edits touch different fields
+        self.merging = False
 
     @property
     def request_id(self) -> str:
@@ -193,6 +194,7 @@ class UnitOfWork:
     async def __aenter__(self) -> UnitOfWork:
         """Begin a transaction."""
         self._stack, self.done = AsyncExitStack(), []
+        self.elsewhere, self.hosted, self.shared, self.attempts = {}, {}, {}, 0
         self.connection = await self._stack.enter_async_context(self.database.transaction(self.tenant))
         return self
 
@@ -272,13 +274,9 @@ class UnitOfWork:
         return await self.operations.status_internal(self, self.find(entity), keys, (status, reason))
 
     async def fetch(self, statement: Executable) -> Rows:
-        walled = self.tenant is not None and self.shop.reads.walled
-        inside: Any = within_tenant(statement, self.tenant) if walled else statement
-        compiled = inside.compile(dialect=DIALECT)
-        state = compiled.construct_expanded_state()
-        arguments = [_argument(compiled, name, state.parameters[name]) for name in state.positiontup or ()]
         assert self.connection is not None, "hooks run inside a transaction"
-        found = await self.connection.fetch(state.statement, arguments)
+        text, arguments = self.shop.asked.ask(statement, self.tenant if self.shop.reads.walled else None)
+        found = await self.connection.fetch(text, arguments)
         columns = list(getattr(statement, "selected_columns", ()))
         json_columns = [c.key for c in columns if isinstance(c.type, sa.JSON)]
         rows: list[Any] = [plain(record, json_columns) for record in found]
@@ -339,6 +337,7 @@ class UnitOfWork:
             assert self._stack is not None, "hooks run inside a transaction"
             other = UnitOfWork(self.operations, scope, self.principal, self.caller, self.now)
             self.elsewhere[scope] = await self._stack.enter_async_context(other)
+            await join(self, other.connection)
         return self.elsewhere[scope]
 
     async def _host(self, scope: str, tenant: TenantRef) -> UnitOfWork:
@@ -348,6 +347,7 @@ class UnitOfWork:
             if scope not in self.shared:
                 opened = self.shop.databases[scope].transaction(tenant.id)
                 self.shared[scope] = Shared(await self._stack.enter_async_context(opened))
+                await join(self, self.shared[scope].connection)
             other = UnitOfWork(self.operations, scope, replace(self.principal, tenant=tenant), self.caller, self.now)
             other._stack, other.connection = self._stack, self.shared[scope].of(tenant.id)
             other.elsewhere[self.scope] = self
@@ -381,13 +381,6 @@ class UnitOfWork:
         except Exception as error:
             error.add_note(f"in the rule {rule.id} of {rule.entity}")
             raise
-
-
-def _argument(compiled: Any, name: str, value: Any) -> Any:
-    parameter = compiled.binds.get(name)
-    if parameter is not None and isinstance(parameter.type, sa.JSON) and not isinstance(value, str):
-        return ENCODER.encode(value).decode()
-    return value
 
 
 def plain(record: Any, json_columns: Sequence[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from engine.catalog import Resource
 from engine.clock import CLOCK
 from engine.errors import ApiError
 from engine.hooks import Change, Key, Point, Row
-from engine.moment import ENCODER, UnitOfWork, Workshop, plain
+from engine.moment import UnitOfWork, Workshop, plain
 from engine.records import (
     Action,
     Asked,
@@ -36,7 +36,11 @@ from engine.refusals import Refusals
 from engine.roads import following
 from engine.secrets import opened, sealed
 from engine.shapes import Incoming
+from engine.sql.parts import ENCODER
 from engine.store import retriable, translate
+
+# more rows than any header has
+MANY = 1_000_000
 
 
 class Operations:
@@ -56,14 +60,14 @@ class Operations:
         asked = ("locked_rows", resource, lock == "delete") if lock else ("plain_rows", resource)
         statement = self.shop.question(*asked)
         records = await unit.run(statement, {"keys": key_parameter(resource, keys), "tenant": unit.tenant})
-        rows = [self._row(resource, record) for record in records]
+        rows = [self.row(resource, record) for record in records]
         if resource.by_uuid:
             by_id = {row["id"]: row for row in rows}
             return [by_id.get(key) for key in keys]
         by_place = {row.pop("given_ord"): row for row in rows}
         return [by_place.get(place) for place in range(len(keys))]
 
-    def _row(self, resource: Resource, record: Any) -> dict[str, Any]:
+    def row(self, resource: Resource, record: Any) -> dict[str, Any]:
         """A stored row as rules see it."""
         return opened(self.shop.vault, resource, plain(record, resource.json_columns))
 
@@ -76,7 +80,7 @@ class Operations:
             [record] = await self._insert(unit, resource, changes, internal=False)
             return [Written(record[0], record[1], {}, tuple(changes[0].values.get(name) for name in resource.keys))]
         changes = await self._create_all(unit, resource, rows)
-        return await self._answer(unit, resource, changes)
+        return await self.answer(unit, resource, changes)
 
     async def create_internal(
         self, unit: UnitOfWork, resource: Resource, rows: Sequence[Mapping[str, Any]]
@@ -87,21 +91,28 @@ class Operations:
         return [change.values for change in changes]
 
     async def _create_all(
-        self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming], *, by_engine: bool = False
+        self,
+        unit: UnitOfWork,
+        resource: Resource,
+        rows: Sequence[Incoming],
+        *,
+        by_engine: bool = False,
+        paths: Sequence[str] = (),
     ) -> list[Change]:
+        """`paths`: where the rows stand in the body, when they are not the body themselves."""
         changes = [Change(index, None, dict(row.values), row.inputs) for index, row in enumerate(rows)]
         if not changes:
             return []
         for change in changes:
             fill(resource, change.values)
             change.by_engine = by_engine
-            change.path = f"[{change.index}]" if len(changes) > 1 else ""
+            change.path = paths[change.index] if paths else f"[{change.index}]" if len(changes) > 1 else ""
         await self._hooks(unit, resource, Point.BEFORE_CREATE, changes)
         fresh = [change for change in changes if change.found is None]
         await self._number(unit, resource, fresh, "create")
         records = await self._insert(unit, resource, fresh, internal=True) if fresh else []
         for change, record in zip(fresh, records, strict=True):
-            change.values = self._row(resource, record)
+            change.values = self.row(resource, record)
         await self._nest(unit, resource, fresh, rows)
         await self._hooks(unit, resource, Point.AFTER_CREATE, fresh)
         self._remember(unit, resource, fresh)
@@ -150,24 +161,26 @@ class Operations:
     async def _nest(
         self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], rows: Sequence[Incoming]
     ) -> None:
-        for change in changes:
-            for key, children in rows[change.index].nested.items():
-                await self._nest_one(unit, resource, (change, key), children)
+        for key in dict.fromkeys(key for change in changes for key in rows[change.index].nested):
+            below = [(change, rows[change.index].nested.get(key, ())) for change in changes]
+            await self._nest_below(unit, resource, key, below)
 
-    async def _nest_one(
-        self, unit: UnitOfWork, resource: Resource, place: tuple[Change, str], children: Sequence[Incoming]
+    async def _nest_below(
+        self, unit: UnitOfWork, resource: Resource, key: str, below: Sequence[tuple[Change, Sequence[Incoming]]]
     ) -> None:
-        header, key = place
+        """Child rows of one kind, of all their headers at once."""
         child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
         link = resource.nested[key].link(child.entity)
-        for position, row in enumerate(children, start=1):
-            row.values[link] = header.key
-            if "position" in child.fields:
-                row.values["position"] = position
+        rows, paths = [], []
+        for header, children in below:
+            for place, row in enumerate(children):
+                numbered = {"position": place + 1} if "position" in child.fields else {}
+                rows.append(Incoming({**row.values, link: header.key, **numbered}, row.inputs, row.nested))
+                paths.append(f"{header.path}.{key}[{place}]".lstrip("."))
         try:
-            await self._create_all(unit, child, children)
+            await self._create_all(unit, child, rows, paths=paths)
         except ApiError as error:
-            raise fault_below(error, f"{header.path}.{key}".lstrip("."), many=len(children) > 1) from error
+            raise fault_below(error, paths) from error
 
     # -- change
 
@@ -182,7 +195,7 @@ class Operations:
         wanted = [(key, split.values, split.inputs) for key, split in given]
         changes = await self._load(unit, resource, wanted, lock=action, by_engine=True)
         alive = [change for change in changes if change.old is not None and change.old["is_active"]]
-        await self._change_all(unit, resource, action, alive)
+        await self.change_all(unit, resource, action, alive)
         return [change.values for change in alive]
 
     async def status_internal(
@@ -196,7 +209,7 @@ class Operations:
         for change in moving:
             if change.old["status"] not in resource.machine.sources(status, engine=True):  # type: ignore[index]
                 raise self.refusals.transition(resource, str(change.old["status"]), status)  # type: ignore[index]
-        await self._change_all(unit, resource, "status", moving)
+        await self.change_all(unit, resource, "status", moving)
         return [change.values for change in moving]
 
     async def _load(
@@ -225,12 +238,12 @@ class Operations:
         wanted = (UUID(key[0]) if resource.by_uuid else tuple(key), row.values, row.inputs)
         changes = await self._load(unit, resource, [wanted], lock=action)
         await self.refusals.check(unit, resource, action, (changes[0], row), guards)
-        records = await self._change_all(unit, resource, action, changes, guards)
+        records = await self.change_all(unit, resource, action, changes, guards)
         if row.nested:
-            await self._replace_nested(unit, resource, changes[0], row)
+            await self.replace_nested(unit, resource, changes, [row])
         elif records is not None:
             return Written(records[0][0], records[0][1], changes[0].output)
-        return (await self._answer(unit, resource, changes))[0]
+        return (await self.answer(unit, resource, changes))[0]
 
     async def _change_one(
         self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]
@@ -255,7 +268,7 @@ class Operations:
             raise RulesConcerned if error.code == "serialization_conflict" and action == "status" else error
         return Written(found[0][0], found[0][1], {})
 
-    async def _change_all(
+    async def change_all(
         self,
         unit: UnitOfWork,
         resource: Resource,
@@ -277,7 +290,7 @@ class Operations:
         if answering:
             return found
         for change, record in zip(changes, found, strict=True):
-            change.values = self._row(resource, record)
+            change.values = self.row(resource, record)
         await self._follow(
             unit, resource, [c.values for c in changes if not c.values["is_active"] and c.old and c.old["is_active"]]
         )
@@ -330,22 +343,25 @@ class Operations:
         for reference in following(self.shop.catalog, resource) if gone else ():
             child = self.shop.catalog.resources[reference.child]
             named = [row[reference.target] for row in gone]
-            rows = await unit.list(child.key, child.table.c[reference.column].in_(named), limit=100_000)
+            rows = await unit.list(child.key, child.table.c[reference.column].in_(named), limit=MANY)
             keys = [{name: row[name] for name in child.keys} for row in rows]
             if reference.on_delete == "CASCADE":
                 await self.change_internal(unit, child, "delete", keys)
             else:
                 await self.change_internal(unit, child, "update", [{**key, reference.column: None} for key in keys])
 
-    async def _replace_nested(self, unit: UnitOfWork, resource: Resource, change: Change, row: Incoming) -> None:
-        for key, children in row.nested.items():
+    async def replace_nested(
+        self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], rows: Sequence[Incoming]
+    ) -> None:
+        """Delete the child rows that the bodies name anew, and make the new ones. `rows` by the changes' index."""
+        for key in dict.fromkeys(key for change in changes for key in rows[change.index].nested):
+            below = [(change, rows[change.index].nested[key]) for change in changes if key in rows[change.index].nested]
             child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
-            link = resource.nested[key].link(child.entity)
-            present = await unit.list(child.key, child.table.c[link] == change.key)
-            await self.change_internal(
-                unit, child, "delete", [{name: line[name] for name in child.keys} for line in present]
-            )
-            await self._nest_one(unit, resource, (change, key), children)
+            mine = child.table.c[resource.nested[key].link(child.entity)].in_([header.key for header, _ in below])
+            present = await unit.list(child.key, mine, limit=MANY)
+            gone = [{name: line[name] for name in child.keys} for line in present]
+            await self.change_internal(unit, child, "delete", gone)
+            await self._nest_below(unit, resource, key, below)
 
     # -- hooks and answers
 
@@ -357,7 +373,7 @@ class Operations:
                 for change in concerned:
                     change.touched |= rule.writes
 
-    async def _answer(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> list[Written]:
+    async def answer(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> list[Written]:
         known = [tuple(change[name] for name in resource.keys) for change in changes]
         keys = list(dict.fromkeys(known))
         given = [key[0] for key in keys] if resource.by_uuid else keys

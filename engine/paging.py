@@ -7,6 +7,14 @@ from engine.scalars import BadValue
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 100
 MAX_OFFSET = 2**53
+MAX_CURSOR = 8192
+
+
+def read_cursor(text: str) -> str:
+    """The `next_cursor` of a page. Whether it is one, and of this list, is seen where the caller is known."""
+    if not 0 < len(text) <= MAX_CURSOR:
+        raise BadValue("invalid_cursor", "is not the next_cursor of a page")
+    return text
 
 
 def _whole(text: str, low: int, high: int) -> int:

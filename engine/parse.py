@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cached_property
@@ -42,11 +42,11 @@ def hint(name: str, known: Any) -> str:
     return f"; perhaps you meant {close[0]!r}" if close else ""
 
 
-def _count(value: Any) -> int:
+def count_keys(value: Any) -> int:
     """Number of object keys inside a decoded jsonb value."""
     if isinstance(value, dict):
-        return len(value) + sum(_count(item) for item in value.values())
-    return sum(_count(item) for item in value) if isinstance(value, list) else 0
+        return len(value) + sum(count_keys(item) for item in value.values())
+    return sum(count_keys(item) for item in value) if isinstance(value, list) else 0
 
 
 class BodyReader:
@@ -85,6 +85,11 @@ class BodyReader:
         return msgspec.defstruct(f"{self.resource.key}.{self.purpose}", members, forbid_unknown_fields=True)
 
     @cached_property
+    def structs(self) -> Any:
+        """Type of a list of bodies."""
+        return list[self.struct]  # type: ignore[name-defined]
+
+    @cached_property
     def one(self) -> msgspec.json.Decoder[Any]:
         """Decoder of a single body."""
         return msgspec.json.Decoder(self.struct, float_hook=Decimal)
@@ -92,7 +97,7 @@ class BodyReader:
     @cached_property
     def many(self) -> msgspec.json.Decoder[Any]:
         """Decoder of a list of bodies."""
-        return msgspec.json.Decoder(list[self.struct], float_hook=Decimal)  # type: ignore[name-defined]
+        return msgspec.json.Decoder(self.structs, float_hook=Decimal)
 
     @cached_property
     def finishers(self) -> tuple[tuple[str, Any, bool, bool], ...]:
@@ -108,6 +113,21 @@ class BodyReader:
         if rows is None:
             rows = self._thorough(body)
         return rows, many
+
+    def read_items(self, items: Sequence[Mapping[str, Any]]) -> list[Incoming] | None:
+        """Rows that are decoded already; None when one of them has to be looked at by itself (`read_item`)."""
+        try:
+            return [self._finish(struct)[0] for struct in msgspec.convert(items, self.structs)]
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+
+    def read_item(self, item: Mapping[str, Any]) -> Incoming:
+        """One row that is decoded already. Raises 422 with every fault."""
+        faults: list[Fault] = []
+        row = self._row(item, faults, "")
+        if faults:
+            raise invalid(faults)
+        return row
 
     def _quick(self, body: bytes, many: bool) -> list[Incoming] | None:
         if SUSPECT(body):
@@ -139,7 +159,7 @@ class BodyReader:
             elif finish is not None:
                 value = finish(value)
             if counted:
-                keys += _count(value)
+                keys += count_keys(value)
             if virtual:
                 row.inputs[name] = value
             else:

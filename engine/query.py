@@ -12,11 +12,11 @@ import msgspec
 
 from engine.catalog import Catalog, Resource
 from engine.conditions import Conditions, field_of, relation_of
-from engine.errors import ApiError, Fault, ValidationError, invalid
+from engine.errors import ApiError, Fault, ValidationError, generic, invalid
 from engine.expansions import Expansions
-from engine.paging import read_page, read_page_size
+from engine.paging import read_cursor, read_page, read_page_size
 from engine.scalars import BadValue
-from engine.shapes import Deleted, Listing, Node, Order
+from engine.shapes import LIMITS, Deleted, Limits, Listing, Node, Order
 
 MAX_WHERE = 16_384
 # a name with parts in brackets: filter[total][gt], expand[lines][limit], fields[lines]
@@ -139,9 +139,9 @@ def _many(conditions: Conditions, resource: Resource, steps: list[str]) -> bool:
 class Reading:
     """Collects the parameters of one query, faults included."""
 
-    def __init__(self, catalog: Catalog, resource: Resource) -> None:
+    def __init__(self, catalog: Catalog, resource: Resource, limits: Limits = LIMITS) -> None:
         self.resource = resource
-        self.conditions = Conditions(catalog, resource)
+        self.conditions = Conditions(catalog, resource, limits=limits)
         self.expansions = Expansions(self.conditions)
         self.found: dict[str, Any] = {}
         self.nodes: list[Node] = []
@@ -163,7 +163,7 @@ class Reading:
         if parts and not ((word, len(parts)) in BRACKETS and NEEDED[word] in known):
             raise unknown(name, known)
         if not parts and name not in known:
-            raise unknown(name, (*known, *(("filter",) if "sort" in known else ())))
+            raise unknown(name, (*known, *(("filter",) if "where" in known else ())))
         if name in self.seen:
             raise repeated(name)
         self.seen.add(name)
@@ -204,6 +204,11 @@ class Reading:
 
     def listing(self) -> Listing:
         """What was asked for."""
+        if {"cursor", "page"} <= self.found.keys():
+            raise exclusive("cursor", "page")
+        if "cursor" in self.found:
+            # who walks on has counted already
+            self.found.setdefault("count", "none")
         used = tuple(self.conditions.used)
         return Listing(**self.found, conditions=tuple(self.nodes), expand=self.expansions.read(), used=used)
 
@@ -212,6 +217,12 @@ def repeated(name: str) -> ApiError:
     """400 for a parameter that stands twice."""
     fault = Fault(name[:64], "repeated", "is given twice")
     return ValidationError("unknown_parameter", f"{name[:64]!r} is given twice", details=[fault], status=400)
+
+
+def exclusive(name: str, other: str) -> ApiError:
+    """400 for two parameters that cannot stand together."""
+    text = f"{name} and {other} exclude each other"
+    return ValidationError("unknown_parameter", text, details=[Fault(name, "exclusive", text)], status=400)
 
 
 def _searchable(resource: Resource, text: str) -> str:
@@ -224,6 +235,7 @@ Reader = Callable[[Reading, str], None]
 PAGING: dict[str, Reader] = {
     "page": lambda reading, text: reading.keep("page", read_page(text)),
     "page_size": lambda reading, text: reading.keep("page_size", read_page_size(text)),
+    "cursor": lambda reading, text: reading.keep("cursor", read_cursor(text)),
 }
 VIEWING: dict[str, Reader] = {
     "fields": lambda reading, text: reading.keep("fields", read_fields(reading.resource, text)),
@@ -238,8 +250,9 @@ PARAMETERS: dict[str, Reader] = {
     "where": lambda reading, text: reading.where(text),
     **VIEWING,
 }
+SELECTING: dict[str, Reader] = {name: PARAMETERS[name] for name in ("q", "where", "deleted")}
 # a word with brackets is known where this parameter is
-NEEDED = {"filter": "sort", "fields": "expand", "expand": "expand"}
+NEEDED = {"filter": "where", "fields": "expand", "expand": "expand"}
 # (word, number of bracketed parts) -> how they are read
 BRACKETS: dict[tuple[str, int], Callable[[Reading, list[str], str], None]] = {
     ("filter", 1): lambda reading, parts, text: reading.filter(parts[0], "eq", text),
@@ -270,11 +283,11 @@ def _expand_filter(reading: Reading, parts: list[str], operator: str, text: str)
 DEFAULT = Listing()
 
 
-def read_listing(catalog: Catalog, resource: Resource, raw: bytes) -> Listing:
+def read_listing(catalog: Catalog, resource: Resource, raw: bytes, limits: Limits = LIMITS) -> Listing:
     """The query of a list. Raises 400 for unknown or repeated parameters, 422 with every bad value."""
     if not raw:
         return DEFAULT
-    reading = Reading(catalog, resource)
+    reading = Reading(catalog, resource, limits)
     reading.take_all(raw, PARAMETERS)
     return reading.listing()
 
@@ -288,10 +301,20 @@ def read_paging(catalog: Catalog, resource: Resource, raw: bytes) -> Listing:
     return reading.listing()
 
 
-def read_view(catalog: Catalog, resource: Resource, raw: bytes) -> Listing:
+def read_view(catalog: Catalog, resource: Resource, raw: bytes, limits: Limits = LIMITS) -> Listing:
     """`fields`, `deleted` and `expand` of a get."""
     if not raw:
         return DEFAULT
-    reading = Reading(catalog, resource)
+    reading = Reading(catalog, resource, limits)
     reading.take_all(raw, VIEWING)
     return reading.listing()
+
+
+def read_selection(catalog: Catalog, resource: Resource, raw: bytes, limits: Limits = LIMITS) -> Listing:
+    """Which rows a set-based write means: `filter`, `where`, `q` and `deleted`, as a list takes them. 400 without a condition."""
+    reading = Reading(catalog, resource, limits)
+    reading.take_all(raw, SELECTING)
+    listing = reading.listing()
+    if not listing.conditions and listing.search is None:
+        raise generic("filter_required")
+    return listing

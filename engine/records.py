@@ -9,8 +9,9 @@ from engine.catalog import Resource
 from engine.clock import CLOCK
 from engine.errors import ApiError
 from engine.hooks import Change, Key, Point
-from engine.moment import ENCODER, UnitOfWork
+from engine.moment import UnitOfWork
 from engine.shapes import ChangeShape, Incoming, InsertShape
+from engine.sql.parts import ENCODER
 
 Action = Literal["update", "delete", "status"]
 Asked = tuple[Action, Incoming]
@@ -109,8 +110,10 @@ def split_virtual(resource: Resource, row: Mapping[str, Any]) -> Incoming:
     return Incoming({k: v for k, v in row.items() if k not in inputs}, {k: row[k] for k in inputs})
 
 
-def fault_below(error: ApiError, key: str, *, many: bool) -> ApiError:
-    """The same error, its faults named below the nested key."""
-    prefix = key if many else f"{key}[0]"
-    details = [fault if fault.field.startswith(key) else fault.under(prefix) for fault in error.details]
+def fault_below(error: ApiError, paths: Sequence[str]) -> ApiError:
+    """The same error of child rows at these places of a body, its faults named below them: one that does not say which row
+    it means is said of what they have in common."""
+    sets = dict.fromkeys(path.rpartition("[")[0] for path in paths)
+    common = paths[0] if len(paths) == 1 else min(sets) if len(sets) == 1 else min(sets).rpartition(".")[2]
+    details = [fault if fault.field.startswith(tuple(paths)) else fault.under(common) for fault in error.details]
     return type(error)(error.code, error.message, details=details, headers=error.headers, status=error.status)

@@ -55,7 +55,9 @@ class Refusals:
         if not state["is_active"] and not wants_inactive and "is_active" not in row.values:
             return generic("not_found")
         if row.version is not None and row.version != state["version"]:
-            return await self.version_conflict(unit, resource, key, (row.version, state["version"]))
+            moved = await self.moved(unit, resource, key, row.version)
+            if not (unit.merging and are_disjoint(action, row, moved, state["version"])):
+                return self.version_conflict(resource, moved, (row.version, state["version"]))
         if action == "status":
             return self._status(resource, row, state)
         return self._locked(resource, action, row, state)
@@ -150,33 +152,32 @@ class Refusals:
             await unit.run(statement, {"tenant": unit.tenant, **{f"r_{name}": ids for name, ids in given.items()}})
         )[0]
         lost = {name: {str(key) for key in record[name] or ()} for name in given}
-        many = len(changes) > 1
         return [
-            Fault(f"[{change.index}].{name}" if many else name, "invalid_reference", "names no active row")
+            Fault(name, "invalid_reference", "names no active row").under(change.path)
             for change in changes
             for name in given
             if str(change.values.get(name)) in lost[name]
         ]
 
-    async def version_conflict(
-        self, unit: UnitOfWork, resource: Resource, key: Sequence[str], versions: tuple[int, int]
-    ) -> ApiError:
-        """409 that names the fields that moved since the version that the caller knew, and by whom."""
+    async def moved(self, unit: UnitOfWork, resource: Resource, key: Sequence[str], since: int) -> list[Any]:
+        """(version, actor_id, names) of the changes after a version, oldest first, as far as they are logged; 20 at most."""
         log = self.shop.catalog.roles.get((resource.scope.name, "change_log"))
+        if log is None:
+            return []
+        values: dict[str, Any] = {f"key{i}": part for i, part in enumerate(key)}
+        values |= {"tenant": unit.tenant, "since": since}
+        return await unit.run(self.shop.question("moved", resource, log), values)
+
+    def version_conflict(self, resource: Resource, moved: Sequence[Any], versions: tuple[int, int]) -> ApiError:
+        """409 that names the fields that moved since the version that the caller knew, and by whom."""
         details = []
-        if log is not None:
-            values: dict[str, Any] = {
-                **{f"key{i}": part for i, part in enumerate(key)},
-                "tenant": unit.tenant,
-                "since": versions[0],
-            }
-            for record in await unit.run(self.shop.question("moved", resource, log), values):
-                params = {"version": record["version"], "by": str(record["actor_id"]) if record["actor_id"] else None}
-                details += [
-                    Fault(name, "changed", "was changed in between", params)
-                    for name in record["names"] or ()
-                    if self._public(resource, name)
-                ]
+        for record in moved:
+            params = {"version": record["version"], "by": str(record["actor_id"]) if record["actor_id"] else None}
+            details += [
+                Fault(name, "changed", "was changed in between", params)
+                for name in record["names"] or ()
+                if self._public(resource, name)
+            ]
         return generic(
             "version_conflict",
             f"The row is at version {versions[1]}, not {versions[0]}; read it again",
@@ -185,6 +186,16 @@ class Refusals:
 
     def _public(self, resource: Resource, name: str) -> bool:
         return name != "version" and name in resource.fields and resource.fields[name].shown
+
+
+def are_disjoint(action: str, row: Incoming, moved: Sequence[Any], stored: int) -> bool:
+    """Whether an edit of an older version touches no field that was changed since. The log must know each version in between;
+    a deletion touches all fields, and of child rows and virtual fields nobody can tell what they touch."""
+    if action == "delete" or row.nested or set(row.inputs) - {"reason"} or row.version is None:
+        return False
+    if [record["version"] for record in moved] != list(range(row.version + 1, stored + 1)):
+        return False
+    return all(set(record["names"] or ()).isdisjoint({*row.values}) for record in moved)
 
 
 def key_of(resource: Resource, parts: Sequence[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -19,10 +20,32 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}").fullmatch
 JSON_TYPES = (b"application/json", b"application/merge-patch+json")
 
 
+class Digesting:
+    """Receives for a request whose body is compared with that of its first try; takes the digest on the way."""
+
+    __slots__ = ("ended", "hash", "receive", "settled")
+
+    def __init__(self, receive: Receive) -> None:
+        self.receive, self.hash, self.ended = receive, sha256(), False
+        # whether the request had its effect
+        self.settled = False
+
+    async def __call__(self) -> MutableMapping[str, Any]:
+        message = await self.receive()
+        self.hash.update(message.get("body", b""))
+        self.ended = not message.get("more_body")
+        return message
+
+    async def rest(self) -> None:
+        """Read what nobody has read, and let it go."""
+        while not self.ended:
+            await self()
+
+
 class Request:
     """One HTTP request."""
 
-    __slots__ = ("_headers", "_receive", "id", "method", "path", "query", "scope")
+    __slots__ = ("_headers", "_receive", "digesting", "id", "method", "path", "query", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope, self._receive = scope, receive
@@ -30,12 +53,19 @@ class Request:
         self.path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
         self.query: bytes = scope["query_string"]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.digesting: Digesting | None = None
+        if b"idempotency-key" in self._headers:
+            self._receive = self.digesting = Digesting(receive)
         given = self._headers.get(b"x-request-id", b"")
         self.id = given.decode() if REQUEST_ID(given) else request_id()
 
     def header(self, name: bytes) -> bytes | None:
         """A header by its lower-case name."""
         return self._headers.get(name)
+
+    def every(self, name: bytes) -> list[bytes]:
+        """All headers of a lower-case name, in order."""
+        return [value for key, value in self.scope["headers"] if key == name]
 
     @property
     def ip(self) -> str | None:
@@ -49,11 +79,11 @@ class Request:
         agent = self._headers.get(b"user-agent")
         return Caller(self.id, self.ip, agent.decode("latin-1")[:512].replace("\x00", "") if agent else None)
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body. 413 above `limit` bytes, counted while reading."""
+    async def body(self, limit: int, bulk: int = 0) -> bytes:
+        """The whole body. 413 above `limit` bytes (a list: `bulk`, where it is more), counted while reading."""
         announced = self._headers.get(b"content-length")
-        if announced and int(announced) > limit:
-            raise generic("payload_too_large", f"A body has at most {limit} bytes")
+        if announced and int(announced) > max(limit, bulk):
+            raise generic("payload_too_large", f"A body has at most {max(limit, bulk)} bytes")
         parts: list[bytes] = []
         size = 0
         while True:
@@ -61,6 +91,8 @@ class Request:
             if message["type"] == "http.disconnect":
                 raise generic("bad_request", "The connection ended before the body")
             part = message.get("body", b"")
+            if bulk and not size and part.lstrip()[:1] == b"[":
+                limit = max(limit, bulk)
             size += len(part)
             if size > limit:
                 raise generic("payload_too_large", f"A body has at most {limit} bytes")
@@ -68,13 +100,13 @@ class Request:
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def json(self, limit: int) -> bytes:
+    async def json(self, limit: int, bulk: int = 0) -> bytes:
         """The body of a request that must bring JSON. 415 for another media type."""
         kind, _, parameters = (self._headers.get(b"content-type") or JSON_TYPES[0]).partition(b";")
         charset = parameters.lower().replace(b" ", b"").replace(b'"', b"")
         if kind.strip().lower() not in JSON_TYPES or (b"charset=" in charset and b"charset=utf-8" not in charset):
             raise generic("unsupported_media_type")
-        body = await self.body(limit)
+        body = await self.body(limit, bulk)
         if not body.strip():
             raise generic("invalid_json", "A JSON body is expected here; the request has none")
         return body

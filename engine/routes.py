@@ -30,6 +30,9 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/{id}/status", Op.STATUS, "Move along the status machine"),
     Route("GET", "/{id}/transitions", Op.TRANSITIONS, "What may happen now, and why the rest may not"),
     Route("GET", "/{id}/history", Op.HISTORY, "The change log of the row"),
+    Route("PATCH", "", Op.UPDATE_MANY, "Update the rows that a filter finds, as one set"),
+    Route("DELETE", "", Op.DELETE_MANY, "Soft delete the rows that a filter finds, as one set"),
+    Route("POST", "/upsert", Op.UPSERT, "Create rows, or update those that have the same unique key"),
 )
 
 
@@ -48,8 +51,8 @@ class Router:
         self.entities = {path.encode(): resource for path, resource in resources.items()}
         self.tails: dict[bytes, dict[str, Op]] = {}
         for route in ROUTES:
-            tail = route.tail.replace("/{id}", "/").encode()
-            self.tails.setdefault(tail, {})[route.method] = route.op
+            tail = route.tail.replace("/{id}", "/") if "{id}" in route.tail else route.tail.replace("/", "")
+            self.tails.setdefault(tail.encode(), {})[route.method] = route.op
 
     def find(self, method: str, raw_path: bytes) -> Target:
         """404 for no route, 405 with Allow for a route that does not take the method."""
@@ -58,6 +61,9 @@ class Router:
             key, slash, tail = parts[4].partition(b"/")
             resource = self.entities.get(raw_path[1 : -len(parts[4]) - 1])
             methods = self.tails.get(b"/" + slash + tail) if key else None
+            # a word that follows the entity, where it cannot be the key of a row
+            if key and (word := self.tails.get(parts[4])) and (method in word or (resource and resource.by_uuid)):
+                key, methods = b"", word
         else:
             key = b""
             resource = self.entities.get(raw_path[1:])

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     connect_timeout: float = Field(2.0, gt=0, description="seconds to wait for a new connection")
     hook_timeout: float = Field(2.0, gt=0, description="seconds one hook may take before its request is rolled back")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="largest request body")
+    max_bulk_bytes: int = Field(33_554_432, ge=1024, description="largest body that is a list of rows, or a batch")
     token_minutes: int = Field(15, ge=1, le=1440, description="life of an access token")
     session_days: int = Field(30, ge=1, le=366, description="life of a refresh token")
     bcrypt_rounds: int = Field(12, ge=4, le=16, description="cost of a password hash; below 12 for tests only")

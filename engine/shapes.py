@@ -55,6 +55,23 @@ class Expansion(NamedTuple):
     parts: tuple[Expansion, ...] = ()
 
 
+class Limits(NamedTuple):
+    """How much one query may ask for: levels of expand, conditions, values of `in`."""
+
+    expand_depth: int = 3
+    filters: int = 20
+    choices: int = 500
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Limits:
+        """As the settings of an installation say."""
+        names = ("max_expand_depth", "max_filters", "max_in_values")
+        return cls(*(settings.get(name, usual) for name, usual in zip(names, cls(), strict=True)))
+
+
+LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What a list asks for. `used`: the entities that it looks into beside its own."""
@@ -69,6 +86,7 @@ class Listing:
     deleted: Deleted = "exclude"
     expand: tuple[Expansion, ...] = ()
     used: tuple[str, ...] = ()
+    cursor: str | None = None
 
 
 @dataclass(slots=True)
@@ -99,7 +117,8 @@ class GetShape(NamedTuple):
 
 
 class ListShape(NamedTuple):
-    """A list without its values: equal shapes share one statement. `own` as above."""
+    """A list without its values: equal shapes share one statement. `own` as above. `after`: of the place after which the page
+    begins, which values are null; empty = it begins at an offset."""
 
     conditions: tuple[Node, ...]
     sort: tuple[Order, ...]
@@ -109,6 +128,7 @@ class ListShape(NamedTuple):
     counting: Count
     expand: tuple[Expansion, ...] = ()
     own: frozenset[str] = frozenset()
+    after: tuple[bool, ...] = ()
 
 
 class InsertShape(NamedTuple):

@@ -48,6 +48,9 @@ class Op(StrEnum):
     STATUS = "status"
     TRANSITIONS = "transitions"
     HISTORY = "history"
+    UPDATE_MANY = "update_many"
+    DELETE_MANY = "delete_many"
+    UPSERT = "upsert"
 
 
 # what a caller must be allowed to do for each operation
@@ -61,6 +64,10 @@ RIGHTS: dict[Op, str] = {
     Op.STATUS: "status",
     Op.TRANSITIONS: "read",
     Op.HISTORY: "read",
+    Op.UPDATE_MANY: "update",
+    Op.DELETE_MANY: "delete",
+    # and `update`, which its handler asks for
+    Op.UPSERT: "create",
 }
 
 

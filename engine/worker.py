@@ -22,10 +22,11 @@ from engine.clock import CLOCK
 from engine.errors import ConflictError, StartupFault
 from engine.hooks import Row
 from engine.jobs import Handler
-from engine.moment import ENCODER, UnitOfWork
+from engine.moment import UnitOfWork
 from engine.observe import LOG
 from engine.operations import Operations
 from engine.runner import JobFailed, Runner, told_of
+from engine.sql.parts import ENCODER
 from engine.types import ENGINE
 
 POLL_SECONDS = 1.0

@@ -15,7 +15,7 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity
-paging registration behaviours events jobs ordering relations
+paging registration behaviours events jobs ordering relations preferences
 fields
 catalog shapes declared
 chain checks_behaviour checks_jobs conditions described
@@ -25,7 +25,7 @@ setting_lookup attempts
 moment
 delivery refusals request records verify
 roads
-operations
+operations repetition
 call
 handlers
 dispatch relay signin rollups rotation runner

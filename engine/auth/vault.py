@@ -1,9 +1,10 @@
-"""Password hashes in a bounded thread pool, and authenticated encryption of secrets."""
+"""Password hashes in a bounded thread pool, authenticated encryption of secrets, and signatures."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,11 @@ class KeyRing:
         """Keys are texts of any length: 32 bytes are derived from each."""
         self.keys = [_derive(key) for key in (current, *before)]
         self.by_id = {key.id: key for key in self.keys}
+        self.signing = HKDF(SHA256(), 32, None, b"cxg signatures").derive(current)
+
+    def sign(self, message: bytes) -> bytes:
+        """HMAC-SHA256 under a key of its own, made from the current one."""
+        return hmac.digest(self.signing, message, "sha256")
 
     @property
     def prefix(self) -> str:
@@ -117,6 +123,10 @@ class PasswordVault:
     def decrypt(self, text: str, place: str = "") -> str:
         """The text of `encrypt`. ValueError when it was changed or moved, or its key is not known."""
         return self.ring.decrypt(text, place)
+
+    def sign(self, message: bytes) -> bytes:
+        """32 bytes that nobody else can make."""
+        return self.ring.sign(message)
 
     def close(self) -> None:
         """End the threads."""

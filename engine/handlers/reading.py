@@ -12,35 +12,41 @@ from engine.catalog import Resource
 from engine.conditions import leaves, without_values
 from engine.encode import Answer, etag, page, success, success_of
 from engine.filters import OPERATORS, escape_like
+from engine.handlers.pages import Turn
 from engine.query import read_listing, read_paging, read_view
 from engine.shapes import Condition, Expansion, GetShape, Listing, ListShape, Node
-from engine.sql.read import ESTIMATE_ABOVE
+from engine.sql.documents import ordered_by
+from engine.sql.read import ESTIMATE_ABOVE, LOG_ORDER
 from engine.types import Op
 
 
 async def list_rows(call: Call) -> Answer:
     """One page of rows."""
-    listing = read_listing(call.catalog, call.resource, call.request.query)
+    listing = read_listing(call.catalog, call.resource, call.request.query, call.service.limits)
     return await answer_listing(call, listing)
 
 
 async def answer_listing(call: Call, listing: Listing) -> Answer:
     """The rows that a listing asks for, in one statement."""
     shop, resource = call.service.shop, call.resource
-    shape = list_shape(listing, call.own(listing))
+    turn = Turn(call, listing, resource.path, len(ordered_by(resource, listing.sort)))
+    shape = list_shape(listing, call.own(listing))._replace(after=turn.nulls)
     values = call.values()
     values.update(list_values(listing))
-    items, total = (await call.unit.run(shop.statement(resource, shape), values))[0]
-    items = items and shop.readable(resource, items)
+    values.update(turn.values)
+    record = (await call.unit.run(shop.statement(resource, shape), values))[0]
+    items, cursor = turn.taken(record)
+    items, total = items and shop.readable(resource, items), record[1]
     if listing.count == "estimated" and total > ESTIMATE_ABOVE:
         plan = await call.unit.run(shop.question("estimate", resource, shape), values)
-        return page(items, listing, int(msgspec.json.decode(plan[0][0])[0]["Plan"]["Plan Rows"]), estimated=True)
-    return page(items, listing, total)
+        expected = int(msgspec.json.decode(plan[0][0])[0]["Plan"]["Plan Rows"])
+        return page(items, listing, expected, estimated=True, cursor=cursor)
+    return page(items, listing, total, cursor=cursor)
 
 
 async def get(call: Call) -> Answer:
     """One row."""
-    view = read_view(call.catalog, call.resource, call.request.query)
+    view = read_view(call.catalog, call.resource, call.request.query, call.service.limits)
     shape = GetShape(view.fields, view.deleted, shape_of(view.expand), call.own(view))
     row = await call.read(shape, condition_values(view))
     if call.request.header(b"if-none-match") in (b'"%d"' % row[0], b"*"):
@@ -77,9 +83,12 @@ async def history(call: Call) -> Answer:
     if log is None:
         return page(None, listing, 0)
     values: dict[str, Any] = {f"key{i}": part for i, part in enumerate(call.target.key)}
-    values |= {"tenant": call.unit.tenant, "limit": listing.page_size, "offset": (listing.page - 1) * listing.page_size}
-    record = (await call.unit.run(call.service.shop.question("history", call.resource, log), values))[0]
-    return page(record[0], listing, record[1])
+    turn = Turn(call, listing, f"{call.resource.path}/{','.join(call.target.key)}/history", len(LOG_ORDER))
+    values |= {"tenant": call.unit.tenant, **turn.values}
+    shape = list_shape(listing)._replace(after=turn.nulls)
+    record = (await call.unit.run(call.service.shop.question("history", call.resource, log, shape), values))[0]
+    items, cursor = turn.taken(record)
+    return page(items, listing, record[1], cursor=cursor)
 
 
 # -- shapes and values
@@ -120,7 +129,8 @@ def _all_leaves(nodes: Sequence[Node], expand: Sequence[Expansion]) -> Iterator[
 
 def list_values(listing: Listing) -> dict[str, Any]:
     """The values of a list, by parameter name."""
-    values: dict[str, Any] = {"limit": listing.page_size, "offset": (listing.page - 1) * listing.page_size}
+    size = listing.page_size
+    values: dict[str, Any] = {"limit": size, "last": size, "offset": (listing.page - 1) * size}
     values |= condition_values(listing)
     if listing.search is not None:
         values["q"] = f"%{escape_like(listing.search)}%"

@@ -9,8 +9,8 @@ from engine.catalog import Catalog, Resource
 from engine.described import described
 from engine.openapi import answers, beside
 from engine.openapi.answers import answer, content, failures, headers, page_of
-from engine.openapi.parameters import Parameters
-from engine.openapi.schemas import Schema, Schemas, name_of
+from engine.openapi.parameters import Parameters, simple
+from engine.openapi.schemas import NULL, Schema, Schemas, name_of
 from engine.types import Op
 
 HISTORY = ("id", "occurred_at", "actor_id", "actor_email", "action", "changes", "request_id")
@@ -43,25 +43,27 @@ class Builder:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.schemas, self.parameters = Schemas(catalog), Parameters()
-        self.responses: dict[str, Schema] = answers.error_responses()
+        self.responses: dict[str, Schema] = {**answers.error_responses(), "minimal": answers.minimal()}
 
     # -- one operation
 
     def operation(self, resource: Resource, route: RouteRow) -> Schema:
         """The operation object of a route of an entity."""
         op = route.op
-        codes = answers.codes_of(self.catalog, resource, op)
+        codes, writes = answers.codes_of(self.catalog, resource, op), op in answers.WRITES
+        done = ANSWERS[op](self, resource)
         made: Schema = {
             "operationId": f"{name_of(resource)}_{op.value}",
             "tags": [tag_of(resource)],
             "summary": route.summary,
             "description": describe(resource, op, codes),
-            "responses": {**ANSWERS[op](self, resource), **failures(codes)},
+            "responses": {**(answers.written(done) if writes else done), **failures(codes)},
             "x-permission": resource.permissions[op],
             "x-error-codes": {str(status): names for status, names in codes.items()},
         }
         key = [self.parameters.key(resource)] if "{id}" in route.tail else []
-        if parameters := [*key, *self.parameters.of(resource, op)]:
+        repeated = simple("idempotency_key", "prefer") if writes else []
+        if parameters := [*key, *self.parameters.of(resource, op), *repeated]:
             made["parameters"] = parameters
         if op in BODIES:
             made["requestBody"] = {"required": True, "content": BODIES[op](self, resource)}
@@ -92,18 +94,16 @@ class Builder:
     def created(self, resource: Resource) -> Schema:
         """201 with the row, or with the rows in the order of the body."""
         row = self.schemas.written(resource)
-        both: Schema = {"oneOf": [row, {"type": "array", "items": row}]}
-        return {
-            "201": answer(
-                "The row as it is stored; a list for a list. ETag and Location for one row", both, ETAG, LOCATION
-            )
-        }
+        both: Schema = {"oneOf": [row, {"type": "array", "items": row}, NULL]}
+        text = "The row as it is stored; a list for a list; null for return=minimal. ETag and Location for one row"
+        return {"201": answer(text, both, ETAG, LOCATION)}
 
     def row(self, resource: Resource) -> Schema:
         """200 with the row as it now stands."""
         name = f"{name_of(resource)}_row"
         if name not in self.responses:
-            self.responses[name] = answer("The row as it now stands", self.schemas.written(resource), ETAG)
+            row = answer("The row as it now stands", self.schemas.written(resource), ETAG)
+            self.responses |= answers.written({name: row})
         return {"200": {"$ref": f"#/components/responses/{name}"}}
 
     def listed(self, resource: Resource) -> Schema:

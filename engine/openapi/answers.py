@@ -56,6 +56,11 @@ HEADERS: dict[str, Schema] = {
     },
     "etag": {"description": "Strong form of the row's version", "schema": {"type": "string", "pattern": '^"[0-9]+"$'}},
     "location": {"description": "Path of the created row", "schema": {"type": "string"}},
+    "idempotent_replayed": {
+        "description": "There when the answer is that of the first request with this Idempotency-Key",
+        "schema": {"const": "true"},
+    },
+    "preference_applied": {"description": "The preferences of Prefer that were followed", "schema": {"type": "string"}},
     "retry_after": {"description": "Seconds to wait", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
     "allow": {"description": "Methods that the route takes", "schema": {"type": "string"}},
     "www_authenticate": {"description": "How to sign in", "required": True, "schema": {"type": "string"}},
@@ -78,6 +83,7 @@ ALWAYS = (
     *("rate_limited", "internal_error", "db_unavailable", "pool_exhausted", "query_timeout"),
 )
 BODY = ("invalid_json", "bad_request", "too_complex", "payload_too_large", "unsupported_media_type")
+REPEATED = ("bad_request", "idempotency_in_progress", "idempotency_key_reused")
 WRITE = ("serialization_conflict", "resource_locked", "conflict", "read_only", "storage_full", "outcome_unknown")
 WRITES = frozenset({Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS})
 BODIES = WRITES - {Op.DELETE}
@@ -112,18 +118,42 @@ def answer(text: str, data: Schema, *known: tuple[str, str]) -> Schema:
     return {"description": text, "headers": headers(*known), "content": content(envelope(data))}
 
 
+def written(responses: dict[str, Schema]) -> dict[str, Schema]:
+    """The successes of a write, with what its request headers add: 200 may be 204 instead."""
+    found = dict(responses)
+    for response in found.values():
+        response.get("headers", {}).update(WISHED)
+    if "200" in found:
+        found["204"] = {"$ref": "#/components/responses/minimal"}
+    return found
+
+
+def minimal() -> Schema:
+    """The answer without data."""
+    return {
+        "description": "Done, as `Prefer: return=minimal` wants it",
+        "headers": {**headers(("ETag", "etag")), **WISHED},
+    }
+
+
 def page_of(item: Schema) -> Schema:
     """The data of a list."""
     members: Schema = {
         "items": {"type": "array", "items": item},
-        "page": {"type": "integer", "minimum": 1},
+        "page": {"type": ["integer", "null"], "minimum": 1, "description": "null for a page after a cursor"},
         "page_size": {"type": "integer", "minimum": 1},
         "total": {"type": ["integer", "null"], "minimum": 0, "description": "null when it was not asked for"},
         "total_pages": {"type": ["integer", "null"], "minimum": 0},
-        "next_cursor": {"type": ["string", "null"]},
+        "next_cursor": {"type": ["string", "null"], "description": "For the next page; null on the last one"},
         "total_is_estimate": {"const": True, "description": "Only there when the total is an estimate"},
     }
     return closed(members, [name for name in members if name != "total_is_estimate"])
+
+
+WISHED = {
+    "Idempotent-Replayed": {"$ref": "#/components/headers/idempotent_replayed"},
+    "Preference-Applied": {"$ref": "#/components/headers/preference_applied"},
+}
 
 
 def error_responses() -> dict[str, Schema]:
@@ -158,7 +188,7 @@ def codes_of(catalog: Catalog, resource: Resource, op: Op) -> Codes:
     names += ("not_found",) if op not in (Op.CREATE, Op.LIST) else ()
     found: Codes = {}
     if op in WRITES:
-        names += [*WRITE, *_state_codes(catalog, resource, op), *_constraint_codes(resource, op)]
+        names += [*WRITE, *REPEATED, *_state_codes(catalog, resource, op), *_constraint_codes(resource, op)]
     for name in dict.fromkeys(names):
         found.setdefault(CODES[name][1], []).append(name)
     if op in WRITES:

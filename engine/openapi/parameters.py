@@ -8,10 +8,11 @@ from engine.catalog import Resource
 from engine.fields import ENGINE_SET, Field
 from engine.filters import OPERATORS, Operator
 from engine.openapi.schemas import Schema, ref
-from engine.paging import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
+from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_OFFSET, MAX_PAGE_SIZE
+from engine.shapes import LIMITS
 from engine.types import Op
 
-MAX_CHOICES = 500
+MAX_CHOICES = LIMITS.choices
 INT8 = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
 # how a filter value of each scalar is written; the column's own bounds do not apply to what it is compared with
 VALUES: dict[str, Schema] = {
@@ -35,30 +36,45 @@ def query(name: str, schema: Schema, text: str = "", **extra: Any) -> Schema:
     return {"name": name, "in": "query", **({"description": text} if text else {}), "schema": schema, **extra}
 
 
-def header(name: str, text: str) -> Schema:
-    """A request header."""
-    return {
-        "name": name,
-        "in": "header",
-        "description": text,
-        "schema": {"type": "string", "pattern": '^(\\*|"[0-9]{1,9}")$'},
-    }
+def header(name: str, text: str, schema: Schema | None = None) -> Schema:
+    """A request header; without a schema, one that holds an ETag."""
+    etag: Schema = {"type": "string", "pattern": '^(\\*|"[0-9]{1,9}")$'}
+    return {"name": name, "in": "header", "description": text, "schema": schema or etag}
 
 
 COMMA: Schema = {"style": "form", "explode": False}
 DELETED = {"type": "string", "enum": ["exclude", "include", "only"], "default": "exclude"}
 COUNT = {"type": "string", "enum": ["exact", "estimated", "none"], "default": "exact"}
 EXPAND = (
-    "Related rows shown inside the row. A path such as `lines.product` goes on, three levels deep; each may have "
+    "Related rows shown inside the row. A path such as `lines.product` goes on, three levels deep unless set; each may have "
     "`fields[path]=a,b`, `expand[path][limit]=5`, `expand[path][sort]=-a` and `expand[path][filter][a][op]=value`"
 )
+REPEAT = (
+    "A name of the request, such as a fresh UUID. A request that comes again with it within 24 hours has no second effect and gets "
+    "the first answer, with `Idempotent-Replayed: true`; 409 while the first is on its way, 422 for another body or path"
+)
+PREFER = (
+    "`dry-run`: everything but the commit. `return=minimal`: no data. `merge=disjoint`: a stale version does no harm where the "
+    "edits touch different fields. `Preference-Applied` names those that were followed"
+)
+PREFERENCE = "^(dry-run|return=(minimal|representation)|merge=disjoint|each|max-affected=[0-9]{1,9})$"
+PREFERENCES: Schema = {"type": "array", "items": {"type": "string", "pattern": PREFERENCE}, "minItems": 1}
 LAST_PAGE = MAX_OFFSET // MAX_PAGE_SIZE
 SIMPLE: dict[str, Schema] = {
     "page": query("page", {"type": "integer", "minimum": 1, "maximum": LAST_PAGE, "default": 1}),
     "page_size": query(
         "page_size", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
     ),
-    "count": query("count", COUNT, "Whether `total` is counted; `estimated` asks the planner above 10,000 rows"),
+    "cursor": query(
+        "cursor",
+        {"type": "string", "minLength": 1, "maxLength": MAX_CURSOR},
+        "The `next_cursor` of a page, for the page after it. Not together with `page`; sort and filters stay the same",
+    ),
+    "count": query(
+        "count",
+        COUNT,
+        "Whether `total` is counted; `estimated` asks the planner above 10,000 rows. With a cursor `none` unless given",
+    ),
     "where": query(
         "where",
         {"type": "string", "maxLength": 16384, "examples": ['{"or":[{"field":"version","op":"gt","value":1}]}']},
@@ -67,6 +83,8 @@ SIMPLE: dict[str, Schema] = {
     "deleted": query("deleted", DELETED, "Whether deleted rows are shown"),
     "version": query("version", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "The version that was read"),
     "if_match": header("If-Match", "ETag of the version that was read; 412 when the row has moved on"),
+    "idempotency_key": header("Idempotency-Key", REPEAT, {"type": "string", "pattern": "^[!-~]{1,255}$"}),
+    "prefer": header("Prefer", PREFER, PREFERENCES),
     "if_none_match": header("If-None-Match", "ETag of the version that is known; 304 when it still stands"),
 }
 
@@ -91,7 +109,7 @@ class Parameters:
             shown = [self._fields(resource, nested=True), *self._related(resource)]
             return [*shown, *simple("deleted", "if_none_match")]
         if op is Op.HISTORY:
-            return simple("page", "page_size")
+            return simple("page", "page_size", "cursor")
         if op is Op.DELETE:
             return simple("version", "if_match")
         return simple("if_match") if op in (Op.UPDATE, Op.REPLACE, Op.STATUS) else []
@@ -114,7 +132,7 @@ class Parameters:
 
     def _list(self, resource: Resource) -> list[Schema]:
         found = [
-            *simple("page", "page_size", "count", "deleted"),
+            *simple("page", "page_size", "cursor", "count", "deleted"),
             self._sort(resource),
             self._fields(resource, nested=False),
             *self._related(resource),

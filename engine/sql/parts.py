@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
@@ -17,6 +18,8 @@ from engine.shapes import Condition, Statement
 
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 UUID = pg.UUID(as_uuid=True)
+# values as JSON on their way to the database
+ENCODER = msgspec.json.Encoder(decimal_format="number")
 Column = ColumnElement[Any]
 
 # PostgreSQL types of values that arrive as text or in a JSON record set, by `Scalar.record_type`

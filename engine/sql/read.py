@@ -11,6 +11,8 @@ from sqlalchemy.dialects import postgresql as pg
 from engine.catalog import Catalog, Reference, Resource
 from engine.shapes import GetShape, ListShape, Statement
 from engine.sql.documents import Scene
+from engine.sql.exports import Rendering, rows_of
+from engine.sql.keyset import Term, page_of
 from engine.sql.parts import (
     TYPES,
     UUID,
@@ -28,6 +30,8 @@ from engine.sql.parts import (
 )
 
 ESTIMATE_ABOVE = 10_000
+# of the change log: a column and its type
+LOG_ORDER = (("occurred_at", "timestamptz"), ("id", "uuid"))
 
 
 class Reads:
@@ -57,21 +61,19 @@ class Reads:
         if not resource.by_uuid:
             given = given_keys(resource)
             return compile_statement(statement.join(given, same_key(resource, given, row)).order_by(given.c.given_ord))
-        keys = bind("keys", pg.ARRAY(UUID))
-        return compile_statement(
-            statement.where(row.c.id == sa.any_(keys)).order_by(sa.func.array_position(keys, row.c.id))
-        )
+        keys = sa.func.unnest(bind("keys", pg.ARRAY(UUID)))
+        placed = keys.table_valued(sa.column("id", UUID), with_ordinality="place", name="k").render_derived()
+        return compile_statement(statement.join(placed, placed.c.id == row.c.id).order_by(placed.c.place))
 
     def listing(self, resource: Resource, shape: ListShape) -> Statement:
-        """(items as JSON text without brackets, total or null) of one page."""
+        """(rows as JSON texts, total or null, place) of one page: `limit` rows from `offset` on, or after the place `c0` ...;
+        the place is that of row `last`, as texts."""
         row, scene = resource.table.alias("t"), self._scene(shape.own)
         where = self._where(resource, row, shape, scene)
         columns = scene.columns(resource, row, shape.fields, shape.expand)
-        page = sa.select(*columns).where(*where).order_by(*scene.order(resource, row, shape.sort))
-        page = page.limit(bind("limit", sa.BigInteger())).offset(bind("offset", sa.BigInteger()))
-        rows = page.subquery("x")
-        items = sa.func.string_agg(sa.cast(sa.func.row_to_json(rows.table_valued()), sa.Text), constant(","))
-        return compile_statement(sa.select(sa.select(items).scalar_subquery(), self._total(row, where, shape)))
+        terms = scene.terms(resource, row, shape.sort)
+        items, place = page_of(sa.select(*columns).where(*where), terms, shape.after)
+        return compile_statement(sa.select(items, self._total(row, where, shape), place))
 
     def _total(self, row: Any, where: list[Any], shape: ListShape) -> Any:
         if shape.counting == "none":
@@ -141,8 +143,8 @@ class Reads:
         )
         return compile_statement(statement.order_by(version).limit(sa.literal_column("20")))
 
-    def history(self, resource: Resource, log: Resource) -> Statement:
-        """(items, total) of the change log of one row, newest first."""
+    def history(self, resource: Resource, log: Resource, shape: ListShape) -> Statement:
+        """As `listing`, of the change log of one row, newest first; of the shape `counting` and `after` count."""
         row, source = log.table.alias("t"), resource.table.alias("s")
         wanted = sa.select(entity_id(resource, source)).where(
             key_predicate(resource, source), *wall(resource, source, self.walled)
@@ -156,15 +158,9 @@ class Reads:
         names = [
             n for n in ("id", "occurred_at", "actor_id", "actor_email", "action", "changes", "request_id") if n in row.c
         ]
-        page = (
-            sa.select(*(row.c[name] for name in names))
-            .where(*where)
-            .order_by(row.c.occurred_at.desc(), row.c.id.desc())
-        )
-        rows = page.limit(bind("limit", sa.BigInteger())).offset(bind("offset", sa.BigInteger())).subquery("x")
-        items = sa.func.string_agg(sa.cast(sa.func.row_to_json(rows.table_valued()), sa.Text), constant(","))
-        total = sa.select(sa.func.count()).select_from(row).where(*where).scalar_subquery()
-        return compile_statement(sa.select(sa.select(items).scalar_subquery(), total))
+        terms = [Term(row.c[name], TYPES[kind], True, True, False) for name, kind in LOG_ORDER]
+        items, place = page_of(sa.select(*(row.c[name] for name in names)).where(*where), terms, shape.after)
+        return compile_statement(sa.select(items, self._total(row, where, shape), place))
 
     def state(self, resource: Resource, references: tuple[Reference, ...]) -> Statement:
         """Why a write may have found no row: presence, version, status, whether active rows refer to it, the header's status,

@@ -72,7 +72,7 @@ def _app(count: int) -> Dispatcher:
     databases: Any = dict.fromkeys(catalog.scopes, SomeRow())
     workshop = Workshop(replace(catalog, resources=resources), databases, NOTHING, {})
     workshop.statement = lambda _resource, _shape: Statement("", ())  # type: ignore[assignment]
-    return Dispatcher(Operations(workshop), Anybody(), Observer(), 1024)
+    return Dispatcher(Operations(workshop), Anybody(), Observer(), (1024, 1024))
 
 
 def few_app() -> Dispatcher:

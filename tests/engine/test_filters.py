@@ -124,7 +124,7 @@ def found(bench: Bench, query: str) -> list[str]:
     statement = READS.listing(WARES, list_shape(listing))
     values = {**list_values(listing), "tenant": None, "unmasked": False}
     [record] = bench.rows(statement.text, *statement.arguments(values))
-    ids = [row["id"] for row in json.loads(f"[{record[0] or ''}]")]
+    ids = [row["id"] for row in json.loads(f"[{','.join(record[0] or ())}]")]
     assert record[1] == len(ids)
     return ids
 

@@ -206,11 +206,17 @@ def test_an_attempt_fails_by_itself(chores: Live) -> None:
     assert "KEPT" in {row["code"] for row in known} and "UNDONE" not in {row["code"] for row in known}
 
 
-def test_an_attempt_does_not_fail_half(chores: Live) -> None:
+def test_an_attempt_undoes_what_it_wrote_to_a_scope_that_it_opened(chores: Live) -> None:
     async def work(operations: Operations) -> None:
-        async with UnitOfWork(operations, "chore", ENGINE) as unit, unit.attempt():
-            await unit.in_scope("manager")
-            raise generic("not_found")
+        async with UnitOfWork(operations, "chore", ENGINE) as unit:
+            with pytest.raises(NotFoundError):
+                async with unit.attempt(), unit.attempt():
+                    other = await unit.in_scope("manager")
+                    await other.create("auto.jobs", [{"code": "HALF", "name": "H", **SCHEDULE}])
+                    raise generic("not_found")
+            await other.create("auto.jobs", [{"code": "WHOLE", "name": "W", **SCHEDULE}])
 
-    with pytest.raises(RuntimeError, match="open it before"):
-        chores.beside.run(work)
+    chores.beside.run(work)
+    known = Caller(chores.client("manager")).list("manager/auto/jobs", "filter[handler]=three_steps")
+    codes = {row["code"] for row in known}
+    assert "WHOLE" in codes and "HALF" not in codes

@@ -23,6 +23,7 @@ from engine.openapi.answers import POINTS, WRITES
 from engine.openapi.parameters import MAX_CHOICES, VALUES
 from engine.openapi.schemas import name_of
 from engine.routes import ROUTES
+from engine.shapes import LIMITS
 from engine.testing.harness import Live
 from engine.types import Op
 
@@ -170,7 +171,7 @@ def test_list_parameters_are_those_that_the_reader_knows() -> None:
     assert plain == set(query.PARAMETERS)
     assert "q" not in parameter_names("/manager/bill/subscriptions")
     assert set(VALUES) == set(conditions.READERS)
-    assert MAX_CHOICES == conditions.MAX_CHOICES
+    assert MAX_CHOICES == LIMITS.choices
 
 
 def test_filter_values_are_typed() -> None:

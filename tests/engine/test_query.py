@@ -55,6 +55,7 @@ def fault(query: str) -> str:
 GOOD: dict[str, tuple[str, Any]] = {
     "page": ("page=3", Listing(page=3)),
     "page_size": ("page_size=100", Listing(page_size=100)),
+    "cursor": ("cursor=abc", Listing(cursor="abc", count="none")),
     "count": ("count=none", Listing(count="none")),
     "sort": (
         "sort=-title,at:nullslast,+amount",
@@ -95,6 +96,7 @@ def test_every_parameter_is_read() -> None:
         ("page=%D9%A1", "out_of_range"),
         ("page_size=101", "out_of_range"),
         ("page_size=", "out_of_range"),
+        ("cursor=", "invalid_cursor"),
         ("count=all", "invalid_choice"),
         ("deleted=yes", "invalid_choice"),
         ("q=", "out_of_range"),
@@ -153,6 +155,11 @@ def test_a_repeated_parameter_is_refused() -> None:
     assert refused("page=1&page=1") == (400, "unknown_parameter", [("page", "repeated")])
     assert fault("filter[amount]=1&filter[amount][eq]=1") == "repeated"
     assert len(listing("filter[amount][gt]=1&filter[amount][lt]=9").conditions) == 2
+
+
+def test_a_cursor_takes_the_place_of_a_page() -> None:
+    assert refused("cursor=abc&page=1") == (400, "unknown_parameter", [("cursor", "exclusive")])
+    assert listing("cursor=abc&count=exact").count == "exact"
 
 
 def test_several_faults_come_at_once() -> None:

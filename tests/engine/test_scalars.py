@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from engine.clock import CLOCK
 from engine.errors import FAULT_CODES, ApiError
-from engine.moment import ENCODER
 from engine.parse import BodyReader
 from engine.scalars import MESSAGES, SCALARS, BadValue, explain, scalar_of, walk_json
 from engine.shapes import InsertShape, Statement
 from engine.sql import Reads, Writes
+from engine.sql.parts import ENCODER
 from engine.types import FORMATS, Bounds, Formatted
 from tests.engine.conftest import Bench
 from tests.engine.wares import CATALOG, WARES

@@ -23,6 +23,7 @@ COMMON = {
     "updated_at": "moment",
     "created_by": "uuid",
     "updated_by": "uuid",
+    "tenant_id": "tenant",
 }
 OWN: dict[str, dict[str, str]] = {
     "shop/regions": {"parent_id": "uuid", "name": "text", "rank": "int"},
@@ -340,6 +341,7 @@ class Market:
 
 JSON: dict[str, Callable[[Any], Any]] = {
     "uuid": str,
+    "tenant": str,
     "bigint": str,
     "numeric": lambda value: f"{value:.4f}",
     "date": date.isoformat,

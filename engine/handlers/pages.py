@@ -1,0 +1,39 @@
+"""A page on its way: where it begins, whether there is a next one, and the cursor that leads there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.call import Call
+from engine.cursors import context_of, cursor_of, place_of
+from engine.shapes import Listing
+
+
+class Turn:
+    """One page of a list. `values`: parameters of its statement; `nulls`: which values of the place that it follows are
+    null, empty without a cursor."""
+
+    def __init__(self, call: Call, listing: Listing, path: str, length: int) -> None:
+        """`path` names the list, of whose order there are `length` keys. ValidationError `invalid_cursor`."""
+        self.call, self.listing = call, listing
+        self.sign = call.service.shop.vault.sign
+        self.context = context_of(listing, path, call.unit.tenant)
+        size = listing.page_size
+        # a total tells whether more rows follow; without one a row more is asked for
+        self.ahead = listing.cursor is not None or listing.count != "exact"
+        self.values: dict[str, Any] = {"limit": size + self.ahead, "last": size, "offset": (listing.page - 1) * size}
+        self.nulls: tuple[bool, ...] = ()
+        if listing.cursor is not None:
+            place = place_of(self.sign, self.context, listing.cursor, length)
+            self.values.update((f"c{i}", value) for i, value in enumerate(place))
+            self.nulls = tuple(value is None for value in place)
+
+    def taken(self, record: Sequence[Any]) -> tuple[str | None, str | None]:
+        """The rows of a record (rows, total, place) with commas between, and the cursor of the next page or None."""
+        rows, total, place = record
+        if rows is None:
+            return None, None
+        size = self.listing.page_size
+        more = len(rows) > size if self.ahead else self.listing.page * size < total
+        return ",".join(rows[:size]), cursor_of(self.sign, self.context, place) if more else None

@@ -1,0 +1,79 @@
+"""Random rows, random questions: the engine over HTTP answers what plain Python makes of the same rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from tests.equivalence.asking import in_where, query_string, view_string
+from tests.equivalence.conftest import PEOPLE, Stand
+from tests.equivalence.drawing import SIZES, fits, key, queries, rows_of
+from tests.equivalence.model import Branch, Market, Person, Query, Rows
+
+USUAL = settings(
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
+)
+MANY = settings(USUAL, max_examples=5000, derandomize=False)
+PERSONS = st.sampled_from(PEOPLE)
+
+
+def sayable(parts: tuple[Branch, ...]) -> bool:
+    """Whether the filters of expansions can be written; they have no JSON form."""
+    return all(not any(map(in_where, part.filters)) and sayable(part.parts) for part in parts)
+
+
+def same(found: Any, expected: Any, at: str) -> None:
+    """Fails with the place of the first difference. `next_cursor` is the business of its own test."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        assert found.keys() - {"next_cursor"} == expected.keys(), f"{at}: other members"
+        for name, value in expected.items():
+            same(found[name], value, f"{at}.{name}")
+    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
+        for place, (one, other) in enumerate(zip(found, expected, strict=True)):
+            same(one, other, f"{at}[{place}]")
+    else:
+        assert found == expected, f"{at}: the engine says {found!r}, the model {expected!r}"
+
+
+def ask_both(stand: Stand, rows: Rows, asked: tuple[Person, Query]) -> None:
+    """One question to both."""
+    person, query = asked
+    answer = stand.ask(person, f"{query.entity}?{query_string(query)}")
+    assert answer.status_code == 200, answer.text
+    same(answer.json()["data"], Market(rows, person).listed(query), "list")
+    # one row of the list, or of what is not in it
+    for number in range(2):
+        one = key(query.entity, number % SIZES[query.entity])
+        answer = stand.ask(person, f"{query.entity}/{one}?{view_string(query)}")
+        wanted = Market(rows, person).got(query, one)
+        assert answer.status_code == (404 if wanted is None else 200), answer.text
+        same(answer.json()["data"], wanted, "get")
+
+
+@USUAL
+@given(rows=rows_of(), asked=st.lists(st.tuples(PERSONS, queries()), min_size=1, max_size=3))
+def test_lists_and_gets_are_what_the_model_says(stand: Stand, rows: Rows, asked: list[tuple[Person, Query]]) -> None:
+    """Filters, nesting, sort, pages, search, expansions; hidden, masked, owned and deleted rows; a second tenant."""
+    assume(all(fits(query) and sayable(query.expand) for _, query in asked))
+    stand.fill(rows)
+    for one in asked:
+        ask_both(stand, rows, one)
+
+
+@pytest.mark.slow
+@MANY
+@given(rows=rows_of(), asked=st.lists(st.tuples(PERSONS, queries()), min_size=1, max_size=3))
+def test_lists_and_gets_many_times(stand: Stand, rows: Rows, asked: list[tuple[Person, Query]]) -> None:
+    """The same, 5,000 times."""
+    assume(all(fits(query) and sayable(query.expand) for _, query in asked))
+    stand.fill(rows)
+    for one in asked:
+        ask_both(stand, rows, one)
