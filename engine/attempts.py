@@ -34,7 +34,8 @@ async def attempt(unit: UnitOfWork) -> AsyncIterator[None]:
 
 async def join(unit: UnitOfWork, connection: Connection | None) -> None:
     """Take a transaction that was just opened into the attempts that are under way."""
-    for _ in range(unit.attempts if connection is not None else 0):
+    assert connection is not None, "it was just opened"
+    for _ in range(unit.attempts):
         await connection.fetch(f"savepoint {MARK}", ())
 
 

@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from engine.budgets import Budgets
 from engine.catalog import Catalog, Resource
-from engine.encode import Answer, row_text
+from engine.encode import Answer, Streamed, row_text
 from engine.errors import ForbiddenError, generic
+from engine.many import Many
 from engine.moment import Circumstances, UnitOfWork
 from engine.operations import Operations
 from engine.parse import BodyReader, Purpose
@@ -33,7 +35,8 @@ class Service:
 
     def __init__(self, operations: Operations, max_body: int, max_bulk: int = 0) -> None:
         self.operations, self.shop = operations, operations.shop
-        self.limits = Limits.of(self.shop.defaults)
+        self.many = Many(operations)
+        self.limits, self.budgets = Limits.of(self.shop.defaults), Budgets(self.shop.catalog, self.shop.defaults)
         self.max_body, self.max_bulk = max_body, max(max_body, max_bulk)
         self.reader = lru_cache(maxsize=None)(self._reader)
 
@@ -64,11 +67,10 @@ class Service:
 class Call:
     """A request whose target and caller are known and admitted."""
 
-    __slots__ = ("asked", "request", "service", "target", "unit")
+    __slots__ = ("request", "service", "target", "unit")
 
     def __init__(self, service: Service, request: Request, target: Target, unit: UnitOfWork) -> None:
         self.service, self.request, self.target, self.unit = service, request, target, unit
-        self.asked: Asked | None = None
 
     @property
     def resource(self) -> Resource:
@@ -106,9 +108,7 @@ class Call:
     def values(self) -> dict[str, Any]:
         """Values that a reading statement may name."""
         who = self.unit.principal
-        return Circumstances(
-            self.unit, tenant=self.unit.tenant, owner=who.user_id, unmasked=who.may(self.resource.sensitive)
-        )
+        return Circumstances(self.unit, tenant=self.unit.tenant, owner=who.user_id)
 
     async def read(self, shape: GetShape, given: Mapping[str, Any] | None = None) -> Any:
         """(version, document) of the row in the path. 404 when there is none for the caller."""
@@ -124,8 +124,8 @@ class Call:
 
     def readable(self, row: Written) -> str:
         """A written row as the caller sees it, with what is shown this once."""
-        if row.output and self.asked is not None:
-            self.asked.shows_once = True
+        if row.output:
+            self.unit.shows_once = True
         return row_text(self.service.shop.readable(self.resource, row.text), row.output)
 
     # -- writing
@@ -135,8 +135,8 @@ class Call:
         more (`engine.repetition`); a request with a key comes here once."""
         if self.request.header(b"idempotency-key") is None and self.request.header(b"prefer") is None:
             return await self._run(work, transaction=transaction)
-        self.asked = Asked(self.request, self.target.op)
-        return await carry_out(self.asked, self.unit, self._run, work=work, transaction=transaction)
+        asked = Asked(self.request, self.target.op)
+        return await carry_out(asked, self.unit, self._run, work=work, transaction=transaction)
 
     async def _run(self, work: Callable[[UnitOfWork], Awaitable[Answer]], *, transaction: bool) -> Answer:
         try:
@@ -146,4 +146,4 @@ class Call:
             return await self.service.perform(self.unit, work, transaction=True)  # type: ignore[no-any-return]
 
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[Call], Awaitable[Answer | Streamed]]

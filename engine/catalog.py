@@ -32,6 +32,11 @@ class Reference:
     target: str = "id"
 
 
+def sensitive(domain: str) -> str:
+    """The permission that lifts the masks of a domain's columns."""
+    return f"{domain}.sensitive.read"
+
+
 @dataclass(frozen=True, eq=False)
 class Resource:
     """One entity, compiled. Identity is the path `scope/domain/entity`."""
@@ -65,7 +70,7 @@ class Resource:
     @cached_property
     def sensitive(self) -> str:
         """The permission that lifts the mask of masked columns."""
-        return f"{self.entity.domain}.sensitive.read"
+        return sensitive(self.entity.domain)
 
     @cached_property
     def shown(self) -> tuple[Field, ...]:
@@ -270,6 +275,10 @@ def _operations(entity: Entity, *, upserts: bool) -> frozenset[Op]:
         ops.add(Op.TRANSITIONS)
     if Op.GET in ops:
         ops.add(Op.HISTORY)
+    if Op.LIST in ops:
+        ops |= {Op.QUERY, Op.EXPORT}
+    if Op.CREATE in ops:
+        ops.add(Op.IMPORT)
     # many rows have many versions: where one must be named, they are written one by one
     if not entity.require_version:
         ops |= {many for one, many in MANY.items() if {one, Op.LIST} <= ops}

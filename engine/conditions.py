@@ -131,7 +131,7 @@ class Conditions:
         self, catalog: Catalog, resource: Resource, above: Conditions | None = None, limits: Limits = LIMITS
     ) -> None:
         self.catalog, self.resource = catalog, resource
-        self.limits = above.limits if above else limits
+        self.limits: Limits = above.limits if above else limits
         self.used: dict[str, None] = above.used if above else {}
         self.counts: list[None] = above.counts if above else []
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine.auth.authenticator import Authenticator
 from engine.call import Call, Service
-from engine.encode import Answer, Header, failure
+from engine.encode import Answer, Header, Streamed, failure
 from engine.errors import ForbiddenError, generic
 from engine.handlers import HANDLERS
 from engine.moment import UnitOfWork
@@ -15,9 +15,10 @@ from engine.operations import Operations
 from engine.request import Receive, Request, Scope, Send
 from engine.routes import Router, Target
 from engine.store import translate
+from engine.streaming import send_parts
 from engine.types import Op, Principal
 
-WRITES = frozenset({Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS, Op.UPDATE_MANY, Op.DELETE_MANY, Op.UPSERT})
+WRITES = frozenset({Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS, Op.UPDATE_MANY, Op.DELETE_MANY, Op.UPSERT, Op.IMPORT})
 
 
 class Dispatcher:
@@ -37,11 +38,21 @@ class Dispatcher:
         target: Target | None = None
         try:
             target = self.router.find(request.method, request.path)
-            answer = await self.answer(request, target)
+            answer: Answer | Streamed = await self.answer(request, target)
         except Exception as error:
             answer = self.refuse(request, target, error)
         self.observer.count(target, answer.status)
-        await reply(send, request, answer)
+        if isinstance(answer, Streamed):
+            await self.stream(send, request, answer)
+        else:
+            await reply(send, request, answer)
+
+    async def stream(self, send: Send, request: Request, answer: Streamed) -> None:
+        """Send an answer in parts; one that fails on the way is logged and cut off."""
+        try:
+            await send_parts(send, request, answer)
+        except Exception as error:
+            self.observer.broken(request, translate(error, None, writing=False), error)
 
     def refuse(self, request: Request, target: Target | None, error: Exception) -> Answer:
         """The one exit of errors."""
@@ -49,12 +60,12 @@ class Dispatcher:
         self.observer.refused(request, refusal, error)
         return failure(refusal, request.id)
 
-    async def answer(self, request: Request, target: Target) -> Answer:
+    async def answer(self, request: Request, target: Target) -> Answer | Streamed:
         """The stages that need to know who is calling."""
         principal = await self.authenticator.principal(request.header(b"authorization"), request.ip)
         admit(principal, target)
         unit = UnitOfWork(self.operations, target.resource.scope.name, principal, request.caller)
-        return await HANDLERS[target.op](Call(self.service, request, target, unit))
+        return await HANDLERS[target.op](Call(self.service, request, target, self.service.budgets.timed(unit)))
 
 
 def admit(principal: Principal, target: Target) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,6 +23,14 @@ class Answer(NamedTuple):
     status: int
     headers: tuple[Header, ...]
     body: bytes
+
+
+class Streamed(NamedTuple):
+    """An answer whose length nobody knows before it has been sent."""
+
+    status: int
+    headers: tuple[Header, ...]
+    parts: AsyncGenerator[bytes, None]
 
 
 def success(data: str | bytes, status: int = 200, headers: tuple[Header, ...] = ()) -> Answer:
@@ -67,19 +75,18 @@ def page(
     return success(f'{{"items":[{items or ""}],{tail}}}')
 
 
-def failure(error: ApiError, request_id: str) -> Answer:
+def error_of(error: ApiError, request_id: str) -> dict[str, Any]:
     """The one shape of every error."""
     details = [
         {"field": fault.field, "code": fault.code, "message": fault.message, "params": dict(fault.params)}
         for fault in error.details
     ]
-    body = ENCODER.encode(
-        {
-            "success": False,
-            "data": None,
-            "error": {"code": error.code, "message": error.message, "details": details, "request_id": request_id},
-        }
-    )
+    return {"code": error.code, "message": error.message, "details": details, "request_id": request_id}
+
+
+def failure(error: ApiError, request_id: str) -> Answer:
+    """An error in its envelope."""
+    body = ENCODER.encode({"success": False, "data": None, "error": error_of(error, request_id)})
     headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     if error.status == 401 and not any(name == b"www-authenticate" for name, _ in headers):
         headers.append((b"www-authenticate", b"Bearer"))

@@ -182,6 +182,7 @@ FAULT_CODES: dict[str, str] = {
     "exclusive": "cannot be given together with another one",
     "invalid_cursor": "made up, changed, or made for another list",
     "not_indexed": "has no index; the message names the one that would serve it",
+    "costly": "what makes the query cost too much",
     "too_complex": "goes through too many relations, or is nested too deep",
     "changed": "another request changed it since the version that was read",
 }

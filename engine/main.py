@@ -20,6 +20,7 @@ from engine.auth.authenticator import Authenticator
 from engine.auth.keys import SigningKeys, secret_file
 from engine.auth.tokens import Tokens
 from engine.auth.vault import KeyRing, PasswordVault
+from engine.batch import Batch
 from engine.catalog import Catalog, compile_catalog
 from engine.chain import add_heads, home_of, logs_of
 from engine.checks import check_declarations
@@ -46,6 +47,11 @@ if TYPE_CHECKING:
     from tenancy.migrate import MigrationOptions
 
 Say = Callable[[str], None]
+# settings that say what a query may cost
+BUDGETS = (
+    *("max_expand_depth", "max_filters", "max_in_values"),
+    *("role_timeouts", "max_query_cost", "tenant_query_costs"),
+)
 
 
 def silent(_message: str) -> None:
@@ -232,6 +238,7 @@ class System:
         """The operations over connections of the caller's own."""
         own = {"auth.session_days": self.settings.session_days, "hook_timeout": self.settings.hook_timeout}
         own["setting_seconds"] = self.settings.principal_seconds
+        own |= {name: getattr(self.settings, name) for name in BUDGETS}
         shop = Workshop(self.catalog, pools, self.vault, {**self.registry.settings, **own}, walled=self.walled)
         shop.handlers = {handler.name: handler for jobs in self.registry.jobs for handler in jobs.handlers}
         if self.relay is not None:
@@ -261,6 +268,7 @@ class System:
         routes += [
             plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity}/_meta")
         ]
+        routes.append(plain(dispatcher, "/{scope}/batch", Batch(dispatcher).answer, "POST"))
         return build_app(dispatcher, [*routes, *docs_routes(self.catalog)], start=[self.start], stop=[self.close])
 
     async def start(self) -> None:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql import ColumnElement, Executable
 
 from engine.attempts import attempt, join
-from engine.catalog import Catalog, Resource
+from engine.catalog import Catalog, Resource, sensitive
 from engine.clock import CLOCK
 from engine.errors import ForbiddenError, UnavailableError, generic
 from engine.hooks import Key, Point, Row, Rows, Rule
@@ -29,6 +29,7 @@ from engine.setting_lookup import SettingLookup
 from engine.shapes import ChangeShape, GetShape, InsertShape, ListShape, Statement
 from engine.sql import Reads, Writes
 from engine.sql.numbers import next_number
+from engine.sql.parts import UNMASKED
 from engine.sql.walls import RuleStatements
 from engine.store import Connection, Database, Shared
 from engine.types import Principal, TenantRef
@@ -111,7 +112,7 @@ NOBODY = Caller()
 
 
 class Circumstances(dict[str, Any]):
-    """Parameters by name. The clock is asked only by statements that name it."""
+    """Parameters by name. The clock, and what lifts the masks of a domain, are asked only by statements that name them."""
 
     def __init__(self, unit: UnitOfWork, **known: Any) -> None:
         super().__init__(known)
@@ -120,6 +121,8 @@ class Circumstances(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         if name in ("now", "today"):
             return getattr(self.unit, name)
+        if name.startswith(UNMASKED):
+            return self.unit.principal.may(sensitive(name.removeprefix(UNMASKED)))
         raise KeyError(name)
 
 
@@ -144,6 +147,7 @@ class UnitOfWork:
         "settings_written",
         "shared",
         "shop",
+        "shows_once",
         "tenant",
         "wrote",
     )
@@ -172,9 +176,11 @@ class UnitOfWork:
         self.hosted: dict[tuple[str, UUID], UnitOfWork] = {}
         self.shared: dict[str, Shared] = {}
         self.settings_written = False
-        self.wrote = False
+        self.wrote, self.attempts = False, 0
         # whether a stale version does no harm where the edits touch different fields
         self.merging = False
+        # whether the answer shows what is shown this once
+        self.shows_once = False
 
     @property
     def request_id(self) -> str:
@@ -225,7 +231,6 @@ class UnitOfWork:
         who = self.principal
         return Circumstances(
             self,
-            unmasked=who.may(resource.sensitive),
             actor=who.user_id,
             owner=who.user_id,
             actor_email=who.email,

@@ -95,6 +95,11 @@ class Observer:
             )
 
     @staticmethod
+    def broken(request: Identified, error: ApiError, cause: BaseException) -> None:
+        """An answer was cut off on its way."""
+        LOG.error("answer cut off", request_id=request.id, code=error.code, cause=repr(cause)[:500])
+
+    @staticmethod
     def hook_failed(rule: str, request_id: str, error: BaseException) -> None:
         """A hook after commit failed; the change stands."""
         LOG.error("hook failed after commit", rule=rule, request_id=request_id, cause=repr(error)[:500])

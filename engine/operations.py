@@ -73,13 +73,15 @@ class Operations:
 
     # -- create
 
-    async def create(self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming]) -> list[Written]:
-        """Insert rows as a caller may."""
+    async def create(
+        self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming], paths: Sequence[str] = ()
+    ) -> list[Written]:
+        """Insert rows as a caller may. `paths`: where they stand in a body of more."""
         if unit.connection is None:
             changes = [Change(0, None, rows[0].values, rows[0].inputs)]
-            [record] = await self._insert(unit, resource, changes, internal=False)
+            [record] = await self.insert(unit, resource, changes, internal=False)
             return [Written(record[0], record[1], {}, tuple(changes[0].values.get(name) for name in resource.keys))]
-        changes = await self._create_all(unit, resource, rows)
+        changes = await self._create_all(unit, resource, rows, paths=paths)
         return await self.answer(unit, resource, changes)
 
     async def create_internal(
@@ -100,17 +102,9 @@ class Operations:
         paths: Sequence[str] = (),
     ) -> list[Change]:
         """`paths`: where the rows stand in the body, when they are not the body themselves."""
-        changes = [Change(index, None, dict(row.values), row.inputs) for index, row in enumerate(rows)]
-        if not changes:
-            return []
-        for change in changes:
-            fill(resource, change.values)
-            change.by_engine = by_engine
-            change.path = paths[change.index] if paths else f"[{change.index}]" if len(changes) > 1 else ""
-        await self._hooks(unit, resource, Point.BEFORE_CREATE, changes)
+        changes = await self.prepare(unit, resource, rows, by_engine=by_engine, paths=paths)
         fresh = [change for change in changes if change.found is None]
-        await self._number(unit, resource, fresh, "create")
-        records = await self._insert(unit, resource, fresh, internal=True) if fresh else []
+        records = await self.insert(unit, resource, fresh, internal=True) if fresh else []
         for change, record in zip(fresh, records, strict=True):
             change.values = self.row(resource, record)
         await self._nest(unit, resource, fresh, rows)
@@ -118,9 +112,30 @@ class Operations:
         self._remember(unit, resource, fresh)
         return changes
 
-    async def _insert(
-        self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], *, internal: bool
+    async def prepare(
+        self,
+        unit: UnitOfWork,
+        resource: Resource,
+        rows: Sequence[Incoming],
+        *,
+        by_engine: bool = False,
+        paths: Sequence[str] = (),
+    ) -> list[Change]:
+        """New rows up to their insert: defaults, BEFORE rules, numbers. `paths` as above."""
+        changes = [Change(index, None, dict(row.values), row.inputs) for index, row in enumerate(rows)]
+        for change in changes:
+            fill(resource, change.values)
+            change.by_engine = by_engine
+            change.path = paths[change.index] if paths else f"[{change.index}]" if len(changes) > 1 else ""
+        await self._hooks(unit, resource, Point.BEFORE_CREATE, changes)
+        fresh = [change for change in changes if change.found is None]
+        await self._number(unit, resource, fresh, "create")
+        return changes
+
+    async def insert(
+        self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], *, internal: bool | None
     ) -> list[Any]:
+        """Their records: as a caller sees them, with all columns (`internal`), or empty (None)."""
         shape, records = insert_records(resource, changes, internal=internal)
         statement = self.shop.statement(resource, shape)
         found = await self._run(unit, resource, statement, unit.base(resource), records)

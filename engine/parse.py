@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cached_property
@@ -18,11 +18,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from engine.catalog import Catalog, Resource
-from engine.errors import Fault, generic, invalid
+from engine.errors import ApiError, Fault, generic, invalid
 from engine.fields import Field
 from engine.scalars import MAX_DEPTH, MAX_NODES, BadValue, explain
 from engine.shapes import Incoming, StatusChange
 
+# of one list
+MAX_ROWS = 10_000
 Purpose = Literal["create", "update", "replace"]
 
 # what the quick road must not decide: NUL, surrogates, more than six digits of a second
@@ -129,11 +131,24 @@ class BodyReader:
             raise invalid(faults)
         return row
 
+    def read_each(self, body: bytes) -> list[Incoming | ApiError]:
+        """The rows of a list, and in the place of each that does not fit what is wrong with it."""
+        rows = self._quick(body, True)
+        if rows is not None:
+            return list(rows)
+        found: list[Incoming | ApiError] = []
+        for item in few(load_json(body)):
+            faults: list[Fault] = []
+            row = self._row(item, faults, "")
+            found.append(invalid(faults) if faults else row)
+        return found
+
     def _quick(self, body: bytes, many: bool) -> list[Incoming] | None:
         if SUSPECT(body):
             return None
         try:
             decoded = (self.many if many else self.one).decode(body)
+            few(decoded if many else ())
             keys = 0
             rows = []
             for struct in decoded if many else (decoded,):
@@ -185,6 +200,7 @@ class BodyReader:
     def _thorough(self, body: bytes) -> list[Incoming]:
         document = load_json(body)
         many = isinstance(document, list) and self.purpose == "create"
+        few(document if many else ())
         faults: list[Fault] = []
         rows = [
             self._row(item, faults, f"[{index}]" if many else "")
@@ -240,6 +256,13 @@ class BodyReader:
         if field.once and self.purpose != "create":
             return Fault(dot + shown, "write_once", "can only be given at creation")
         return Fault(dot + shown, "field_not_allowed", "is set by the engine")
+
+
+def few(items: Sized) -> Any:
+    """The list; 413 when it is too long."""
+    if len(items) > MAX_ROWS:
+        raise generic("payload_too_large", f"A list has at most {MAX_ROWS} rows; send several")
+    return items
 
 
 def read_value(field: Field, value: Any) -> Any:

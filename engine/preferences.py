@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from engine.errors import generic
 
 # what stands between commas; a comma inside quotes does not count
-PIECE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+PIECE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")+')
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"').fullmatch
 NUMBER = re.compile(r"[0-9]{1,9}").fullmatch
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from engine.catalog import Catalog, Resource
-from engine.conditions import Conditions, field_of, relation_of
+from engine.conditions import Conditions, Given, field_of, relation_of
 from engine.errors import ApiError, Fault, ValidationError, generic, invalid
 from engine.expansions import Expansions
 from engine.paging import read_cursor, read_page, read_page_size
@@ -179,7 +179,7 @@ class Reading:
         """Remember what a parameter says."""
         self.found[name] = value
 
-    def filter(self, path: str, operator: str, value: str) -> None:
+    def filter(self, path: str, operator: str, value: Given) -> None:
         """One more condition."""
         node = self.conditions.read(path, operator, value)
         if f"{path} {operator}" in self.seen:

@@ -59,7 +59,7 @@ def fill(resource: Resource, values: dict[str, Any]) -> None:
 
 
 def insert_records(
-    resource: Resource, changes: Sequence[Change], *, internal: bool
+    resource: Resource, changes: Sequence[Change], *, internal: bool | None
 ) -> tuple[InsertShape, list[dict[str, Any]]]:
     """The shape of an insert, and its rows as they travel."""
     records = []

@@ -191,7 +191,7 @@ class Refusals:
 def are_disjoint(action: str, row: Incoming, moved: Sequence[Any], stored: int) -> bool:
     """Whether an edit of an older version touches no field that was changed since. The log must know each version in between;
     a deletion touches all fields, and of child rows and virtual fields nobody can tell what they touch."""
-    if action == "delete" or row.nested or set(row.inputs) - {"reason"} or row.version is None:
+    if action == "delete" or row.nested or set(row.inputs) - {"reason"} or row.version is None or row.version > stored:
         return False
     if [record["version"] for record in moved] != list(range(row.version + 1, stored + 1)):
         return False

@@ -31,6 +31,7 @@ KEPT = timedelta(hours=24)
 SWEPT = 20
 KEY = re.compile(rb"[!-~]{1,255}").fullmatch
 NOBODY = UUID(int=0)
+APPLIED = b"preference-applied"
 REPLAYED: Header = (b"idempotent-replayed", b"true")
 MERGING = frozenset({Op.UPDATE, Op.REPLACE, Op.STATUS})
 LOCK = "select pg_try_advisory_xact_lock(hashtextextended($1, 24)) as mine"
@@ -116,8 +117,6 @@ class Asked:
     def __init__(self, request: Request, op: Op) -> None:
         self.request, self.op = request, op
         self.preferences = preferences_of(request)
-        # what is shown this once cannot be left out of the answer
-        self.shows_once = False
 
     @property
     def key(self) -> str | None:
@@ -129,22 +128,24 @@ class Asked:
             raise generic("bad_request", "Idempotency-Key: one header of 1 to 255 visible ASCII characters")
         return given[0].decode()
 
-    def shape(self, answer: Answer) -> Answer:
-        """The answer as the preferences want it, and which of them it follows."""
-        wishes, applied = self.preferences, []
+    def shape(self, answer: Answer, *, shows_once: bool) -> Answer:
+        """The answer as the preferences want it, and which of them it follows. What is shown this once is never left out."""
+        wishes = self.preferences
+        applied = [value.decode() for name, value in answer.headers if name == APPLIED]
         whole = answer.status in (200, 201)
         if wishes.dry_run:
             applied.append("dry-run")
         if wishes.merge and self.op in MERGING:
             applied.append("merge=disjoint")
-        if wishes.returns == "minimal" and whole and not self.shows_once:
+        if wishes.returns == "minimal" and whole and not shows_once:
             applied.append("return=minimal")
             answer = _without_data(answer, created=self.op is Op.CREATE)
         if wishes.returns == "representation" and whole:
             applied.append("return=representation")
         if not applied:
             return answer
-        return answer._replace(headers=(*answer.headers, (b"preference-applied", ", ".join(applied).encode())))
+        others = (header for header in answer.headers if header[0] != APPLIED)
+        return answer._replace(headers=(*others, (APPLIED, ", ".join(applied).encode())))
 
 
 def preferences_of(request: Request) -> Preferences:
@@ -169,7 +170,7 @@ async def carry_out(asked: Asked, unit: UnitOfWork, run: Run, *, work: Work, tra
     key = asked.key
 
     async def shaped(unit: UnitOfWork) -> Answer:
-        return asked.shape(await work(unit))
+        return asked.shape(await work(unit), shows_once=unit.shows_once)
 
     if asked.preferences.dry_run:
         return await _rehearse(run, shaped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
@@ -99,6 +99,24 @@ class Request:
             parts.append(part)
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def stream(self, limit: int) -> AsyncIterator[bytes]:
+        """The body in parts, as they come. 413 above `limit` bytes."""
+        size, more = 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise generic("bad_request", "The connection ended before the body")
+            part = message.get("body", b"")
+            size, more = size + len(part), message.get("more_body", False)
+            if size > limit:
+                raise generic("payload_too_large", f"A file has at most {limit} bytes")
+            yield part
+
+    async def gone(self) -> None:
+        """Wait until the caller has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def json(self, limit: int, bulk: int = 0) -> bytes:
         """The body of a request that must bring JSON. 415 for another media type."""

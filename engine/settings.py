@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -32,7 +32,19 @@ class Settings(BaseSettings):
     pool_size: int = Field(8, ge=1, le=200, description="connections per worker and database")
     acquire_timeout: float = Field(1.0, gt=0, description="seconds to wait for a connection before 503")
     command_timeout: float = Field(5.0, gt=0, description="seconds a statement may take before 504")
+    role_timeouts: dict[str, Annotated[float, Field(gt=0, le=3600)]] = Field(
+        {}, description="the same for callers with a role, by its code; the longest of his roles counts"
+    )
     connect_timeout: float = Field(2.0, gt=0, description="seconds to wait for a new connection")
+    max_query_cost: float | None = Field(
+        None, gt=0, description="planner's price above which a list is refused; unset = none is"
+    )
+    tenant_query_costs: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="the same for single tenants, by slug"
+    )
+    max_expand_depth: int = Field(3, ge=1, le=6, description="levels of `expand`")
+    max_filters: int = Field(20, ge=1, le=1000, description="conditions of one query, those of expansions included")
+    max_in_values: int = Field(500, ge=1, le=100_000, description="values of one `in` filter")
     hook_timeout: float = Field(2.0, gt=0, description="seconds one hook may take before its request is rolled back")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="largest request body")
     max_bulk_bytes: int = Field(33_554_432, ge=1024, description="largest body that is a list of rows, or a batch")

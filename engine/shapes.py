@@ -132,11 +132,12 @@ class ListShape(NamedTuple):
 
 
 class InsertShape(NamedTuple):
-    """Insert a set of rows with these columns. `checked` = references must name active rows."""
+    """Insert a set of rows with these columns. `checked` = references must name active rows. `internal`: all columns are
+    answered; None: none of them, a record a row."""
 
     columns: tuple[str, ...]
     checked: tuple[str, ...]
-    internal: bool = False
+    internal: bool | None = False
 
 
 class ChangeShape(NamedTuple):

@@ -24,6 +24,9 @@ class Connection(Protocol):
     async def bind(self, tenant: UUID) -> None:
         """Bind the rest of the transaction to another tenant."""
 
+    def rest(self) -> None:
+        """Nothing is overdue until the next statement."""
+
 
 class Shared:
     """One transaction on behalf of several tenants, for the engine's own work in many of them: a connection each could be
@@ -50,6 +53,10 @@ class Share:
         """Another tenant's part."""
         self.tenant = tenant
 
+    def rest(self) -> None:
+        """Nothing is overdue until the next statement."""
+        self.shared.connection.rest()
+
     async def fetch(self, text: str, arguments: Sequence[Any]) -> list[Record]:
         """Rows of one statement."""
         if self.shared.tenant != self.tenant:
@@ -71,10 +78,12 @@ class Lease(Protocol):
 class Database(Protocol):
     """Where the rows of a scope live. `tenant` is the tenant to bind, or None."""
 
-    async def run(self, tenant: UUID | None, text: str, arguments: Sequence[Any]) -> list[Record]:
-        """One statement in autocommit."""
+    async def run(
+        self, tenant: UUID | None, text: str, arguments: Sequence[Any], seconds: float | None = None
+    ) -> list[Record]:
+        """One statement in autocommit. `seconds`: how long statements may take; None = as usual."""
 
-    def transaction(self, tenant: UUID | None) -> AbstractAsyncContextManager[Connection]:
+    def transaction(self, tenant: UUID | None, seconds: float | None = None) -> AbstractAsyncContextManager[Connection]:
         """A transaction: committed at the end of the block, rolled back when it raises. OutcomeUnknown when COMMIT broke."""
 
     async def elect(self, name: str, heard: Callable[[str], None]) -> Lease | None:
@@ -85,6 +94,37 @@ class Database(Protocol):
 
     async def ping(self) -> None:
         """Raise unless the database answers."""
+
+
+class Timed:
+    """A database whose statements may take another time than usual."""
+
+    __slots__ = ("database", "seconds")
+
+    def __init__(self, database: Database, seconds: float) -> None:
+        self.database, self.seconds = database, seconds
+
+    async def run(
+        self, tenant: UUID | None, text: str, arguments: Sequence[Any], seconds: float | None = None
+    ) -> list[Record]:
+        """One statement in autocommit."""
+        return await self.database.run(tenant, text, arguments, seconds or self.seconds)
+
+    def transaction(self, tenant: UUID | None, seconds: float | None = None) -> AbstractAsyncContextManager[Connection]:
+        """A transaction."""
+        return self.database.transaction(tenant, seconds or self.seconds)
+
+    async def elect(self, name: str, heard: Callable[[str], None]) -> Lease | None:
+        """The lease `name`, or None while another process holds it."""
+        return await self.database.elect(name, heard)
+
+    async def tell(self, name: str, texts: Sequence[str]) -> None:
+        """Tell the holder of a lease something."""
+        await self.database.tell(name, texts)
+
+    async def ping(self) -> None:
+        """Raise unless the database answers."""
+        await self.database.ping()
 
 
 # SQLSTATE, longest prefix first -> code
@@ -175,7 +215,9 @@ def _from_database(error: asyncpg.PostgresError, resource: Resource | None) -> A
     if code in ("duplicate", "overlapping_period", "invalid_reference"):
         return generic(code, details=[Fault(name, code, CODES[code][2]) for name in names])
     headers = RETRY_AFTER if issubclass(ApiError.families[CODES[code][0]], UnavailableError) else None
-    return generic(code, headers=headers)
+    seconds = getattr(error, "allowed_seconds", None)
+    named = f"The query took longer than the {seconds:g} s that it may; narrow it" if seconds else ""
+    return generic(code, named if code == "query_timeout" else "", headers=headers)
 
 
 async def ready(database: Database, seconds: float) -> bool:

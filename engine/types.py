@@ -48,9 +48,12 @@ class Op(StrEnum):
     STATUS = "status"
     TRANSITIONS = "transitions"
     HISTORY = "history"
+    QUERY = "query"
     UPDATE_MANY = "update_many"
     DELETE_MANY = "delete_many"
     UPSERT = "upsert"
+    EXPORT = "export"
+    IMPORT = "import"
 
 
 # what a caller must be allowed to do for each operation
@@ -64,10 +67,15 @@ RIGHTS: dict[Op, str] = {
     Op.STATUS: "status",
     Op.TRANSITIONS: "read",
     Op.HISTORY: "read",
+    Op.QUERY: "read",
     Op.UPDATE_MANY: "update",
     Op.DELETE_MANY: "delete",
     # and `update`, which its handler asks for
     Op.UPSERT: "create",
+    # whoever may read rows may take them away; the change log says who did
+    Op.EXPORT: "read",
+    # and `update` for mode=upsert, which its handler asks for
+    Op.IMPORT: "create",
 }
 
 

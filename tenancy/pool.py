@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 from uuid import UUID
 
@@ -19,8 +20,9 @@ from engine.errors import UnavailableError, generic
 from tenancy.lease import PROBE, Lease, notice, take_lease
 
 BIND = "select set_config('app.tenant_id', $1, false)"
+ALLOW = "select set_config('statement_timeout', $1, false)"
 BIND_TRANSACTION = "select set_config('app.tenant_id', $1, true)"
-SWEEP_SECONDS = 0.5
+SWEEP_SECONDS, GRACE_SECONDS = 0.5, 0.5
 BROKEN = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
 
 
@@ -39,12 +41,12 @@ class PoolOptions:
 
 
 class Bound:
-    """One connection, and the tenant that it is bound to."""
+    """One connection, the tenant that it is bound to, and the seconds that its statements may take."""
 
-    __slots__ = ("due", "raw", "tenant")
+    __slots__ = ("due", "raw", "seconds", "tenant")
 
-    def __init__(self, raw: Any) -> None:
-        self.raw = raw
+    def __init__(self, raw: Any, seconds: float) -> None:
+        self.raw, self.seconds = raw, seconds
         self.tenant: UUID | None = None
         self.due = 0.0
 
@@ -59,8 +61,15 @@ class Transaction:
 
     async def fetch(self, text: str, arguments: Sequence[Any]) -> list[Any]:
         """Rows of one statement."""
-        self.bound.due = self.watch.due()
-        return await self.bound.raw.fetch(text, *arguments)  # type: ignore[no-any-return]
+        self.bound.due = self.watch.due(self.bound)
+        try:
+            return await self.bound.raw.fetch(text, *arguments)  # type: ignore[no-any-return]
+        except asyncpg.QueryCanceledError as error:
+            raise _overdue(error, self.bound) from error.__cause__
+
+    def rest(self) -> None:
+        """Nothing is overdue until the next statement: a reader is slow, not the database."""
+        self.bound.due = inf
 
     async def bind(self, tenant: UUID) -> None:
         """Bind the rest of the transaction to another tenant; after it the connection is its first one's again."""
@@ -71,18 +80,17 @@ class Watch:
     """Ends connections whose statement is overdue. PostgreSQL's own statement_timeout comes first; this is for a network
     that went silent. One timer for all, since a timer a statement costs 6 us."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self) -> None:
         self.busy: set[Bound] = set()
         self.timer: asyncio.TimerHandle | None = None
 
-    def due(self) -> float:
+    def due(self, bound: Bound) -> float:
         """When a statement that begins now is overdue."""
-        return asyncio.get_running_loop().time() + self.seconds
+        return asyncio.get_running_loop().time() + bound.seconds + GRACE_SECONDS
 
     def enter(self, bound: Bound) -> None:
         """A connection goes to work."""
-        bound.due = self.due()
+        bound.due = self.due(bound)
         self.busy.add(bound)
         if self.timer is None:
             self.timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
@@ -103,16 +111,16 @@ class Pool:
         self.idle: list[Bound] = []
         self.free = asyncio.Semaphore(options.size)
         self.closed = False
-        self.watch = Watch(options.command_timeout + 0.5)
+        self.watch = Watch()
         self.session_bound = options.tenant_bound and options.pooler == "none"
 
     async def _connect(self) -> Bound:
-        return Bound(await self._open())
+        return Bound(await self._open(), self.options.command_timeout)
 
     async def _open(self) -> Any:
         options = self.options
         settings = {
-            "statement_timeout": str(int(options.command_timeout * 1000)),
+            "statement_timeout": _milliseconds(options.command_timeout),
             "TimeZone": "UTC",
             "application_name": "cxg",
         }
@@ -127,8 +135,9 @@ class Pool:
             server_settings={} if options.pooler == "transaction" else settings,
         )
 
-    async def acquire(self, tenant: UUID | None) -> Bound:
-        """A connection, bound to `tenant` where binding lasts for the session. 503 after `acquire_timeout`."""
+    async def acquire(self, tenant: UUID | None, seconds: float | None = None) -> Bound:
+        """A connection, bound to `tenant` where binding lasts for the session, whose statements may take `seconds` (None =
+        `command_timeout`). 503 after `acquire_timeout`."""
         if self.free.locked():
             await self._wait()
         else:
@@ -139,6 +148,8 @@ class Pool:
             self.watch.enter(bound)
             if self.session_bound and bound.tenant != tenant:
                 await self._bind(bound, tenant)
+            if bound.seconds != (seconds or self.options.command_timeout):
+                await self._allow(bound, seconds or self.options.command_timeout)
         except BaseException:
             if bound is not None:
                 self.watch.busy.discard(bound)
@@ -172,6 +183,16 @@ class Pool:
             raise
         bound.tenant = tenant
 
+    async def _allow(self, bound: Bound, seconds: float) -> None:
+        if self.options.pooler == "none":  # else each transaction says so
+            try:
+                await bound.raw.fetch(ALLOW, _milliseconds(seconds))
+            except BaseException:
+                bound.raw.terminate()
+                raise
+        bound.seconds = seconds
+        bound.due = self.watch.due(bound)
+
     def release(self, bound: Bound) -> None:
         """Give a connection back; one that is broken or still inside a transaction is dropped."""
         self.watch.busy.discard(bound)
@@ -183,14 +204,18 @@ class Pool:
         finally:
             self.free.release()
 
-    async def run(self, tenant: UUID | None, text: str, arguments: Sequence[Any]) -> list[Any]:
+    async def run(
+        self, tenant: UUID | None, text: str, arguments: Sequence[Any], seconds: float | None = None
+    ) -> list[Any]:
         """One statement in autocommit (in a transaction of its own where binding cannot last)."""
         if self.options.pooler == "transaction":
-            async with self.transaction(tenant) as connection:
+            async with self.transaction(tenant, seconds) as connection:
                 return await connection.fetch(text, arguments)
-        bound = await self.acquire(tenant)
+        bound = await self.acquire(tenant, seconds)
         try:
             return await bound.raw.fetch(text, *arguments)  # type: ignore[no-any-return]
+        except asyncpg.QueryCanceledError as error:
+            raise _overdue(error, bound) from error.__cause__
         except BROKEN as error:
             bound.raw.terminate()
             raise _sent(error) from error.__cause__
@@ -201,9 +226,9 @@ class Pool:
             self.release(bound)
 
     @asynccontextmanager
-    async def transaction(self, tenant: UUID | None) -> AsyncIterator[Transaction]:
+    async def transaction(self, tenant: UUID | None, seconds: float | None = None) -> AsyncIterator[Transaction]:
         """A transaction bound to `tenant`. A COMMIT whose answer is lost raises 503 outcome_unknown."""
-        bound = await self.acquire(tenant)
+        bound = await self.acquire(tenant, seconds)
         try:
             await self._start(bound, tenant)
             try:
@@ -218,18 +243,18 @@ class Pool:
 
     async def _start(self, bound: Bound, tenant: UUID | None) -> None:
         try:
-            await bound.raw.execute(self._begin(tenant))
+            await bound.raw.execute(self._begin(tenant, bound.seconds))
         except BaseException:
             # cancelled here, the connection would come back idle and be inside a transaction a moment later
             bound.raw.terminate()
             raise
 
-    def _begin(self, tenant: UUID | None) -> str:
+    def _begin(self, tenant: UUID | None, seconds: float) -> str:
         """One message. Behind a pooler nothing lasts for the session, so each transaction says what a connection would."""
         options = self.options
         if options.pooler == "none":
             return "BEGIN"
-        local = {"statement_timeout": str(int(options.command_timeout * 1000)), "timezone": "'UTC'"}
+        local = {"statement_timeout": _milliseconds(seconds), "timezone": "'UTC'"}
         local |= {"role": '"' + options.role.replace('"', '""') + '"'} if options.role else {}
         local |= {"app.tenant_id": f"'{tenant or ''}'"} if options.tenant_bound else {}
         return "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in local.items())])
@@ -270,3 +295,12 @@ class Pool:
 def _sent(error: BaseException) -> BaseException:
     error.statement_sent = True  # type: ignore[attr-defined]
     return error
+
+
+def _overdue(error: BaseException, bound: Bound) -> BaseException:
+    error.allowed_seconds = bound.seconds  # type: ignore[attr-defined]
+    return error
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, int(seconds * 1000)))

@@ -15,21 +15,22 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity
-paging registration behaviours events jobs ordering relations preferences
+paging registration behaviours events jobs ordering relations preferences formats
 fields
 catalog shapes declared
 chain checks_behaviour checks_jobs conditions described
 expansions
-auth checks encode load observe openapi parse query routes secrets sql store
-setting_lookup attempts
+auth checks cursors encode load observe openapi parse query routes secrets sql store
+setting_lookup attempts query_body
 moment
-delivery refusals request records verify
+budgets delivery refusals request records verify
 roads
-operations repetition
-call
+operations repetition streaming
+many
+call exchange
 handlers
 dispatch relay signin rollups rotation runner
-meta worker
+batch meta worker
 app docs
 main
 install console

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime, time, tzinfo
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from engine.fields import Field
 from engine.scalars import BadValue
 
-Read = Callable[[str], Any]
+Read = Callable[[Any], Any]
 
 MASK = "***"
 # what a spreadsheet takes for a formula; `engine.sql.exports.FORMULA` is the same for PostgreSQL
@@ -41,9 +42,16 @@ def _whole(text: str) -> Any:
 
 def _float(text: str) -> Any:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text
+    return _finite(number)
+
+
+def _finite(number: float) -> float:
+    if not isfinite(number):
+        raise BadValue("out_of_range", "must be a finite number")
+    return number
 
 
 def _truth(text: str) -> Any:
@@ -65,7 +73,7 @@ def read_document(text: str) -> Any:
 
 
 def _unmasked(read: Read) -> Read:
-    def refuse(text: str) -> Any:
+    def refuse(text: Any) -> Any:
         if text == MASK:
             raise BadValue("invalid_format", "is the mask that hides a value, not the value")
         return read(text)
@@ -89,7 +97,25 @@ def reader_of(field: Field, *, guarded: bool) -> Read | None:
     read = READERS.get(field.scalar.name)
     if field.scalar.name == "text" and guarded:
         read = unescaped
-    return _unmasked(read or str) if field.masked else read
+    return _unmasked(read or _itself) if field.masked else read
+
+
+def _exact_float(value: Any) -> Any:
+    return _finite(float(value)) if isinstance(value, (int, Decimal)) and not isinstance(value, bool) else value
+
+
+def _exact_moment(value: Any) -> Any:
+    return _moment(value) if isinstance(value, str) else value
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def taker_of(field: Field) -> Read | None:
+    """How the value of a JSON member is read, None = as it is."""
+    take = {"float": _exact_float, "timestamptz": _exact_moment}.get(field.scalar.name)
+    return _unmasked(take or _itself) if field.masked else take
 
 
 def sheet_text(kind: str, value: Any, zone: tzinfo) -> str:

@@ -5,35 +5,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from engine.errors import Fault, invalid
-from engine.exchange.cells import Read, read_document, reader_of
+from engine.exchange.cells import Read, read_document, reader_of, taker_of
 from engine.parse import BodyReader, hint, printable
 
 WORDS = re.compile(r"[\s_-]+")
 
 
 class Target(NamedTuple):
-    """Where a cell goes: the field, how its text is read (None = as it is), and whether an empty one is null."""
+    """Where a cell goes: the field, its scalar, how its text is read (None = as it is), how the value of a JSON member is (the
+    same), and whether an empty one is null."""
 
     name: str
+    kind: str
     read: Read | None
-    empty_is_null: bool
+    take: Read | None = None
+    empty_is_null: bool = False
 
 
 class Columns:
     """Finds the field of a title. A field that reads show and the engine sets is skipped, so that what was exported can be
     imported; a title that nothing is known of is a fault."""
 
-    def __init__(self, reader: BodyReader, given: Mapping[str, str], *, guarded: bool = False, clears: bool = False) -> None:
+    def __init__(
+        self, reader: BodyReader, given: Mapping[str, str], *, guarded: bool = False, clears: bool = False
+    ) -> None:
         """`given`: field by title, "" = leave out. `guarded`: formulas were escaped. `clears`: an empty cell is null."""
         self.reader, self.given, self.guarded, self.clears = reader, given, guarded, clears
         self.known = {_plain(name): name for name in (*reader.fields, *reader.nested)}
         self.skipped: dict[str, None] = {}
         self.engines = {_plain(f.name): f.name for f in reader.resource.shown if f.name not in reader.fields}
 
-    def find(self, title: str) -> Target | None | Fault:
+    def find(self, title: str) -> Target | Fault | None:
         """None = the column is skipped."""
         wanted = self.given.get(title, title)
         if not wanted:
@@ -46,13 +51,16 @@ class Columns:
             return None
         shown = printable(title)
         way = f"map[{shown}]=field says which field it is, map[{shown}]= leaves it out"
-        return Fault(shown, "unknown_field", f"is no field that an import may give{hint(wanted, self.known.values())}; {way}")
+        return Fault(
+            shown, "unknown_field", f"is no field that an import may give{hint(wanted, self.known.values())}; {way}"
+        )
 
     def _target(self, name: str) -> Target:
         field = self.reader.fields.get(name)
         if field is None:
-            return Target(name, read_document, False)
-        return Target(name, reader_of(field, guarded=self.guarded), self.clears and field.nullable)
+            return Target(name, "jsonb", read_document)
+        read, take = reader_of(field, guarded=self.guarded), taker_of(field)
+        return Target(name, field.scalar.name, read, take, self.clears and field.nullable)
 
     def header(self, titles: Sequence[str]) -> list[tuple[int, Target]]:
         """(place, target) of each column. 422 with every title that cannot be placed."""
@@ -68,17 +76,16 @@ class Columns:
                 found.append((place, target))
         titled = {title.strip() for title in titles}
         missing = [printable(title) for title in self.given if title not in titled]
-        faults += [Fault(f"map[{title}]", "unknown_field", "the table has no column of this title") for title in missing]
+        faults += [
+            Fault(f"map[{title}]", "unknown_field", "the table has no column of this title") for title in missing
+        ]
         if not found and not faults:
-            faults.append(Fault("", "required", "the first row must name the fields; it names none that an import may give"))
+            faults.append(
+                Fault("", "required", "the first row must name the fields; it names none that an import may give")
+            )
         if faults:
             raise invalid(faults)
         return found
-
-    def kind(self, target: Target) -> str:
-        """Scalar of the target's field."""
-        field: Any = self.reader.fields.get(target.name)
-        return field.scalar.name if field else "jsonb"
 
 
 def _plain(title: str) -> str:

@@ -6,15 +6,16 @@ tried again; when it names none, each half is tried by itself, until single rows
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.attempts import attempt
 from engine.catalog import Resource
 from engine.errors import ApiError, Fault, ValidationError
-from engine.exchange.sources import Row, batches
+from engine.exchange.sources import Batches, Row, batches
 from engine.moment import UnitOfWork
 from engine.parse import BodyReader
 from engine.shapes import Incoming
@@ -55,7 +56,9 @@ class Report:
 
     def error(self) -> ValidationError:
         """422 of an import of which nothing stays."""
-        text = f"{self.failed} of {self.rows} rows do not fit, so nothing was imported; each detail's params name the row"
+        text = (
+            f"{self.failed} of {self.rows} rows do not fit, so nothing was imported; each detail's params name the row"
+        )
         details = [
             Fault(told["field"], told["code"], told["message"], {**told["params"], "row": told["row"]})
             for told in self.errors
@@ -63,8 +66,12 @@ class Report:
         return ValidationError("validation_error", text, details=details)
 
 
-class Rehearsed(Exception):
-    """Carries the report out of a transaction that has to be rolled back."""
+class Read(NamedTuple):
+    """A batch: how many rows, those that fit their columns, and what is wrong with the others."""
+
+    rows: int
+    fitting: list[Numbered]
+    refused: list[tuple[int, list[Fault]]]
 
 
 class Importer:
@@ -74,51 +81,53 @@ class Importer:
         self.resource, self.reader, self.put, self.watch = resource, reader, put, watch
         self.report = Report()
 
-    async def whole(self, unit: UnitOfWork, rows: Iterator[Row], *, dry_run: bool) -> Report:
-        """All rows or none, in the transaction of the unit. Raises 422 for rows that do not fit, Rehearsed for a rehearsal."""
-        self.report = Report()
-        for batch in batches(rows):
-            await self._batch(unit, batch)
-        if dry_run:
-            raise Rehearsed
-        if self.report.failed:
-            raise self.report.error()
+    async def run(self, unit: UnitOfWork, rows: Iterator[Row]) -> Report:
+        """Write every row that fits, in the transaction of the unit; whoever began it decides whether that stays.
+
+        The next batch is read in a thread while the database writes the present one.
+        """
+        lists = batches(rows)
+        ahead = asyncio.ensure_future(asyncio.to_thread(self._next, lists))
+        try:
+            while (batch := await ahead) is not None:
+                ahead = asyncio.ensure_future(asyncio.to_thread(self._next, lists))
+                await self._write(unit, batch)
+        finally:
+            # the file is its caller's to close
+            await asyncio.wait([ahead])
         return self.report
 
-    async def each(self, unit: UnitOfWork, rows: Iterator[Row]) -> Report:
-        """Every row that fits, a transaction a batch."""
-        for batch in batches(rows):
-            async with unit:
-                await self._batch(unit, batch)
-            await unit.after_commit()
-        return self.report
-
-    async def _batch(self, unit: UnitOfWork, batch: list[Row]) -> None:
-        fitting = self._read(batch)
-        if fitting:
-            await self._put(unit, fitting)
+    async def _write(self, unit: UnitOfWork, batch: Read) -> None:
+        self.report.rows += batch.rows
+        for number, faults in batch.refused:
+            self.report.refuse(number, faults)
+        if batch.fitting:
+            await self._put(unit, batch.fitting)
         self.watch(self.report.rows)
 
-    def _read(self, batch: list[Row]) -> list[Numbered]:
-        """The rows that fit their columns; the others are reported."""
-        self.report.rows += len(batch)
+    def _next(self, lists: Batches) -> Read | None:
+        batch = next(lists, None)
+        return None if batch is None else self._read(batch)
+
+    def _read(self, batch: list[Row]) -> Read:
         clean = [row for row in batch if not row.faults]
         quick = self.reader.read_items([row.item for row in clean])
         if quick is not None and len(clean) == len(batch):
-            return [(row.number, incoming) for row, incoming in zip(clean, quick, strict=True)]
-        found = []
+            return Read(len(batch), [(row.number, incoming) for row, incoming in zip(clean, quick, strict=True)], [])
+        found, refused = [], list[tuple[int, list[Fault]]]()
         for row in batch:
             faults = list(row.faults)
+            named = {fault.field for fault in faults}
             try:
                 incoming = self.reader.read_item(row.item)
             except ApiError as error:
-                named = {fault.field for fault in faults}
-                faults += [fault for fault in error.details if fault.field not in named]
+                # what cannot be read at all says nothing of its fields
+                faults += [fault for fault in error.details if not named & {"", fault.field}]
             if faults:
-                self.report.refuse(row.number, faults)
+                refused.append((row.number, faults))
             else:
                 found.append((row.number, incoming))
-        return found
+        return Read(len(batch), found, refused)
 
     async def _put(self, unit: UnitOfWork, rows: list[Numbered]) -> None:
         try:
@@ -126,7 +135,11 @@ class Importer:
                 created, updated = await self.put(unit, [incoming for _, incoming in rows])
         except Exception as error:
             refusal = translate(error, self.resource, writing=True)
-            if refusal.status >= 500 or retriable(error) or (error.__cause__ is not None and retriable(error.__cause__)):
+            if (
+                refusal.status >= 500
+                or retriable(error)
+                or (error.__cause__ is not None and retriable(error.__cause__))
+            ):
                 raise
             await self._divide(unit, rows, refusal)
         else:
@@ -143,9 +156,9 @@ class Importer:
             place = PLACE(fault.field)
             if place is not None and int(place[1]) < len(rows):
                 blamed.setdefault(int(place[1]), []).append(_of_row(fault))
-        for place, faults in blamed.items():
-            self.report.refuse(rows[place][0], faults)
-        rest = [row for place, row in enumerate(rows) if place not in blamed]
+        for index, faults in blamed.items():
+            self.report.refuse(rows[index][0], faults)
+        rest = [row for index, row in enumerate(rows) if index not in blamed]
         middle = (len(rest) + 1) // 2
         # what named its rows has probably named all of them; what names one of many would be asked once for each
         parts = [rest] if len(blamed) * 8 > len(rows) or len(rest) == 1 else [rest[:middle], rest[middle:]]

@@ -94,7 +94,7 @@ def csv_rows(file: BinaryIO, columns: Columns) -> Iterator[Row]:
 
 def ndjson_rows(file: BinaryIO, columns: Columns) -> Iterator[Row]:
     """Rows of a file with one JSON object a line."""
-    known: dict[str, Target | None | Fault] = {}
+    known: dict[str, Target | Fault | None] = {}
     number = 0
     while line := file.readline(MAX_LINE):
         number += 1
@@ -104,7 +104,7 @@ def ndjson_rows(file: BinaryIO, columns: Columns) -> Iterator[Row]:
             yield _object(number, line, columns, known)
 
 
-def _object(number: int, line: bytes, columns: Columns, known: dict[str, Target | None | Fault]) -> Row:
+def _object(number: int, line: bytes, columns: Columns, known: dict[str, Target | Fault | None]) -> Row:
     try:
         document = _decoded(line)
     except ApiError as wrong:
@@ -120,7 +120,7 @@ def _object(number: int, line: bytes, columns: Columns, known: dict[str, Target 
         if isinstance(target, Fault):
             faults.append(target)
         elif target is not None:
-            item[target.name] = _exact(value, columns.kind(target))
+            _take(target, value, item, faults)
     return Row(number, item, tuple(faults))
 
 
@@ -136,8 +136,11 @@ def _decoded(line: bytes) -> Any:
     return load_json(line)
 
 
-def _exact(value: Any, kind: str) -> Any:
-    return float(value) if kind == "float" and not isinstance(value, (str, bool, list, dict, type(None))) else value
+def _take(target: Target, value: Any, item: dict[str, Any], faults: list[Fault]) -> None:
+    try:
+        item[target.name] = value if target.take is None else target.take(value)
+    except BadValue as bad:
+        faults.append(Fault(target.name, bad.code, str(bad), bad.params))
 
 
 # -- XLSX
@@ -146,10 +149,10 @@ def _exact(value: Any, kind: str) -> Any:
 def sheet_rows(file: BinaryIO, columns: Columns, zone: tzinfo = UTC) -> Iterator[Row]:
     """Rows of the first sheet of a workbook. A time in it has no zone of its own: it is taken to be in `zone`."""
     rows = _sheet(file)
-    places = [(place, target, columns.kind(target)) for place, target in columns.header([str(v) for v in next(rows, [])])]
+    places = columns.header([str(title) for title in next(rows, [])])
     for number, values in enumerate(rows, start=2):
         if any(value != "" for value in values):
-            yield _row(number, ((target, sheet_text(kind, values[place], zone)) for place, target, kind in places))
+            yield _row(number, ((target, sheet_text(target.kind, values[place], zone)) for place, target in places))
 
 
 def _sheet(file: BinaryIO) -> Iterator[list[Any]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from engine.call import Handler
-from engine.handlers.reading import get, history, list_rows, transitions
+from engine.handlers.exchange import export, import_rows
+from engine.handlers.bulk import delete_many, update_many
+from engine.handlers.reading import get, history, list_rows, query, transitions
+from engine.handlers.upsert import upsert
 from engine.handlers.writing import create, delete, replace, status, update
 from engine.types import Op
 
@@ -17,4 +20,10 @@ HANDLERS: dict[Op, Handler] = {
     Op.STATUS: status,
     Op.TRANSITIONS: transitions,
     Op.HISTORY: history,
+    Op.UPDATE_MANY: update_many,
+    Op.DELETE_MANY: delete_many,
+    Op.UPSERT: upsert,
+    Op.EXPORT: export,
+    Op.IMPORT: import_rows,
+    Op.QUERY: query,
 }

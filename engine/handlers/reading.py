@@ -14,6 +14,7 @@ from engine.encode import Answer, etag, page, success, success_of
 from engine.filters import OPERATORS, escape_like
 from engine.handlers.pages import Turn
 from engine.query import read_listing, read_paging, read_view
+from engine.query_body import read_query
 from engine.shapes import Condition, Expansion, GetShape, Listing, ListShape, Node
 from engine.sql.documents import ordered_by
 from engine.sql.read import ESTIMATE_ABOVE, LOG_ORDER
@@ -26,6 +27,13 @@ async def list_rows(call: Call) -> Answer:
     return await answer_listing(call, listing)
 
 
+async def query(call: Call) -> Answer:
+    """One page of rows; the query is the body."""
+    listing = read_query(call.catalog, call.resource, await call.body(), call.service.limits)
+    call.no_parameters()
+    return await answer_listing(call, listing)
+
+
 async def answer_listing(call: Call, listing: Listing) -> Answer:
     """The rows that a listing asks for, in one statement."""
     shop, resource = call.service.shop, call.resource
@@ -34,7 +42,9 @@ async def answer_listing(call: Call, listing: Listing) -> Answer:
     values = call.values()
     values.update(list_values(listing))
     values.update(turn.values)
-    record = (await call.unit.run(shop.statement(resource, shape), values))[0]
+    statement = shop.statement(resource, shape)
+    await call.service.budgets.admit(call.unit, resource, (listing, shape), (statement, values))
+    record = (await call.unit.run(statement, values))[0]
     items, cursor = turn.taken(record)
     items, total = items and shop.readable(resource, items), record[1]
     if listing.count == "estimated" and total > ESTIMATE_ABOVE:

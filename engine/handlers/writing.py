@@ -8,6 +8,7 @@ from engine.call import Call
 from engine.catalog import Resource
 from engine.encode import Answer, etag, rows_text, success
 from engine.errors import ConflictError, ValidationError, generic
+from engine.handlers.bulk import asks_for_each, create_each
 from engine.moment import UnitOfWork
 from engine.parse import read_status
 from engine.query import single, split_query
@@ -19,9 +20,12 @@ from engine.shapes import GetShape, Incoming
 
 
 async def create(call: Call) -> Answer:
-    """One row, or many: all or nothing."""
+    """One row, or many: all or nothing, unless each is to count by itself."""
     resource = call.resource
-    rows, many = call.service.reader(resource, "create").read(await call.body())
+    body = await call.body(many=True)
+    if asks_for_each(call, body):
+        return await create_each(call, body)
+    rows, many = call.service.reader(resource, "create").read(body)
     call.no_parameters()
     if not rows:
         return success(b"[]", 201)

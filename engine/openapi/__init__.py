@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from engine.catalog import Catalog, Resource
 from engine.described import described
-from engine.openapi import answers, beside
+from engine.openapi import answers, beside, many, querying, tables
 from engine.openapi.answers import answer, content, failures, headers, page_of
 from engine.openapi.parameters import Parameters, simple
-from engine.openapi.schemas import NULL, Schema, Schemas, name_of
+from engine.openapi.schemas import NULL, Schema, Schemas, name_of, ref
 from engine.types import Op
 
 HISTORY = ("id", "occurred_at", "actor_id", "actor_email", "action", "changes", "request_id")
@@ -63,7 +63,7 @@ class Builder:
         }
         key = [self.parameters.key(resource)] if "{id}" in route.tail else []
         repeated = simple("idempotency_key", "prefer") if writes else []
-        if parameters := [*key, *self.parameters.of(resource, op), *repeated]:
+        if parameters := [*key, *(many.parameters_of(resource, op) or self.parameters.of(resource, op)), *repeated]:
             made["parameters"] = parameters
         if op in BODIES:
             made["requestBody"] = {"required": True, "content": BODIES[op](self, resource)}
@@ -81,6 +81,10 @@ class Builder:
         schema = self.schemas.update(resource)
         return {**content(schema), **content(schema, "application/merge-patch+json")}
 
+    def set_body(self, resource: Resource) -> Schema:
+        """What every row of a set becomes: a merge patch without a version."""
+        return content({"allOf": [self.schemas.update(resource)], "not": {"required": ["version"]}})
+
     def replace_body(self, resource: Resource) -> Schema:
         """A whole row."""
         return content(self.schemas.replace(resource))
@@ -89,6 +93,14 @@ class Builder:
         """The state to go to."""
         return content(self.schemas.status(resource))
 
+    def query_body(self, _resource: Resource) -> Schema:
+        """The words of a list's query."""
+        return content(ref("Query"))
+
+    def files(self, _resource: Resource) -> Schema:
+        """A table in each format."""
+        return tables.files()
+
     # -- answers
 
     def created(self, resource: Resource) -> Schema:
@@ -96,7 +108,15 @@ class Builder:
         row = self.schemas.written(resource)
         both: Schema = {"oneOf": [row, {"type": "array", "items": row}, NULL]}
         text = "The row as it is stored; a list for a list; null for return=minimal. ETag and Location for one row"
-        return {"201": answer(text, both, ETAG, LOCATION)}
+        return {"201": answer(text, both, ETAG, LOCATION), **many.each(row)}
+
+    def upserted(self, resource: Resource) -> Schema:
+        """200 or 201 with the row, or with what became of each."""
+        return many.upserted(self.schemas.written(resource))
+
+    def counted(self, resource: Resource) -> Schema:
+        """200 with the number of rows."""
+        return many.counted(self.schemas.written(resource))
 
     def row(self, resource: Resource) -> Schema:
         """200 with the row as it now stands."""
@@ -109,6 +129,14 @@ class Builder:
     def listed(self, resource: Resource) -> Schema:
         """200 with one page."""
         return {"200": answer("One page", page_of(self.schemas.part(resource)))}
+
+    def exported(self, _resource: Resource) -> Schema:
+        """200 with a file."""
+        return {"200": {"description": "Every row, as a file", "headers": headers(), "content": tables.files()}}
+
+    def imported(self, _resource: Resource) -> Schema:
+        """200 with what became of the rows."""
+        return {"200": answer("What became of the rows", ref("ImportReport"))}
 
     def got(self, resource: Resource) -> Schema:
         """200 with the row, or 304."""
@@ -133,7 +161,8 @@ class Builder:
         rows, found = list(routes), dict[str, Schema]()
         for path, resource in self.catalog.resources.items():
             for route in rows:
-                if route.op in resource.ops:
+                # OpenAPI 3.1 has no place for the method QUERY; POST .../query is the same
+                if route.op in resource.ops and route.method != "QUERY":
                     item = found.setdefault(f"/{path}{route.tail}", {})
                     item[route.method.lower()] = self.operation(resource, route)
             if f"/{path}" in found:
@@ -144,7 +173,7 @@ class Builder:
         """What operations share; to be asked for after the paths."""
         self.schemas.finish()
         return {
-            "schemas": {**answers.SCHEMAS, **beside.SCHEMAS, **self.parameters.values, **self.schemas.components},
+            "schemas": {**answers.SCHEMAS, **beside.SCHEMAS, **querying.SCHEMAS, **tables.SCHEMAS, **self.parameters.values, **self.schemas.components},
             "parameters": self.parameters.components,
             "responses": self.responses,
             "headers": answers.HEADERS,
@@ -169,10 +198,16 @@ BODIES: Mapping[Op, Part] = {
     Op.UPDATE: Builder.update_body,
     Op.REPLACE: Builder.replace_body,
     Op.STATUS: Builder.status_body,
+    Op.UPDATE_MANY: Builder.set_body,
+    Op.UPSERT: Builder.create_body,
+    Op.QUERY: Builder.query_body,
+    Op.IMPORT: Builder.files,
 }
 ANSWERS: Mapping[Op, Part] = {
     Op.CREATE: Builder.created,
     Op.LIST: Builder.listed,
+    Op.EXPORT: Builder.exported,
+    Op.IMPORT: Builder.imported,
     Op.GET: Builder.got,
     Op.UPDATE: Builder.row,
     Op.REPLACE: Builder.row,
@@ -180,6 +215,10 @@ ANSWERS: Mapping[Op, Part] = {
     Op.STATUS: Builder.row,
     Op.TRANSITIONS: Builder.transitions,
     Op.HISTORY: Builder.history,
+    Op.UPDATE_MANY: Builder.counted,
+    Op.DELETE_MANY: Builder.counted,
+    Op.UPSERT: Builder.upserted,
+    Op.QUERY: Builder.listed,
 }
 
 

@@ -85,8 +85,22 @@ ALWAYS = (
 BODY = ("invalid_json", "bad_request", "too_complex", "payload_too_large", "unsupported_media_type")
 REPEATED = ("bad_request", "idempotency_in_progress", "idempotency_key_reused")
 WRITE = ("serialization_conflict", "resource_locked", "conflict", "read_only", "storage_full", "outcome_unknown")
-WRITES = frozenset({Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS})
-BODIES = WRITES - {Op.DELETE}
+# what an operation on many rows does to each of them
+LIKE: dict[Op, tuple[Op, ...]] = {
+    Op.UPDATE_MANY: (Op.UPDATE,),
+    Op.DELETE_MANY: (Op.DELETE,),
+    Op.UPSERT: (Op.CREATE, Op.UPDATE),
+    Op.IMPORT: (Op.CREATE, Op.UPDATE),
+}
+CHOOSING = frozenset({Op.UPDATE_MANY, Op.DELETE_MANY})
+CHOSEN = ("filter_required", "max_affected_required", "too_many_rows")
+WRITES = frozenset({Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS, *LIKE})
+BODIES = WRITES - {Op.DELETE, Op.DELETE_MANY}
+LISTS = {
+    Op.LIST: ("too_expensive", "invalid_cursor"),
+    Op.QUERY: ("too_expensive", "invalid_cursor"),
+    Op.HISTORY: ("invalid_cursor",),
+}
 POINTS: dict[Op, tuple[Point, ...]] = {
     Op.CREATE: (Point.BEFORE_CREATE, Point.AFTER_CREATE),
     Op.UPDATE: (Point.BEFORE_UPDATE, Point.AFTER_UPDATE),
@@ -94,6 +108,7 @@ POINTS: dict[Op, tuple[Point, ...]] = {
     Op.DELETE: (Point.BEFORE_DELETE, Point.AFTER_DELETE),
     Op.STATUS: (Point.BEFORE_STATUS, Point.AFTER_STATUS),
 }
+POINTS |= {op: tuple(point for like in likes for point in POINTS[like]) for op, likes in LIKE.items()}
 Codes = dict[int, list[str]]
 
 
@@ -184,11 +199,14 @@ def generic_codes() -> dict[str, Schema]:
 def codes_of(catalog: Catalog, resource: Resource, op: Op) -> Codes:
     """HTTP status -> error codes that the operation can give: the engine's own, of constraints, and of rules."""
     names = [*ALWAYS]
-    names += BODY if op in BODIES else ()
-    names += ("not_found",) if op not in (Op.CREATE, Op.LIST) else ()
+    names += BODY if op in BODIES or op is Op.QUERY else ()
+    names += ("not_found",) if op not in (Op.CREATE, Op.LIST, Op.QUERY, Op.EXPORT, Op.IMPORT) else ()
+    names += LISTS.get(op, ())
     found: Codes = {}
     if op in WRITES:
-        names += [*WRITE, *REPEATED, *_state_codes(catalog, resource, op), *_constraint_codes(resource, op)]
+        names += [*WRITE, *REPEATED, *(CHOSEN if op in CHOOSING else ())]
+        for like in LIKE.get(op, (op,)):
+            names += [*_state_codes(catalog, resource, like), *_constraint_codes(resource, like)]
     for name in dict.fromkeys(names):
         found.setdefault(CODES[name][1], []).append(name)
     if op in WRITES:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.openapi.answers import answer, content, failures, headers
+from engine.openapi.answers import answer, content, failures, headers, written
+from engine.openapi.many import BATCH
+from engine.openapi.parameters import simple
 from engine.openapi.schemas import Schema, closed, ref
 
 TEXT: Schema = {"type": "string"}
@@ -17,6 +19,7 @@ OAUTH_STATUSES |= {413: "The form is too large", 415: "Send a form", 429: "Too m
 OURS = (500, 503, 504)
 RETRY = ("Retry-After", "retry_after")
 SCHEMAS: dict[str, Schema] = {
+    **BATCH,
     "OAuthError": closed(
         {"error": TEXT, "error_description": TEXT, "code": TEXT}, ["error", "error_description", "code"]
     ),
@@ -198,6 +201,21 @@ def _meta_paths() -> Schema:
     }
 
 
+def _batch_paths() -> Schema:
+    body = {"required": True, "content": content(ref("Batch"))}
+    refused = failures((400, 401, 403, 404, 409, 412, 413, 415, 422, 428, *OURS))
+    done = answer("What became of each operation, in order", ref("BatchResults"))
+    text = (
+        "Each operation goes through its own route, with its permissions. `atomic`: all or nothing, the error names "
+        "`operations[i]`; `each`: what fails is undone by itself."
+    )
+    batch = _operation(
+        "batch", "Several operations over one scope in one transaction", {**written({"200": done}), **refused}
+    )
+    parameters = [*map(_segment, ("scope",)), *simple("idempotency_key", "prefer")]
+    return {"/{scope}/batch": {"post": {**batch, "description": text, "parameters": parameters, "requestBody": body}}}
+
+
 def paths() -> Schema:
     """Path items of every route that is no entity's."""
     busy = answer("A database does not answer", ref("Ready"), RETRY)
@@ -216,6 +234,7 @@ def paths() -> Schema:
     return {
         **_auth_paths(),
         **_meta_paths(),
+        **_batch_paths(),
         "/health/live": {"get": {**live, "security": []}},
         "/health/ready": {"get": {**ready, "security": []}},
         "/metrics": {"get": _operation("metrics", "Metrics for Prometheus", {"200": metrics}, security=[])},

@@ -7,6 +7,7 @@ from typing import Any
 from engine.catalog import Resource
 from engine.fields import ENGINE_SET, Field
 from engine.filters import OPERATORS, Operator
+from engine.openapi import tables
 from engine.openapi.schemas import Schema, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_OFFSET, MAX_PAGE_SIZE
 from engine.shapes import LIMITS
@@ -110,6 +111,8 @@ class Parameters:
             return [*shown, *simple("deleted", "if_none_match")]
         if op is Op.HISTORY:
             return simple("page", "page_size", "cursor")
+        if op in (Op.EXPORT, Op.IMPORT):
+            return tables.parameters_of(resource, op, self._list(resource) if op is Op.EXPORT else ())
         if op is Op.DELETE:
             return simple("version", "if_match")
         return simple("if_match") if op in (Op.UPDATE, Op.REPLACE, Op.STATUS) else []

@@ -18,7 +18,7 @@ from engine.sql.parts import Column, constant, fields_to_show
 Rendering = Literal["json", "csv"]
 
 # a cell that begins so is taken for a formula by spreadsheets; the apostrophe before it is taken off again at import
-FORMULA = sa.literal_column(r"""E'^\'*[-=+@\t\r\n]'""")
+FORMULA: Column = sa.literal_column(r"""E'^\'*[-=+@\t\r\n]'""")
 # a function of PostgreSQL takes a hundred arguments at most
 PER_CALL = 90
 

@@ -21,6 +21,8 @@ UUID = pg.UUID(as_uuid=True)
 # values as JSON on their way to the database
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 Column = ColumnElement[Any]
+# before a domain's name: the parameter that says whether the caller reads its masked columns; a statement may show several
+UNMASKED = "unmasked_"
 
 # PostgreSQL types of values that arrive as text or in a JSON record set, by `Scalar.record_type`
 TYPES: dict[str, Any] = {
@@ -71,7 +73,9 @@ def shown(resource: Resource, source: FromClause, field: Field, *, mask: bool = 
         document = field.scalar.name == "jsonb"
         value = column if document else sa.cast(column, sa.Text)
         hidden = sa.literal_column("""'"***"'::jsonb""", pg.JSONB()) if document else constant("***")
-        return sa.case((column.is_(None), None), (bind("unmasked", sa.Boolean()), value), else_=hidden)
+        return sa.case(
+            (column.is_(None), None), (bind(UNMASKED + resource.entity.domain, sa.Boolean()), value), else_=hidden
+        )
     return field.scalar.show(column) if field.scalar.show else column
 
 

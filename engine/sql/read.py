@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from engine.catalog import Catalog, Reference, Resource
+from engine.entity import Unique
 from engine.shapes import GetShape, ListShape, Statement
+from engine.sql import sets
 from engine.sql.documents import Scene
 from engine.sql.exports import Rendering, rows_of
 from engine.sql.keyset import Term, page_of
@@ -75,6 +77,13 @@ class Reads:
         items, place = page_of(sa.select(*columns).where(*where), terms, shape.after)
         return compile_statement(sa.select(items, self._total(row, where, shape), place))
 
+    def export(self, resource: Resource, shape: ListShape, rendering: Rendering) -> Statement:
+        """(text,) of every row of a list, without page or total; a cursor called `export` gives them."""
+        row, scene = resource.table.alias("t"), self._scene(shape.own)
+        where = self._where(resource, row, shape, scene)
+        plain = compile_statement(rows_of(scene, resource, shape, (row, where), rendering))
+        return Statement(f"DECLARE export NO SCROLL CURSOR FOR {plain.text}", plain.order)
+
     def _total(self, row: Any, where: list[Any], shape: ListShape) -> Any:
         if shape.counting == "none":
             return sa.null()
@@ -105,6 +114,37 @@ class Reads:
         where = [*wall(resource, row, self.walled), *presence(row, shape.deleted), *owned(resource, row, shape.own)]
         where += [scene.predicate(resource, row, node) for node in shape.conditions]
         return [*where, search(resource, row)] if shape.search else where
+
+    # -- sets
+
+    def chosen(self, resource: Resource, shape: ListShape, going: bool) -> Statement:
+        """All columns of the rows that a filter means, locked; at most `limit`."""
+        row = resource.table.alias("t")
+        return sets.chosen(resource, row, self._where(resource, row, shape, self._scene(shape.own)), going=going)
+
+    def counted(self, resource: Resource, shape: ListShape) -> Statement:
+        """How many rows a filter means."""
+        row = resource.table.alias("t")
+        where = self._where(resource, row, shape, self._scene(shape.own))
+        return compile_statement(sa.select(sa.func.count()).select_from(row).where(*where))
+
+    def states(self, resource: Resource, references: tuple[Reference, ...]) -> Statement:
+        """Of the rows of `keys`: the key, whether active rows other than these refer to it, and its header's status."""
+        row = resource.table.alias("t")
+        statement = sa.select(
+            *(row.c[name] for name in resource.keys),
+            self.referred(resource, row, references, together=True).label("referred"),
+            self.header_status(resource, row).label("header"),
+        ).where(*wall(resource, row, self.walled))
+        return compile_statement(sets.among(resource, row, statement))
+
+    def covered(self, resource: Resource, key: Unique) -> Statement:
+        """Which of `rows` a unique key concerns."""
+        return sets.covered(resource, key)
+
+    def same_unique(self, resource: Resource, key: Unique, own: frozenset[str]) -> Statement:
+        """The stored rows that have the unique key of one of `rows`, locked."""
+        return sets.same_unique(resource, key, own, walled=self.walled)
 
     def plain_rows(self, resource: Resource) -> Statement:
         """All columns of the rows of `keys`, for hooks."""
@@ -177,14 +217,18 @@ class Reads:
         )
         return compile_statement(statement.where(key_predicate(resource, row), *wall(resource, row, self.walled)))
 
-    def referred(self, resource: Resource, row: Any, references: tuple[Reference, ...]) -> Any:
-        """Whether an active row refers to this one through a restricting reference."""
+    def referred(
+        self, resource: Resource, row: Any, references: tuple[Reference, ...], *, together: bool = False
+    ) -> Any:
+        """Whether an active row refers to this one through a restricting reference; `together`: one that is not of `keys`."""
         found = []
         for reference in references:
             child = self.catalog.resources[reference.child].table.alias()
             same = [child.c.tenant_id == row.c.tenant_id] if resource.scope.tenant_bound else []
             link = child.c[reference.column] == row.c[reference.target]
             query: Any = sa.select(sa.literal_column("1")).where(link, child.c.is_active, *same)
+            if together and resource.by_uuid and reference.child == resource.path:
+                query = query.where(child.c.id != sa.all_(bind("keys", pg.ARRAY(UUID))))
             found.append(sa.exists(query.correlate(row)))
         return sa.or_(*found) if found else sa.false()
 

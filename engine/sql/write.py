@@ -170,9 +170,9 @@ class Writes:
         given = rows.table_valued(*columns, name="i").render_derived(with_types=True)
         return sa.select(*(_drawn(resource, name, c) if numbered else c for name, c in given.c.items())).cte("given")
 
-    def _answer(self, resource: Resource, new: Any, joined: Any, parts: tuple[Any, Any, bool]) -> Statement:
+    def _answer(self, resource: Resource, new: Any, joined: Any, parts: tuple[Any, Any, bool | None]) -> Statement:
         given, log, internal = parts
-        columns = (
+        columns = [given.c.cxg_ord] if internal is None else (
             [new.c[f.name] for f in resource.columns]
             if internal
             else [new.c.version, Scene(self.catalog, walled=self.walled).document(resource, new)]

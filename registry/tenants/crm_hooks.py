@@ -29,9 +29,10 @@ SCORES = {"email": 20, "phone": 10, "company_name": 20}
 @rules.on("G21", "customers", Point.BEFORE_CREATE)
 async def default_currency(moment: Moment, changes: list[Change]) -> None:
     """A customer pays in the base currency unless said otherwise."""
-    for change in changes:
-        if change["currency"] is None:
-            change.values["currency"] = await base_currency(moment)
+    silent = [change for change in changes if change["currency"] is None]
+    base = await base_currency(moment) if silent else ""
+    for change in silent:
+        change.values["currency"] = base
 
 
 @rules.on("CRM-K1", "contacts", Point.BEFORE_CREATE, Point.BEFORE_UPDATE)
@@ -168,9 +169,10 @@ async def start_opportunities(moment: Moment, changes: list[Change]) -> None:
     keys = {change["customer_id"] for change in changes if change["currency"] is None}
     rows = await moment.fetch(select(customers.id, customers.currency).where(customers.id.in_(keys))) if keys else []
     currencies = {row["id"]: row["currency"] for row in rows}
+    base = await base_currency(moment) if keys - currencies.keys() else ""
     for change in changes:
         if change["currency"] is None:
-            change.values["currency"] = currencies.get(change["customer_id"]) or await base_currency(moment)
+            change.values["currency"] = currencies.get(change["customer_id"], base)
         if change["probability"] is None:
             change.values["probability"] = Decimal(STAGES[change["status"] or "discovery"])
 

@@ -76,9 +76,10 @@ async def find_periods(moment: Moment, changes: list[Change]) -> None:
 )
 async def look_up_rates(moment: Moment, changes: list[Change]) -> None:
     """The currency is the base currency unless said otherwise; the rate is that of the entry's date."""
-    for change in changes:
-        if change["currency"] is None:
-            change.values["currency"] = await base_currency(moment)
+    silent = [change for change in changes if change["currency"] is None]
+    base = await base_currency(moment) if silent else ""
+    for change in silent:
+        change.values["currency"] = base
     await take_rates(moment, changes)
 
 

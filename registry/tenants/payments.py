@@ -34,9 +34,10 @@ async def choose_currency(moment: Moment, changes: list[Change]) -> None:
         for change in silent:
             if change["currency"] is None and change[side.party] in parties:
                 change.values["currency"] = parties[change[side.party]]["currency"]
-    for change in silent:
-        if change["currency"] is None:
-            change.values["currency"] = await base_currency(moment)
+    left = [change for change in silent if change["currency"] is None]
+    base = await base_currency(moment) if left else ""
+    for change in left:
+        change.values["currency"] = base
 
 
 @rules.on("G12", "payments", Point.BEFORE_CREATE, reads="currency", writes="exchange_rate", raises=NO_RATE)

@@ -122,7 +122,7 @@ def found(bench: Bench, query: str) -> list[str]:
 
     listing = read_listing(CATALOG, WARES, f"{query}&fields=id&sort=id".encode())
     statement = READS.listing(WARES, list_shape(listing))
-    values = {**list_values(listing), "tenant": None, "unmasked": False}
+    values = {**list_values(listing), "tenant": None, "unmasked_shop": False}
     [record] = bench.rows(statement.text, *statement.arguments(values))
     ids = [row["id"] for row in json.loads(f"[{','.join(record[0] or ())}]")]
     assert record[1] == len(ids)

@@ -128,7 +128,7 @@ def store(bench: Bench, body: str) -> dict[str, Any]:
     known = {
         "rows": ENCODER.encode([{**row.values, "ord": 0, "log_id": CLOCK.new_id()}]).decode(),
         "now": CLOCK.now(),
-        "unmasked": True,
+        "unmasked_shop": True,
     }
     [record] = bench.rows(statement.text, *statement.arguments(dict.fromkeys(statement.order) | known))
     shown: dict[str, Any] = json.loads(record[1], parse_float=Decimal)

@@ -1,0 +1,162 @@
+"""What one caller's query may cost: seconds a statement by role, and a ceiling on the planner's price of a list by tenant.
+
+The price is EXPLAIN's with the query's own values, and is believed for a while for every query of the same shape, tenant and
+reach; a query that is too dear is priced anew each time, since other values of it may be cheap.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from engine.catalog import Catalog, Resource
+from engine.errors import Fault, ValidationError
+from engine.moment import UnitOfWork
+from engine.shapes import Condition, Group, Listing, ListShape, Node, Statement, Through
+from engine.store import Timed
+from engine.types import Principal
+
+BELIEVED_SECONDS, MOST_KEPT = 60.0, 10_000
+EQUAL, ORDERED = frozenset({"eq", "in", "isnull"}), frozenset({"gt", "gte", "lt", "lte", "between"})
+# operators that an index of another kind serves
+KINDS = {
+    **dict.fromkeys(("contains", "icontains", "startswith", "istartswith", "endswith"), "trigram"),
+    **dict.fromkeys(("has", "hasany", "hasall"), "gin"),
+}
+
+
+class Budgets:
+    """The budgets of one process. Nothing is asked or kept where no setting says anything."""
+
+    def __init__(self, catalog: Catalog, settings: Mapping[str, Any]) -> None:
+        self.catalog = catalog
+        self.timeouts: Mapping[str, float] = settings.get("role_timeouts") or {}
+        self.ceiling: float | None = settings.get("max_query_cost")
+        self.ceilings: Mapping[str, float] = settings.get("tenant_query_costs") or {}
+        self.priced: dict[Any, float] = {}
+
+    def seconds(self, principal: Principal) -> float | None:
+        """How long a caller's statements may take: the longest of his roles that have a time; None = as usual."""
+        return max((self.timeouts[role] for role in principal.roles if role in self.timeouts), default=None)
+
+    def timed(self, unit: UnitOfWork) -> UnitOfWork:
+        """The unit, its statements under the time of its caller."""
+        seconds = self.seconds(unit.principal) if self.timeouts else None
+        if seconds is not None:
+            unit.database = Timed(unit.database, seconds)
+        return unit
+
+    def most(self, principal: Principal) -> float | None:
+        """The price that a caller's lists may have; None = any."""
+        own = self.ceilings.get(principal.tenant.slug) if principal.tenant else None
+        return own if own is not None else self.ceiling
+
+    async def admit(
+        self, unit: UnitOfWork, resource: Resource, asked: tuple[Listing, ListShape], query: tuple[Statement, Any]
+    ) -> None:
+        """422 `too_expensive` for a list whose price is above the ceiling. `query`: its statement and values."""
+        most = self.most(unit.principal)
+        if most is None:
+            return
+        listing, shape = asked
+        key = (unit.tenant, resource.path, shape, listing.page_size, len(str(listing.page)))
+        if self.priced.get(key, 0.0) > time.monotonic():
+            return
+        statement, values = query
+        plan = await unit.run(Statement(f"EXPLAIN (FORMAT JSON) {statement.text}", statement.order), values)
+        price = msgspec.json.decode(plan[0][0])[0]["Plan"]["Total Cost"]
+        if price > most:
+            text = f"The query is priced at {price:.0f}; at most {most:.0f} is allowed here"
+            raise ValidationError("too_expensive", text, details=reasons(self.catalog, resource, listing))
+        if len(self.priced) >= MOST_KEPT:
+            self.priced.pop(next(iter(self.priced)))
+        self.priced[key] = time.monotonic() + BELIEVED_SECONDS
+
+
+# -- why a query costs so much
+
+
+class Asked(NamedTuple):
+    """A condition of a list, the entity whose column it compares, and the relations that lead there, a dot after each."""
+
+    resource: Resource
+    condition: Condition
+    path: str
+
+
+def reasons(catalog: Catalog, resource: Resource, listing: Listing) -> list[Fault]:
+    """The filters that no index serves and the index that would serve each; without one the sort; else the count."""
+    asked = [one for node in listing.conditions for one in _leaves(catalog, resource, node, "")]
+    found = [fault for one in asked if (fault := _filter(one, asked, listing))]
+    if listing.search is not None:
+        found.append(_fault("q", resource, list(resource.entity.search), "trigram"))
+    if found or not (listing.sort or listing.count == "exact"):
+        return found or [Fault("", "costly", "ask for fewer rows, by a filter that few of them meet")]
+    return _sort(resource, listing) or [_count(listing)]
+
+
+def _leaves(catalog: Catalog, resource: Resource, node: Node, path: str) -> Iterator[Asked]:
+    if isinstance(node, Condition):
+        yield Asked(resource, node, path)
+    elif isinstance(node, Through):
+        target = catalog.resources[resource.relations[node.relation].target]
+        yield from _leaves(catalog, target, node.part, f"{path}{node.relation}.")
+    elif isinstance(node, Group):
+        for part in node.parts:
+            yield from _leaves(catalog, resource, part, path)
+
+
+def _filter(one: Asked, asked: Sequence[Asked], listing: Listing) -> Fault | None:
+    resource, (field, operator, _), path = one
+    name = f"filter[{path}{field}][{operator}]"
+    if operator in KINDS:
+        return _fault(name, resource, [field], KINDS[operator])
+    if operator not in EQUAL | ORDERED:
+        return Fault(name, "not_indexed", "no index serves this operator; add a filter that few rows meet")
+    if indexed(resource, field):
+        return None
+    equal = [a.condition.field for a in asked if a.path == path and a.condition.operator in EQUAL]
+    last = [field] if operator in ORDERED else [] if path else _sorted_columns(listing)
+    return _fault(name, resource, list(dict.fromkeys([*equal, *last])), "btree")
+
+
+def _fault(name: str, resource: Resource, columns: list[str], kind: str) -> Fault:
+    said = f"{', '.join(columns)} of {resource.key}"
+    kinds = {"btree": "an index", "trigram": "a trigram index (pg_trgm)", "gin": "a GIN index"}
+    params = {"entity": resource.key, "columns": columns, "kind": kind}
+    return Fault(name, "not_indexed", f"has no index; {kinds[kind]} on {said} would serve it", params)
+
+
+def _sorted_columns(listing: Listing) -> list[str]:
+    return [order.field for order in listing.sort if "." not in order.field]
+
+
+def _sort(resource: Resource, listing: Listing) -> list[Fault]:
+    if not listing.sort or ("." not in listing.sort[0].field and indexed(resource, listing.sort[0].field)):
+        return []
+    columns = _sorted_columns(listing)
+    if not columns or "." in listing.sort[0].field:
+        return [
+            Fault("sort", "costly", "sorts by a related row's column, which no index serves; narrow the list first")
+        ]
+    return [_fault("sort", resource, columns, "btree")]
+
+
+def _count(listing: Listing) -> Fault:
+    if listing.count == "exact":
+        return Fault("count", "costly", "counts every row that fits; count=estimated or count=none costs less")
+    return Fault("", "costly", "ask for fewer rows, by a filter that few of them meet")
+
+
+def indexed(resource: Resource, column: str) -> bool:
+    """Whether an index over all active rows begins with the column (after the tenant)."""
+    keys = [tuple(c.name for c in resource.table.primary_key.columns)]
+    for index in resource.table.indexes:
+        where = index.dialect_options["postgresql"].get("where")
+        if where is None or str(where).strip("() ") == "is_active":
+            keys.append(tuple(c.name if isinstance(c, sa.Column) else "" for c in index.expressions))
+    return any(next((name for name in key if name != "tenant_id"), "") == column for key in keys)

@@ -1,0 +1,180 @@
+"""Export and import: tables as files."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, tzinfo
+from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from engine.call import Call
+from engine.encode import Answer, Streamed, success_of
+from engine.errors import Fault, ForbiddenError, invalid
+from engine.exchange.columns import Columns
+from engine.exchange.exporting import Export, parts_of
+from engine.exchange.importing import Importer, Put
+from engine.exchange.loading import creating, upserting
+from engine.exchange.sources import rows_of
+from engine.formats import FORMATS, Format, format_of_answer, format_of_body
+from engine.handlers.reading import condition_values, list_shape, list_values
+from engine.moment import UnitOfWork
+from engine.query import PARAMETERS, Reading, repeated, split_query, unknown
+from engine.repetition import preferences_of
+from engine.scalars import BadValue
+from engine.shapes import Listing
+from engine.streaming import begun
+from engine.types import Op
+
+# bytes of a file to import, unless the settings say otherwise; it is kept in a temporary file meanwhile
+MAX_IMPORT = 1 << 30
+Mode = Literal["create", "upsert"]
+
+
+# -- export
+
+
+def _read_format(text: str) -> str:
+    if text not in FORMATS:
+        raise BadValue("invalid_choice", f"must be one of {', '.join(FORMATS)}", choices=list(FORMATS))
+    return text
+
+
+EXPORTING = {name: PARAMETERS[name] for name in ("sort", "q", "where", "fields", "deleted", "expand")} | {
+    "format": lambda reading, text: reading.keep("format", _read_format(text))
+}
+
+
+async def export(call: Call) -> Streamed:
+    """Every row of a list, as a file. The change log has a record of it before the first byte leaves."""
+    reading = Reading(call.catalog, call.resource, call.service.limits)
+    reading.take_all(call.request.query, EXPORTING)
+    asked = reading.found.pop("format", None)
+    form = FORMATS[asked] if asked else format_of_answer(call.request.header(b"accept"))
+    listing = reading.listing()
+    if any(name in call.resource.nested for name in listing.fields):
+        raise invalid(
+            [Fault("fields", "unknown_field", "child rows are shown by expand, where the header refers to them")]
+        )
+    parts = parts_of(call.unit, export_of(call, listing, form))
+    await _record(call, form)
+    name = f"{call.resource.entity.name}.{form.name}".encode()
+    headers = (
+        (b"content-type", form.content_type),
+        (b"content-disposition", b'attachment; filename="%b"' % name),
+        (b"cache-control", b"no-store"),
+    )
+    return Streamed(200, headers, await begun(parts))
+
+
+def export_of(call: Call, listing: Listing, form: Format) -> Export:
+    """The rows that the caller may see. 403 for a condition that looks where he may not."""
+    shape = list_shape(listing, call.own(listing))._replace(counting="none")
+    values = call.values()
+    values.update(list_values(listing) if listing.search is not None else condition_values(listing))
+    return Export(call.resource, shape, values, form)
+
+
+async def _record(call: Call, form: Format) -> None:
+    """An `export` record in the change log: who took which rows away."""
+    log = call.catalog.roles.get((call.resource.scope.name, "change_log"))
+    if log is None:
+        return
+    who = call.unit.principal
+    query = call.request.query.decode("ascii", "replace")[:2000]
+    values: dict[str, Any] = {
+        "occurred_at": call.unit.now,
+        "actor_id": who.user_id,
+        "actor_email": who.email,
+        "action": "export",
+        "domain": call.resource.entity.domain,
+        "entity": call.resource.entity.name,
+        "entity_id": None,
+        "changes": {"format": [None, form.name], "query": [None, query]},
+        "outcome": "ok",
+        "ip": call.request.ip,
+        "user_agent": call.request.caller.user_agent,
+        "request_id": call.request.id,
+    }
+    if not call.resource.scope.tenant_bound:
+        values |= {"scope": "manager"}
+    unit = UnitOfWork(call.service.operations, call.resource.scope.name, who, call.request.caller)
+    known = {name: value for name, value in values.items() if name in log.table.c}
+    async with unit:
+        await call.service.operations.create_internal(unit, log, [known])
+    await unit.after_commit()
+
+
+# -- import
+
+
+class Importing(NamedTuple):
+    """How a file is to be imported: `given` = field by title of its columns."""
+
+    mode: Mode = "create"
+    on: str | None = None
+    given: dict[str, str] = {}  # noqa: RUF012  never changed
+
+
+def read_importing(raw: bytes) -> Importing:
+    """`mode=create|upsert`, `on=key`, `map[Title]=field`. 400 for any other parameter, 422 for a bad value."""
+    found: dict[str, str] = {}
+    given: dict[str, str] = {}
+    for name, value in split_query(raw):
+        title = name[4:-1] if name.startswith("map[") and name.endswith("]") else None
+        if title is None and name not in ("mode", "on"):
+            raise unknown(name, ("mode", "on", "map[Title]"))
+        if (name in found) if title is None else (title in given):
+            raise repeated(name)
+        (found if title is None else given)[name if title is None else title] = value
+    mode = found.get("mode", "create")
+    if mode not in ("create", "upsert"):
+        raise invalid([Fault("mode", "invalid_choice", "must be create or upsert", {"choices": ["create", "upsert"]})])
+    if (mode == "upsert") != ("on" in found):
+        raise invalid([Fault("on", "required", "mode=upsert and on=<unique key> go together")])
+    return Importing("upsert" if mode == "upsert" else "create", found.get("on"), given)
+
+
+async def import_rows(call: Call) -> Answer:
+    """The rows of a file: all or nothing, or with `Prefer: each` those that fit."""
+    form = format_of_body(call.request.header(b"content-type"))
+    asked = read_importing(call.request.query)
+    wishes = preferences_of(call.request)
+    put = putting(call, asked)
+    with tempfile.TemporaryFile() as file:
+        limit = call.service.shop.defaults.get("max_import_bytes", MAX_IMPORT)
+        async for part in call.request.stream(limit):
+            file.write(part)
+
+        async def work(unit: UnitOfWork) -> Answer:
+            reader = call.service.reader(call.resource, "create")
+            columns = Columns(reader, asked.given, guarded=form.name == "csv", clears=asked.mode == "upsert")
+            importer = Importer(call.resource, reader, put)
+            report = await importer.run(unit, rows_of(form.name, file, columns, zone_of(unit)))
+            report.skipped = list(columns.skipped)
+            if report.failed and not (wishes.each or wishes.dry_run):
+                raise report.error()
+            applied = ((b"preference-applied", b"each"),) if wishes.each else ()
+            return success_of(report, 200, applied)
+
+        return await call.write(work, transaction=True)
+
+
+def zone_of(unit: UnitOfWork) -> tzinfo:
+    """The time zone of the tenant, where a workbook's times are taken to be."""
+    tenant = unit.principal.tenant
+    return ZoneInfo(tenant.timezone) if tenant else UTC
+
+
+def putting(call: Call, asked: Importing) -> Put:
+    """How rows are written. 403 without the permission to update what an upsert finds; 422 for a key that is none."""
+    operations, resource = call.service.operations, call.resource
+    if asked.mode == "upsert":
+        if not call.unit.principal.may(resource.permissions[Op.UPDATE]):
+            raise ForbiddenError("permission_denied", f"This needs the permission {resource.permissions[Op.UPDATE]}")
+        key = resource.unique_keys.get(asked.on or "") if Op.UPSERT in resource.ops else None
+        if key is None:
+            known = list(resource.unique_keys)
+            text = f"names the unique key by which a row is known: {' or '.join(known) or 'there is none'}"
+            raise invalid([Fault("on", "invalid_choice", text, {"choices": known})])
+        return upserting(call.service.many, resource, key)
+    return creating(operations, resource)

@@ -1,0 +1,74 @@
+"""Statements about sets of rows: which ones a filter means, what stands against writing them, which have the same unique key."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from engine.catalog import Resource
+from engine.entity import Unique
+from engine.shapes import Statement
+from engine.sql.parts import TYPES, UUID, bind, compile_statement, given_keys, owned, same_key, wall
+
+
+def chosen(resource: Resource, row: Any, where: list[Any], *, going: bool) -> Statement:
+    """All columns of the first `limit` rows by key, locked: for rows that are `going` those wait too who only refer to them."""
+    statement = sa.select(*(row.c[field.name] for field in resource.columns)).where(*where)
+    ordered = statement.order_by(*(row.c[name] for name in resource.keys)).limit(bind("limit", sa.BigInteger()))
+    return compile_statement(ordered.with_for_update(of=row, key_share=not going))
+
+
+def among(resource: Resource, row: Any, statement: Any) -> Any:
+    """The statement, over the rows of the parameter `keys`."""
+    if resource.by_uuid:
+        return statement.where(row.c.id == sa.any_(bind("keys", pg.ARRAY(UUID))))
+    given = given_keys(resource)
+    return statement.join(given, same_key(resource, given, row))
+
+
+def named_by(resource: Resource, key: Unique) -> tuple[str, ...]:
+    """The columns that a unique key compares, and those that its condition reads."""
+    words = re.findall(r"[a-z_][a-z0-9_]*", re.sub(r"'[^']*'", "", key.where or ""))
+    return tuple(dict.fromkeys((*key.columns, *(word for word in words if word in resource.table.c))))
+
+
+def _covered(resource: Resource, key: Unique) -> Any:
+    """Of the record set `rows`: those that the key's condition concerns, by `cxg_ord`, with the columns of the key."""
+    names = named_by(resource, key)
+    columns = [sa.column(name, TYPES[resource.fields[name].scalar.record_type]) for name in names]
+    records = sa.func.json_to_recordset(bind("rows", pg.JSON(none_as_null=True)))
+    given = records.table_valued(*columns, sa.column("cxg_ord", sa.Integer()), name="i").render_derived(with_types=True)
+    kept = []
+    for name in names:
+        field = resource.fields[name]
+        value = field.scalar.keep(given.c[name], field.type) if field.scalar.keep else given.c[name]
+        kept.append(value.label(name))
+    rows = sa.select(given.c.cxg_ord, *kept).subquery("g")
+    # the condition names columns without their table, so nothing else here may have them
+    own = sa.select(rows.c.cxg_ord, *(rows.c[name].label(f"cxg_{name}") for name in key.columns))
+    return (own.where(sa.text(key.where)) if key.where else own).cte("covered")
+
+
+def covered(resource: Resource, key: Unique) -> Statement:
+    """(cxg_ord) of the rows that the key's condition concerns."""
+    rows = _covered(resource, key)
+    return compile_statement(sa.select(rows.c.cxg_ord))
+
+
+def same_unique(resource: Resource, key: Unique, own: frozenset[str], *, walled: bool) -> Statement:
+    """(cxg_ord, all columns) of the active rows that have the unique key of one of `rows`, locked."""
+    rows, row = _covered(resource, key), resource.table.alias("t")
+    pairs = []
+    for name in key.columns:
+        one, other = row.c[name], rows.c[f"cxg_{name}"]
+        nulls = key.nulls_equal and resource.fields[name].nullable
+        pairs.append(one.is_not_distinct_from(other) if nulls else one == other)
+    where: list[Any] = [row.c.is_active, *wall(resource, row, walled), *owned(resource, row, own)]
+    where += [sa.text(key.where)] if key.where else []
+    statement = sa.select(rows.c.cxg_ord, *(row.c[field.name] for field in resource.columns))
+    joined = statement.select_from(rows.join(row, sa.and_(*pairs))).where(*where)
+    ordered = joined.order_by(*(row.c[name] for name in resource.keys))
+    return compile_statement(ordered.with_for_update(of=row, key_share=True))
