@@ -91,6 +91,12 @@ class Call:
         if self.request.query:
             single(split_query(self.request.query), ())
 
+    def require(self, op: Op) -> None:
+        """403 unless the caller holds every permission of the operation."""
+        for needed in self.resource.needed(op):
+            if not self.unit.principal.may(needed):
+                raise ForbiddenError("permission_denied", f"This needs the permission {needed} too")
+
     # -- reading
 
     def own(self, listing: Listing = DEFAULT) -> frozenset[str]:

@@ -67,6 +67,11 @@ class Resource:
         """The permission that each operation needs."""
         return {op: f"{self.key}.{RIGHTS[op]}" for op in Op}
 
+    def needed(self, op: Op) -> tuple[str, ...]:
+        """All that an operation needs: an upsert updates too, and whoever chooses rows by a filter looks into them."""
+        more = {Op.UPSERT: Op.UPDATE, Op.UPDATE_MANY: Op.LIST, Op.DELETE_MANY: Op.LIST}.get(op, op)
+        return tuple(dict.fromkeys((self.permissions[op], self.permissions[more])))
+
     @cached_property
     def sensitive(self) -> str:
         """The permission that lifts the mask of masked columns."""

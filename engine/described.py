@@ -22,6 +22,7 @@ def described(resource: Resource) -> Plain:
         "key": [str(name) for name in resource.keys],
         **_machine(resource),
         "constraints": constraints_of(resource),
+        "unique_keys": unique_keys_of(resource),
         "behaviour": {name: said for name, tell in TOLD.items() if (said := tell(resource))},
     }
 
@@ -40,6 +41,13 @@ def constraints_of(resource: Resource) -> list[Plain]:
     """What the database itself refuses: code and fields, without the names of the constraints."""
     found = {(code, names): None for code, names in resource.constraints.values() if names}
     return [{"code": code, "fields": [str(name) for name in names]} for code, names in sorted(found)]
+
+
+def unique_keys_of(resource: Resource) -> list[Plain]:
+    """What `upsert?on=` may name. `where`: the rows that the key is about; `nulls_equal`: two nulls are the same."""
+    return [
+        {"on": name, "where": key.where, "nulls_equal": key.nulls_equal} for name, key in resource.unique_keys.items()
+    ]
 
 
 def field_described(field: Field) -> Plain:

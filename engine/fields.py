@@ -55,7 +55,7 @@ class Field:
     def sortable(self) -> bool:
         """Whether lists can be sorted by it."""
         ordered = "order" in self.scalar.families or self.scalar.name == "boolean"
-        return self.column is not None and not self.masked and ordered
+        return self.column is not None and not self.masked and not self.encrypted and ordered
 
     @cached_property
     def operators(self) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class Meta:
 
 
 def _allowed(resource: Resource, principal: Principal) -> list[str]:
-    return [op.value for op in Op if op in resource.ops and principal.may(resource.permissions[op])]
+    return [op.value for op in Op if op in resource.ops and all(map(principal.may, resource.needed(op)))]
 
 
 def _entity(resource: Resource, principal: Principal) -> dict[str, Any]:

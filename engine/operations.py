@@ -102,7 +102,7 @@ class Operations:
         paths: Sequence[str] = (),
     ) -> list[Change]:
         """`paths`: where the rows stand in the body, when they are not the body themselves."""
-        changes = await self.prepare(unit, resource, rows, by_engine=by_engine, paths=paths)
+        changes = await self.prepare(unit, resource, rows, by_engine, paths)
         fresh = [change for change in changes if change.found is None]
         records = await self.insert(unit, resource, fresh, internal=True) if fresh else []
         for change, record in zip(fresh, records, strict=True):
@@ -113,13 +113,7 @@ class Operations:
         return changes
 
     async def prepare(
-        self,
-        unit: UnitOfWork,
-        resource: Resource,
-        rows: Sequence[Incoming],
-        *,
-        by_engine: bool = False,
-        paths: Sequence[str] = (),
+        self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming], by_engine: bool, paths: Sequence[str]
     ) -> list[Change]:
         """New rows up to their insert: defaults, BEFORE rules, numbers. `paths` as above."""
         changes = [Change(index, None, dict(row.values), row.inputs) for index, row in enumerate(rows)]

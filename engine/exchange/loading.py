@@ -22,7 +22,7 @@ def creating(operations: Operations, resource: Resource) -> Put:
     async def create(unit: UnitOfWork, rows: Sequence[Incoming]) -> tuple[int, int]:
         if looked_at or any(row.nested for row in rows):
             return _counted(await operations.create(unit, resource, rows))
-        changes = await operations.prepare(unit, resource, rows)
+        changes = await operations.prepare(unit, resource, rows, False, ())
         fresh = [change for change in changes if change.found is None]
         if fresh:
             await operations.insert(unit, resource, fresh, internal=None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine.call import Call
 from engine.encode import ENCODER, Answer, Header, error_of, rows_text, success
-from engine.errors import ApiError, Fault, ForbiddenError, ValidationError, generic, invalid
+from engine.errors import ApiError, Fault, ValidationError, generic, invalid
 from engine.handlers.reading import list_shape, list_values
 from engine.many import Chosen, in_parts
 from engine.moment import UnitOfWork
@@ -15,7 +15,6 @@ from engine.query import read_selection
 from engine.records import Action, Written
 from engine.repetition import preferences_of
 from engine.shapes import Incoming
-from engine.types import Op
 
 EACH: Header = (b"preference-applied", b"each")
 
@@ -81,10 +80,7 @@ def _chosen(call: Call) -> Chosen:
         raise generic("bad_request", f"Prefer: max-affected is at most {MAX_ROWS}; write in several sets")
     if call.request.header(b"if-match") is not None:
         raise ValidationError("bad_request", "If-Match is said of one row; this writes many", status=400)
-    # a filter looks into rows
-    needed = resource.permissions[Op.LIST]
-    if not call.unit.principal.may(needed):
-        raise ForbiddenError("permission_denied", f"Choosing rows by a filter needs the permission {needed}")
+    call.require(call.target.op)
     values = call.values()
     values.update(list_values(listing))
     return Chosen(list_shape(listing, call.own(listing)), values, most)

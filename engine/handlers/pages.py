@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from engine.call import Call
 from engine.cursors import context_of, cursor_of, place_of
 from engine.shapes import Listing
@@ -14,9 +16,9 @@ class Turn:
     """One page of a list. `values`: parameters of its statement; `nulls`: which values of the place that it follows are
     null, empty without a cursor."""
 
-    def __init__(self, call: Call, listing: Listing, path: str, length: int) -> None:
-        """`path` names the list, of whose order there are `length` keys. ValidationError `invalid_cursor`."""
-        self.call, self.listing = call, listing
+    def __init__(self, call: Call, listing: Listing, path: str, names: Sequence[str]) -> None:
+        """`path` names the list, `names` are the keys of its order. ValidationError `invalid_cursor`."""
+        self.call, self.listing, self.names = call, listing, names
         self.sign = call.service.shop.vault.sign
         self.context = context_of(listing, path, call.unit.tenant)
         size = listing.page_size
@@ -25,15 +27,28 @@ class Turn:
         self.values: dict[str, Any] = {"limit": size + self.ahead, "last": size, "offset": (listing.page - 1) * size}
         self.nulls: tuple[bool, ...] = ()
         if listing.cursor is not None:
-            place = place_of(self.sign, self.context, listing.cursor, length)
+            place = place_of(self.sign, self.context, listing.cursor, len(names))
             self.values.update((f"c{i}", value) for i, value in enumerate(place))
             self.nulls = tuple(value is None for value in place)
 
     def taken(self, record: Sequence[Any]) -> tuple[str | None, str | None]:
-        """The rows of a record (rows, total, place) with commas between, and the cursor of the next page or None."""
-        rows, total, place = record
+        """The rows of a record (rows, total, and the place where the rows do not show it) with commas between, and the cursor
+        of the next page or None."""
+        rows, total, *place = record
         if rows is None:
             return None, None
         size = self.listing.page_size
         more = len(rows) > size if self.ahead else self.listing.page * size < total
-        return ",".join(rows[:size]), cursor_of(self.sign, self.context, place) if more else None
+        if not more:
+            return ",".join(rows), None
+        found = place[0] if place else place_in(rows[size - 1], self.names)
+        return ",".join(rows[:size]), cursor_of(self.sign, self.context, found)
+
+
+def place_in(row: str, names: Sequence[str]) -> list[str | None]:
+    """The place of a rendered row, which shows it."""
+    shown = msgspec.json.decode(row)
+    return [None if value is None else WORDS.get(value) or str(value) for value in (shown[name] for name in names)]
+
+
+WORDS = {True: "true", False: "false"}

@@ -37,7 +37,7 @@ async def query(call: Call) -> Answer:
 async def answer_listing(call: Call, listing: Listing) -> Answer:
     """The rows that a listing asks for, in one statement."""
     shop, resource = call.service.shop, call.resource
-    turn = Turn(call, listing, resource.path, len(ordered_by(resource, listing.sort)))
+    turn = Turn(call, listing, resource.path, [order.field for order in ordered_by(resource, listing.sort)])
     shape = list_shape(listing, call.own(listing))._replace(after=turn.nulls)
     values = call.values()
     values.update(list_values(listing))
@@ -93,7 +93,7 @@ async def history(call: Call) -> Answer:
     if log is None:
         return page(None, listing, 0)
     values: dict[str, Any] = {f"key{i}": part for i, part in enumerate(call.target.key)}
-    turn = Turn(call, listing, f"{call.resource.path}/{','.join(call.target.key)}/history", len(LOG_ORDER))
+    turn = Turn(call, listing, f"{call.resource.path}/{','.join(call.target.key)}/history", [name for name, _ in LOG_ORDER])
     values |= {"tenant": call.unit.tenant, **turn.values}
     shape = list_shape(listing)._replace(after=turn.nulls)
     record = (await call.unit.run(call.service.shop.question("history", call.resource, log, shape), values))[0]

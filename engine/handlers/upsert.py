@@ -8,7 +8,7 @@ from urllib.parse import quote
 from engine.call import Call
 from engine.encode import Answer, etag, success
 from engine.entity import Unique
-from engine.errors import ApiError, Fault, ForbiddenError, ValidationError
+from engine.errors import ApiError, Fault, ValidationError
 from engine.handlers.bulk import asks_for_each, items
 from engine.many import in_parts
 from engine.moment import UnitOfWork
@@ -21,9 +21,7 @@ from engine.types import Op
 async def upsert(call: Call) -> Answer:
     """One row or a list of them, all or nothing unless each is to count by itself. 201 for a new row, 200 for a known one."""
     resource, key = call.resource, _key(call)
-    needed = resource.permissions[Op.UPDATE]
-    if not call.unit.principal.may(needed):
-        raise ForbiddenError("permission_denied", f"An upsert needs the permission {needed} too")
+    call.require(Op.UPSERT)
     body = await call.body(many=True)
     reader = call.service.reader(resource, "create")
     if asks_for_each(call, body):

@@ -230,7 +230,8 @@ def tag_of(resource: Resource) -> str:
 def describe(resource: Resource, op: Op, codes: answers.Codes) -> str:
     """What the entity is, what the caller needs, what can go wrong."""
     errors = "\n".join(f"- {status}: {', '.join(f'`{name}`' for name in names)}" for status, names in codes.items())
-    return f"{resource.entity.description}\n\nNeeds `{resource.permissions[op]}`.\n\n{errors}"
+    needed = " and ".join(f"`{name}`" for name in resource.needed(op))
+    return f"{resource.entity.description}\n\nNeeds {needed}.\n\n{errors}"
 
 
 def tags_of(catalog: Catalog) -> list[Schema]:

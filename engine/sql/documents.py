@@ -142,6 +142,13 @@ def ordered_by(resource: Resource, sort: Sequence[Order]) -> tuple[Order, ...]:
     return (*sort, *(Order(name) for name in resource.keys if name not in named))
 
 
+def shows_place(resource: Resource, sort: Sequence[Order], fields: Collection[str]) -> bool:
+    """Whether a row of a list shows all that its order goes by."""
+    names = [order.field for order in ordered_by(resource, sort)]
+    plain = {field.name for field in resource.shown if not field.masked}
+    return set(names) <= plain and (not fields or set(names) <= set(fields))
+
+
 JOINED: dict[str, Any] = {
     "and": lambda parts: sa.and_(*parts),
     "or": lambda parts: sa.or_(*parts),

@@ -74,21 +74,28 @@ def _plain(terms: Sequence[Term], nulls: Sequence[bool]) -> bool:
     return alike and all(term.nulls_first or not term.nullable for term in terms)
 
 
-def page_of(query: Any, terms: Sequence[Term], nulls: Sequence[bool]) -> tuple[Any, Any]:
-    """(rows as JSON texts, place of row `last`) of `limit` rows of a query, as two columns of one source: after the place
-    `c0` ... where `nulls` tells of one, else from `offset` on."""
+def page_of(query: Any, terms: Sequence[Term], nulls: Sequence[bool], *, placed: bool) -> list[Any]:
+    """The rows of a page as JSON texts: `limit` of a query, after the place `c0` ... where `nulls` tells of one, else from
+    `offset` on. `placed`: beside them the place of row `last`; else it can be read in that row."""
     names = [column.name for column in query.selected_columns]
-    sorted_by = [term.value.label(f"cxg_{i}") for i, term in enumerate(terms)]
+    sorted_by = [term.value.label(f"cxg_{i}") for i, term in enumerate(terms)] if placed else []
     page = query.add_columns(*sorted_by).limit(bind("limit", sa.BigInteger()))
-    page = page.order_by(*(term.ordered(column) for term, column in zip(terms, sorted_by, strict=True)))
+    columns = sorted_by or [term.value for term in terms]
+    page = page.order_by(*(term.ordered(column) for term, column in zip(terms, columns, strict=True)))
     begun = page.where(after(terms, nulls)) if nulls else page.offset(bind("offset", sa.BigInteger()))
+    if not placed:
+        rows = begun.subquery("x")
+        return [sa.select(_texts(rows)).scalar_subquery()]
     rows = begun.subquery("p")
     # the row without its place: PostgreSQL makes one scan of both
     shown = sa.select(*(rows.c[name] for name in names)).correlate(rows).lateral("x")
-    texts = sa.func.array_agg(sa.cast(sa.func.row_to_json(shown.table_valued()), sa.Text))
     place = pg.array([_last(rows.c[column.name]) for column in sorted_by], type_=sa.Text())
-    found = sa.select(texts.label("items"), place.label("place")).select_from(rows, shown).subquery("l")
-    return found.c["items"], found.c.place
+    found = sa.select(_texts(shown).label("items"), place.label("place")).select_from(rows, shown).subquery("l")
+    return [found.c["items"], found.c.place]
+
+
+def _texts(rows: Any) -> Any:
+    return sa.func.array_agg(sa.cast(sa.func.row_to_json(rows.table_valued()), sa.Text))
 
 
 def _last(column: Any) -> Any:

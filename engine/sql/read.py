@@ -12,7 +12,7 @@ from engine.catalog import Catalog, Reference, Resource
 from engine.entity import Unique
 from engine.shapes import GetShape, ListShape, Statement
 from engine.sql import sets
-from engine.sql.documents import Scene
+from engine.sql.documents import Scene, shows_place
 from engine.sql.exports import Rendering, rows_of
 from engine.sql.keyset import Term, page_of
 from engine.sql.parts import (
@@ -68,14 +68,15 @@ class Reads:
         return compile_statement(statement.join(placed, placed.c.id == row.c.id).order_by(placed.c.place))
 
     def listing(self, resource: Resource, shape: ListShape) -> Statement:
-        """(rows as JSON texts, total or null, place) of one page: `limit` rows from `offset` on, or after the place `c0` ...;
-        the place is that of row `last`, as texts."""
+        """(rows as JSON texts, total or null) of one page: `limit` rows from `offset` on, or after the place `c0` ...; and
+        where a row does not show its own place, that of row `last`, as texts."""
         row, scene = resource.table.alias("t"), self._scene(shape.own)
         where = self._where(resource, row, shape, scene)
         columns = scene.columns(resource, row, shape.fields, shape.expand)
         terms = scene.terms(resource, row, shape.sort)
-        items, place = page_of(sa.select(*columns).where(*where), terms, shape.after)
-        return compile_statement(sa.select(items, self._total(row, where, shape), place))
+        placed = not shows_place(resource, shape.sort, shape.fields)
+        items, *place = page_of(sa.select(*columns).where(*where), terms, shape.after, placed=placed)
+        return compile_statement(sa.select(items, self._total(row, where, shape), *place))
 
     def export(self, resource: Resource, shape: ListShape, rendering: Rendering) -> Statement:
         """(text,) of every row of a list, without page or total; a cursor called `export` gives them."""
@@ -199,8 +200,8 @@ class Reads:
             n for n in ("id", "occurred_at", "actor_id", "actor_email", "action", "changes", "request_id") if n in row.c
         ]
         terms = [Term(row.c[name], TYPES[kind], True, True, False) for name, kind in LOG_ORDER]
-        items, place = page_of(sa.select(*(row.c[name] for name in names)).where(*where), terms, shape.after)
-        return compile_statement(sa.select(items, self._total(row, where, shape), place))
+        [items] = page_of(sa.select(*(row.c[name] for name in names)).where(*where), terms, shape.after, placed=False)
+        return compile_statement(sa.select(items, self._total(row, where, shape)))
 
     def state(self, resource: Resource, references: tuple[Reference, ...]) -> Statement:
         """Why a write may have found no row: presence, version, status, whether active rows refer to it, the header's status,

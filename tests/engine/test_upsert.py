@@ -11,10 +11,10 @@ import pytest
 from engine.clock import CLOCK
 from engine.testing.harness import Live
 from engine.types import Principal, TenantRef
-from tests.calls import Body, Caller, World
+from tests.calls import Body, Caller
 
 CENTERS, CUSTOMERS, RATES = "tenants/fim/cost-centers", "tenants/crm/customers", "tenants/fim/exchange-rates"
-SETTINGS, MEMBERS, PLANS = "manager/cnfg/settings", "manager/tnnt/tenant-members", "manager/bill/plans"
+SETTINGS, PLANS = "manager/cnfg/settings", "manager/bill/plans"
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,9 @@ def test_write_once_fields_stay(caller: Caller) -> None:
 
 
 def test_a_key_of_several_columns(caller: Caller) -> None:
-    day = {"from_currency": "USD", "to_currency": "EUR", "rate_date": "2039-05-05"}
+    for code in ("SEK", "DKK"):
+        caller.make("tenants/fim/currencies", code=code, name=code)
+    day = {"from_currency": "SEK", "to_currency": "DKK", "rate_date": "2039-05-05"}
     first = upsert(caller, RATES, "from_currency,to_currency,rate_date", {**day, "rate": "1.1"})
     second = upsert(caller, RATES, "from_currency,to_currency,rate_date", {**day, "rate": "1.2"})
     assert (first.status_code, second.status_code) == (201, 200), second.text
@@ -103,21 +105,26 @@ def test_a_key_of_several_columns(caller: Caller) -> None:
 
 def test_a_key_in_which_null_equals_null(admin: Caller) -> None:
     key = f"upsert.{fresh().lower()}"
-    first = upsert(admin, SETTINGS, "key,tenant_id", {"key": key, "value": 1})
-    second = upsert(admin, SETTINGS, "key,tenant_id", {"key": key, "value": 2, "tenant_id": None})
+    first = upsert(admin, SETTINGS, "key,tenant_id", {"key": key, "value_type": "int", "value": 1})
+    second = upsert(admin, SETTINGS, "key,tenant_id", {"key": key, "value_type": "int", "value": 2, "tenant_id": None})
     assert (first.status_code, second.status_code) == (201, 200), second.text
     assert second.json()["data"]["id"] == first.json()["data"]["id"] and second.json()["data"]["value"] == 2
 
 
-def test_a_partial_key_concerns_the_rows_that_its_condition_names(live: Live, admin: Caller) -> None:
-    world = World(live)
-    tenant = world.tenant()
-    row = {"tenant_id": tenant["id"], "hostname": f"{fresh().lower()}.example", "is_primary": True}
-    first = upsert(admin, "manager/tnnt/domains", "hostname", row)
-    assert first.status_code == 201, first.text
-    plain = {"tenant_id": tenant["id"], "hostname": f"{fresh().lower()}.example"}
-    made = upsert(admin, "manager/tnnt/domains", "tenant_id", [plain, {**plain, "hostname": f"b{plain['hostname']}"}])
-    assert [item["status"] for item in made.json()["data"]] == [201, 201], made.text
+def test_a_partial_key_concerns_the_rows_that_its_condition_names(caller: Caller) -> None:
+    usual = {"name": "L", "kind": "purchase", "currency": "NOK", "valid_from": "2040-01-01"}
+
+    def put(*more: Body) -> list[tuple[int, str]]:
+        rows = [{**usual, "code": fresh(), **row} for row in more]
+        items = upsert(caller, "tenants/pim/price-lists", "kind,currency", rows).json()["data"]
+        return [(item["status"], item["data"]["id"]) for item in items]
+
+    assert [status for status, _ in put({}, {})] == [201, 201]
+    (first, default), (other, _) = put({"is_default": True}, {})
+    assert (first, other) == (201, 201)
+    code = caller.get("tenants/pim/price-lists", default)["code"]
+    assert put({"is_default": True, "code": code, "name": "Again"}) == [(200, default)]
+    assert [status for status, _ in put({})] == [201]
 
 
 def test_an_empty_part_of_a_key_is_no_row_known(caller: Caller) -> None:

@@ -82,14 +82,17 @@ def value_text(leaf: Leaf) -> str:
 def sort_text(sort: tuple[Sort, ...]) -> str:
     """The sort keys."""
     return ",".join(
-        f"{'-' if key.descending else ''}{'.'.join(key.path)}{f':nulls{key.nulls}' if key.nulls else ''}" for key in sort
+        f"{'-' if key.descending else ''}{'.'.join(key.path)}{f':nulls{key.nulls}' if key.nulls else ''}"
+        for key in sort
     )
 
 
 def where_of(node: Any) -> Any:
     """Nested conditions as JSON."""
     if isinstance(node, Logic):
-        return {"not": where_of(node.parts[0])} if node.kind == "not" else {node.kind: [where_of(p) for p in node.parts]}
+        return (
+            {"not": where_of(node.parts[0])} if node.kind == "not" else {node.kind: [where_of(p) for p in node.parts]}
+        )
     if isinstance(node, Match):
         return {node.kind: node.relation, "where": where_of(node.part)}
     return {"field": ".".join(node.path), "op": node.op, "value": json_value(node.value)}

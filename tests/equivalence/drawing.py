@@ -30,7 +30,26 @@ from tests.equivalence.model import (
 SELLERS = (UUID(int=0xA1), UUID(int=0xA2))
 BORN = datetime(2026, 1, 1, tzinfo=UTC)
 SEEN = (BORN, datetime(2026, 1, 1, 0, 0, 0, 123456, tzinfo=UTC), datetime(2025, 6, 30, 23, 59, tzinfo=UTC))
-TEXTS = ("", "a", "A", "ab", "aB", "a%b", "a_b", "a\\b", "Éa", "éA", "ж", "Ж,1", "ß", "日本", "o'k", '"q"', " a ", "b\n")
+TEXTS = (
+    "",
+    "a",
+    "A",
+    "ab",
+    "aB",
+    "a%b",
+    "a_b",
+    "a\\b",
+    "Éa",
+    "éA",
+    "ж",
+    "Ж,1",
+    "ß",
+    "日本",
+    "o'k",
+    '"q"',
+    " a ",
+    "b\n",
+)
 NEEDLES = (*TEXTS, "%", "_", "\\", "b", "É", "é", "1", ",", "'", "*")
 # few values of each kind, so that rows tie and questions meet them
 POOL: dict[str, tuple[Any, ...]] = {
@@ -62,7 +81,8 @@ def rows_of(draw: st.DrawFn) -> Rows:
     """The rows of a tenant."""
     counts = {entity: draw(st.sampled_from((most, most - 1, 1))) for entity, most in SIZES.items()}
     return {
-        entity: [row for number in range(counts[entity]) for row in _row(draw, entity, number, counts)] for entity in OWN
+        entity: [row for number in range(counts[entity]) for row in _row(draw, entity, number, counts)]
+        for entity in OWN
     }
 
 
@@ -223,7 +243,9 @@ def leaves_in(node: Any) -> Sequence[Leaf]:
 
 def fits(query: Query) -> bool:
     """Whether the question stays within what a request may ask."""
-    return len(query.filters) + len(leaves_in(query.where)) + _filters(query.expand) <= 20 and _count(query.expand) <= 20
+    return (
+        len(query.filters) + len(leaves_in(query.where)) + _filters(query.expand) <= 20 and _count(query.expand) <= 20
+    )
 
 
 def _filters(parts: Sequence[Branch]) -> int:

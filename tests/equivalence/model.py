@@ -212,13 +212,19 @@ class Market:
         """The rows that exist for the person, deleted ones included."""
         owner = OWNERS.get(entity)
         everything = self.rows[entity]
-        return everything if owner is None or self.person.sees_all else [r for r in everything if r[owner] == self.person.id]
+        return (
+            everything
+            if owner is None or self.person.sees_all
+            else [r for r in everything if r[owner] == self.person.id]
+        )
 
     def behind(self, entity: str, row: Row, name: str) -> tuple[str, list[Row]]:
         """The active rows behind a relation."""
         relation = RELATIONS[entity][name]
         mine = row[relation.local]
-        found = [r for r in self.owned(relation.target) if r["is_active"] and mine is not None and r[relation.remote] == mine]
+        found = [
+            r for r in self.owned(relation.target) if r["is_active"] and mine is not None and r[relation.remote] == mine
+        ]
         return relation.target, found
 
     # -- conditions

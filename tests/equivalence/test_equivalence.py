@@ -60,7 +60,9 @@ def ask_both(stand: Stand, rows: Rows, asked: tuple[Person, Query]) -> None:
 
 @USUAL
 @given(rows=rows_of(), asked=QUESTIONS)
-def test_lists_and_gets_are_what_the_model_says(stand: Stand, rows: Rows, asked: tuple[tuple[Person, Query], ...]) -> None:
+def test_lists_and_gets_are_what_the_model_says(
+    stand: Stand, rows: Rows, asked: tuple[tuple[Person, Query], ...]
+) -> None:
     """Filters, nesting, sort, pages, search, expansions; hidden, masked, owned and deleted rows; a second tenant."""
     assume(all(fits(query) and sayable(query.expand) for _, query in asked))
     stand.fill(rows)

@@ -3,6 +3,7 @@ the same answers with both walls, and with either one down."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import pytest
 from engine.catalog import Resource
 from engine.main import load
 from engine.testing.bench import Bench, code, described
-from engine.testing.guarding import ABSENT, attempts, sent
+from engine.testing.guarding import ABSENT, ENDS, ON_A_ROW, attempts, sent
 from engine.testing.harness import Live
 from engine.testing.rows import Body, RowMaker, key_of
 from engine.testing.walls import walls
@@ -83,8 +84,8 @@ def test_own_rows_are_there(walled: Live, path: str) -> None:
 def own_attempts(bench: Bench, row: Body) -> list[tuple[Op, str, str, Any]]:
     """Requests that the owner's row takes, deletion last."""
     tries = []
-    for op, method, where, body in sorted(attempts(bench, row), key=lambda attempt: attempt[0] is Op.DELETE):
-        if op is Op.CREATE:
+    for op, method, where, body in sorted(attempts(bench, row), key=lambda attempt: ENDS.get(attempt[0], 0)):
+        if op in (Op.CREATE, Op.UPSERT):
             body = bench.maker.body(bench.resource)
         elif op is Op.REPLACE:
             body = {f.name: row[f.name] for f in bench.resource.columns if f.updatable and f.shown}
@@ -100,7 +101,7 @@ def test_another_tenants_row_is_an_absent_one(walled: Live, path: str) -> None:
     bench = Bench(RowMaker(walled, RECIPES), walled.resource(path))
     row, stranger = bench.make(), walled.other_tenant()
     absent = {**row, **dict.fromkeys(bench.resource.keys, ABSENT)}
-    tries = [a for a in own_attempts(bench, row) if a[0] not in (Op.CREATE, Op.LIST)]
+    tries = [a for a in own_attempts(bench, row) if a[0] in ON_A_ROW]
     for op, method, where, body in tries:
         one = sent(stranger, method, where, body)
         other = sent(stranger, method, where.replace(key_of(bench.resource, row), key_of(bench.resource, absent)), body)
@@ -127,9 +128,66 @@ def test_deleted_rows_are_gone(walled: Live, path: str) -> None:
             answer = sent(bench.client, method, where, body)
             assert Seen(answer.status_code, code(answer)) == Seen(404, "not_found"), f"{op}: {described(answer)}"
     for op, method, where, body in own_attempts(bench, row):
-        if op not in (Op.CREATE, Op.LIST):
+        if op in ON_A_ROW:
             assert sent(walled.other_tenant(), method, where, body).status_code == 404, op
     assert bench.filtered(row) == []
+
+
+@pytest.mark.parametrize("path", [p for p in BOUND if {Op.UPDATE_MANY, Op.DELETE_MANY} & CATALOG.resources[p].ops])
+def test_no_filter_of_a_set_finds_another_tenants_row(walled: Live, path: str) -> None:
+    """Update and delete by filter: what another tenant's row has is had by no row."""
+    bench = Bench(RowMaker(walled, RECIPES), walled.resource(path))
+    row, stranger = bench.make(), walled.other_tenant()
+    key = bench.resource.keys[0]
+    tree = json.dumps({"or": [{"field": key, "value": row[key]}, {"field": key, "op": "in", "value": [row[key]]}]})
+    for query in ({f"filter[{key}]": row[key]}, {"where": tree, "deleted": "include"}):
+        for op, method, body in ((Op.UPDATE_MANY, "PATCH", {}), (Op.DELETE_MANY, "DELETE", None)):
+            if op in bench.resource.ops:
+                few = {"Prefer": "max-affected=5, return=representation"}
+                answer = stranger.request(method, bench.path(), params=query, json=body, headers=few)
+                assert answer.json()["data"] == {"count": 0, "items": []}, described(answer)
+    assert bench.read(row) == row
+
+
+@pytest.mark.parametrize("path", [p for p in BOUND if Op.UPSERT in CATALOG.resources[p].ops])
+def test_an_upsert_knows_no_row_of_another_tenant(walled: Live, path: str) -> None:
+    """A unique key that another tenant's row has is free: the row that it makes is one's own, the other stays."""
+    bench = Bench(RowMaker(walled, RECIPES), walled.resource(path))
+    row = bench.make()
+    for on, unique in bench.resource.unique_keys.items():
+        own = StrangerMaker(walled, RECIPES).body(bench.resource)
+        plain = [c for c in unique.columns if not bench.resource.fields[c].references and row[c] is not None]
+        body = {**own, **{column: row[column] for column in plain}}
+        answer = walled.other_tenant().post(f"{bench.path()}/upsert", params={"on": on}, json=body)
+        assert answer.status_code in (200, 201) or bench.documented(answer), described(answer)
+        assert row["id"] not in answer.text
+    assert bench.read(row) == row
+
+
+@pytest.mark.parametrize("mode", ["atomic", "each"])
+def test_a_batch_reaches_no_row_of_another_tenant(walled: Live, mode: str) -> None:
+    """Through paths, bodies, filters and unique keys: as if the row were nowhere."""
+    bench = Bench(RowMaker(walled, RECIPES), walled.resource("tenants/crm/customers"))
+    row, stranger = bench.make(), walled.other_tenant()
+    path = f"/{bench.resource.path}"
+
+    def batch(operation: dict[str, Any]) -> httpx.Response:
+        body = {"mode": mode, "operations": [operation]}
+        return stranger.post("/tenants/batch", json=body, headers={"X-Request-Id": "fixed"})
+
+    for make in (
+        lambda key: {"method": "GET", "path": f"{path}/{key}"},
+        lambda key: {"method": "PATCH", "path": f"{path}/{key}", "body": {"name": "Taken"}},
+        lambda key: {"method": "DELETE", "path": f"{path}/{key}"},
+        lambda key: {"method": "PATCH", "path": f"{path}/{key}/status", "body": {"status": "blocked"}},
+        lambda key: {"method": "POST", "path": path, "body": {"name": "Child", "parent_id": key}},
+        lambda key: {"method": "GET", "path": f"{path}?filter[id]={key}"},
+        lambda key: {"method": "DELETE", "path": f"{path}?filter[id]={key}", "prefer": "max-affected=5"},
+    ):
+        one, other = batch(make(row["id"])), batch(make(ABSENT))
+        assert (one.status_code, one.content) == (other.status_code, other.content), described(one)
+        assert row["name"] not in one.text
+    assert bench.read(row) == row
 
 
 def pointing(resource: Resource) -> list[str]:
