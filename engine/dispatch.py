@@ -18,7 +18,9 @@ from engine.store import translate
 from engine.streaming import send_parts
 from engine.types import Op, Principal
 
-WRITES = frozenset({Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS, Op.UPDATE_MANY, Op.DELETE_MANY, Op.UPSERT, Op.IMPORT})
+WRITES = frozenset(
+    {Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS, Op.UPDATE_MANY, Op.DELETE_MANY, Op.UPSERT, Op.IMPORT}
+)
 
 
 class Dispatcher:

@@ -31,7 +31,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/{id}/transitions", Op.TRANSITIONS, "What may happen now, and why the rest may not"),
     Route("GET", "/{id}/history", Op.HISTORY, "The change log of the row"),
     Route("QUERY", "", Op.QUERY, "List; the query is a JSON body"),
-    Route("POST", "/query", Op.QUERY, "List; the query is a JSON body, as of the method QUERY on the entity (RFC 10008)"),
+    Route(
+        "POST", "/query", Op.QUERY, "List; the query is a JSON body, as of the method QUERY on the entity (RFC 10008)"
+    ),
     Route("PATCH", "", Op.UPDATE_MANY, "Update the rows that a filter finds, as one set"),
     Route("DELETE", "", Op.DELETE_MANY, "Soft delete the rows that a filter finds, as one set"),
     Route("GET", "/export", Op.EXPORT, "Every row of a list as CSV, NDJSON or XLSX"),

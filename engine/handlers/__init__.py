@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engine.call import Handler
-from engine.handlers.exchange import export, import_rows
 from engine.handlers.bulk import delete_many, update_many
+from engine.handlers.exchange import export, import_rows
 from engine.handlers.reading import get, history, list_rows, query, transitions
 from engine.handlers.upsert import upsert
 from engine.handlers.writing import create, delete, replace, status, update

@@ -48,7 +48,8 @@ class Turn:
 def place_in(row: str, names: Sequence[str]) -> list[str | None]:
     """The place of a rendered row, which shows it."""
     shown = msgspec.json.decode(row)
-    return [None if value is None else WORDS.get(value) or str(value) for value in (shown[name] for name in names)]
+    return [None if shown[name] is None else _text(shown[name]) for name in names]
 
 
-WORDS = {True: "true", False: "false"}
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -93,7 +93,9 @@ async def history(call: Call) -> Answer:
     if log is None:
         return page(None, listing, 0)
     values: dict[str, Any] = {f"key{i}": part for i, part in enumerate(call.target.key)}
-    turn = Turn(call, listing, f"{call.resource.path}/{','.join(call.target.key)}/history", [name for name, _ in LOG_ORDER])
+    turn = Turn(
+        call, listing, f"{call.resource.path}/{','.join(call.target.key)}/history", [name for name, _ in LOG_ORDER]
+    )
     values |= {"tenant": call.unit.tenant, **turn.values}
     shape = list_shape(listing)._replace(after=turn.nulls)
     record = (await call.unit.run(call.service.shop.question("history", call.resource, log, shape), values))[0]

@@ -43,7 +43,11 @@ class Builder:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.schemas, self.parameters = Schemas(catalog), Parameters()
-        self.responses: dict[str, Schema] = {**answers.error_responses(), "minimal": answers.minimal()}
+        self.responses: dict[str, Schema] = {
+            **answers.error_responses(),
+            "minimal": answers.minimal(),
+            "file": tables.file(),
+        }
 
     # -- one operation
 
@@ -63,7 +67,11 @@ class Builder:
         }
         key = [self.parameters.key(resource)] if "{id}" in route.tail else []
         repeated = simple("idempotency_key", "prefer") if writes else []
-        if parameters := [*key, *(many.parameters_of(resource, op) or self.parameters.of(resource, op)), *repeated]:
+        if parameters := [
+            *key,
+            *(many.parameters_of(self.parameters.components, resource, op) or self.parameters.of(resource, op)),
+            *repeated,
+        ]:
             made["parameters"] = parameters
         if op in BODIES:
             made["requestBody"] = {"required": True, "content": BODIES[op](self, resource)}
@@ -108,11 +116,23 @@ class Builder:
         row = self.schemas.written(resource)
         both: Schema = {"oneOf": [row, {"type": "array", "items": row}, NULL]}
         text = "The row as it is stored; a list for a list; null for return=minimal. ETag and Location for one row"
-        return {"201": answer(text, both, ETAG, LOCATION), **many.each(row)}
+        return {"201": answer(text, both, ETAG, LOCATION), **self.each(resource)}
 
     def upserted(self, resource: Resource) -> Schema:
         """200 or 201 with the row, or with what became of each."""
-        return many.upserted(self.schemas.written(resource))
+        return {**many.upserted(self.schemas.written(resource), self._results(resource)), **self.each(resource)}
+
+    def each(self, resource: Resource) -> Schema:
+        """207 with what became of each row of a list."""
+        name = f"{name_of(resource)}_each"
+        if name not in self.responses:
+            self.responses |= answers.written({name: many.each(self._results(resource))})
+        return {"207": {"$ref": f"#/components/responses/{name}"}}
+
+    def _results(self, resource: Resource) -> Schema:
+        name = f"{name_of(resource)}_results"
+        self.schemas.components.setdefault(name, many.results(self.schemas.written(resource)))
+        return ref(name)
 
     def counted(self, resource: Resource) -> Schema:
         """200 with the number of rows."""
@@ -132,7 +152,7 @@ class Builder:
 
     def exported(self, _resource: Resource) -> Schema:
         """200 with a file."""
-        return {"200": {"description": "Every row, as a file", "headers": headers(), "content": tables.files()}}
+        return {"200": {"$ref": "#/components/responses/file"}}
 
     def imported(self, _resource: Resource) -> Schema:
         """200 with what became of the rows."""
@@ -173,7 +193,14 @@ class Builder:
         """What operations share; to be asked for after the paths."""
         self.schemas.finish()
         return {
-            "schemas": {**answers.SCHEMAS, **beside.SCHEMAS, **querying.SCHEMAS, **tables.SCHEMAS, **self.parameters.values, **self.schemas.components},
+            "schemas": {
+                **answers.SCHEMAS,
+                **beside.SCHEMAS,
+                **querying.SCHEMAS,
+                **tables.SCHEMAS,
+                **self.parameters.values,
+                **self.schemas.components,
+            },
             "parameters": self.parameters.components,
             "responses": self.responses,
             "headers": answers.HEADERS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.catalog import Resource
 from engine.openapi.answers import answer
 from engine.openapi.parameters import query, simple
-from engine.openapi.schemas import NULL, Schema, closed, ref
+from engine.openapi.schemas import NULL, Schema, closed, name_of, ref
 from engine.types import Op
 
 ITEM = {"type": "integer", "minimum": 200, "maximum": 599, "description": "HTTP status of the item"}
@@ -52,9 +52,9 @@ def results(row: Schema) -> Schema:
     return {"type": "array", "items": closed(item, list(item))}
 
 
-def each(row: Schema) -> Schema:
+def each(items: Schema) -> Schema:
     """207 of `Prefer: each`."""
-    return {"207": answer("For `Prefer: each`: what became of each row of the list", results(row))}
+    return answer("For `Prefer: each`: what became of each row of the list", items)
 
 
 def counted(row: Schema) -> Schema:
@@ -66,21 +66,20 @@ def counted(row: Schema) -> Schema:
     return {"200": answer("How many rows were written", closed(members, ["count"]))}
 
 
-def upserted(row: Schema) -> Schema:
+def upserted(row: Schema, items: Schema) -> Schema:
     """One row as it now stands, or what became of each of a list."""
     known = [("ETag", "etag")]
-    one, several = {"oneOf": [row, NULL]}, results(row)
+    one: Schema = {"oneOf": [row, NULL]}
     return {
         "200": answer(
-            "The row was known and is updated; for a list its items say which", {"oneOf": [row, several]}, *known
+            "The row was known and is updated; for a list its items say which", {"oneOf": [row, items]}, *known
         ),
         "201": answer("The row is new", one, *known, ("Location", "location")),
-        **each(row),
     }
 
 
-def parameters_of(resource: Resource, op: Op) -> list[Schema]:
-    """Which rows are meant; nothing for operations on one row."""
+def parameters_of(shared: dict[str, Schema], resource: Resource, op: Op) -> list[Schema]:
+    """Which rows are meant; nothing for operations on one row. `shared`: the components, for what two operations have."""
     if op not in (Op.UPSERT, Op.UPDATE_MANY, Op.DELETE_MANY):
         return []
     if op is Op.UPSERT:
@@ -89,7 +88,9 @@ def parameters_of(resource: Resource, op: Op) -> list[Schema]:
     names: Schema = {field.name: {} for field in resource.shown if field.operators}
     members: Schema = {"type": "object", "properties": names, "minProperties": 1}
     text = "Conditions as a list takes them, `filter[field][op]=value`; this, `where` or `q` has to be given"
-    found = [query("filter", members, text, style="deepObject", explode=True), *simple("where", "deleted")]
+    name = f"{name_of(resource)}_filter"
+    shared[name] = query("filter", members, text, style="deepObject", explode=True)
+    found = simple(name, "where", "deleted")
     if resource.entity.search:
         found.append(query("q", {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "\\S"}, "As of a list"))
     return found

@@ -112,7 +112,7 @@ class Parameters:
         if op is Op.HISTORY:
             return simple("page", "page_size", "cursor")
         if op in (Op.EXPORT, Op.IMPORT):
-            return tables.parameters_of(resource, op, self._list(resource) if op is Op.EXPORT else ())
+            return tables.parameters_of(resource, op, self._words(resource) if op is Op.EXPORT else ())
         if op is Op.DELETE:
             return simple("version", "if_match")
         return simple("if_match") if op in (Op.UPDATE, Op.REPLACE, Op.STATUS) else []
@@ -134,6 +134,11 @@ class Parameters:
         }
 
     def _list(self, resource: Resource) -> list[Schema]:
+        filters = (made for field in resource.shown for made in self._filters(field))
+        return [*self._words(resource), *filters]
+
+    def _words(self, resource: Resource) -> list[Schema]:
+        """The parameters of a list beside its filters."""
         found = [
             *simple("page", "page_size", "cursor", "count", "deleted"),
             self._sort(resource),
@@ -144,8 +149,6 @@ class Parameters:
         if resource.entity.search:
             text = f"Text that one of {', '.join(resource.entity.search)} holds, any case"
             found.append(query("q", {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "\\S"}, text))
-        for field in resource.shown:
-            found += self._filters(field)
         return found
 
     def _sort(self, resource: Resource) -> Schema:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from engine.catalog import Resource
 from engine.formats import FORMATS
+from engine.openapi.answers import headers
 from engine.openapi.schemas import Schema, closed, ref
 from engine.types import Op
 
@@ -47,7 +48,10 @@ def parameters_of(resource: Resource, op: Op, listed: Sequence[Schema]) -> list[
     if op is Op.EXPORT:
         names = {"type": "string", "enum": list(FORMATS)}
         form = {"name": "format", "in": "query", "description": "In place of Accept", "schema": names}
-        return [*(one for one in listed if _name(one) in SHARED or _name(one).startswith("filter")), form]
+        members: Schema = {"type": "object", "properties": {f.name: {} for f in resource.shown if f.operators}}
+        text = "Conditions as a list takes them: `filter[field]=value`, `filter[field][op]=value`"
+        chosen = {"name": "filter", "in": "query", "style": "deepObject", "explode": True, "schema": members}
+        return [*(one for one in listed if _name(one) in SHARED), {**chosen, "description": text}, form]
     titles = {"type": "object", "additionalProperties": {"type": "string", "enum": ["", *_fields(resource)]}}
     text = "`map[Title]=field` says which field a column is, `map[Title]=` leaves it out; else its title is the field's name"
     mode = {
@@ -87,3 +91,9 @@ def files() -> Schema:
         kind = {"format": "binary"} if form.name == "xlsx" else {}
         found[form.media[0]] = {"schema": {"type": "string", "description": form.meaning, **kind}}
     return found
+
+
+def file() -> Schema:
+    """Every row, as a file."""
+    text = "Every row, as a file; one that cannot be finished is cut off"
+    return {"description": text, "headers": headers(), "content": files()}

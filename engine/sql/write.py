@@ -172,10 +172,14 @@ class Writes:
 
     def _answer(self, resource: Resource, new: Any, joined: Any, parts: tuple[Any, Any, bool | None]) -> Statement:
         given, log, internal = parts
-        columns = [given.c.cxg_ord] if internal is None else (
-            [new.c[f.name] for f in resource.columns]
-            if internal
-            else [new.c.version, Scene(self.catalog, walled=self.walled).document(resource, new)]
+        columns = (
+            [given.c.cxg_ord]
+            if internal is None
+            else (
+                [new.c[f.name] for f in resource.columns]
+                if internal
+                else [new.c.version, Scene(self.catalog, walled=self.walled).document(resource, new)]
+            )
         )
         statement = sa.select(*columns).select_from(joined).order_by(given.c.cxg_ord)
         return compile_statement(statement.add_cte(log) if log is not None else statement)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.catalog import Catalog, Resource
-from engine.testing import guarding, lifecycle, trail, transitions
+from engine.testing import declared, guarding, lifecycle, trail, transitions
 from engine.testing.bench import CHECKS, Bench, ContractFault, NotApplicable
 from engine.testing.harness import Live
 from engine.testing.rows import Recipe, Recipes, RowMaker
@@ -18,7 +18,7 @@ from engine.testing.rows import Recipe, Recipes, RowMaker
 __all__ = ["CHECKS", "ContractFault", "NotApplicable", "Recipe", "RowMaker", "broken", "contract_cases", "run_check"]
 
 # each part enters its checks when it is imported
-PARTS = (lifecycle, transitions, trail, guarding)
+PARTS = (lifecycle, transitions, trail, guarding, declared)
 
 
 def contract_cases(catalog: Catalog, scopes: tuple[str, ...] = ()) -> list[tuple[str, str]]:

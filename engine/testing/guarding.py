@@ -34,12 +34,18 @@ def attempts(bench: Bench, row: Body) -> Iterator[tuple[Op, str, str, Any]]:
         Op.REPLACE: {},
         Op.UPDATE_MANY: {},
         Op.UPSERT: {},
+        Op.QUERY: {},
         Op.STATUS: {"status": bench.resource.machine.initial},
     }
     for route in ROUTES:
         if route.op in bench.resource.ops:
             tail = route.tail.replace("{id}", key_of(bench.resource, row))
-            yield route.op, route.method, f"/{bench.resource.path}{tail}{_query(bench, route.op, row)}", bodies.get(route.op)
+            yield (
+                route.op,
+                route.method,
+                f"/{bench.resource.path}{tail}{_query(bench, route.op, row)}",
+                bodies.get(route.op),
+            )
 
 
 def _query(bench: Bench, op: Op, row: Body) -> str:

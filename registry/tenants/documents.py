@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
@@ -52,3 +53,8 @@ LINE_AMOUNTS = [
 def totals(lines: str) -> list[RollUp]:
     """Of the lines `domain.entity`: subtotal and tax_total."""
     return [RollUp("subtotal", lines, sum="net_amount"), RollUp("tax_total", lines, sum="tax_amount")]
+
+
+def days_after(day: date, days: int) -> date:
+    """A later day, the last of the calendar at most."""
+    return date.fromordinal(min(day.toordinal() + days, date.max.toordinal()))

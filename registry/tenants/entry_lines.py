@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,7 @@ from engine.hooks import Change, Moment, Row, refuse
 from registry.money import WIDE, to_places
 from registry.tenants.fim import Account, JournalLine
 from registry.tenants.posting import account_of, allowed_rest
-from registry.tenants.rates import base_currency, exchange_rate
+from registry.tenants.rates import base_currency
 
 ZERO = Decimal(0)
 Lines = dict[UUID, list[Row]]
@@ -54,17 +53,6 @@ def faults(entry: Change, line: Row, place: int) -> Iterator[Fault]:
     party = PARTIES.get(line["system_role"])
     if party is not None and line[party] is None:
         yield Fault(f"lines[{place}].{party}", "party_required", f"A line on account {line['code']} needs {party}")
-
-
-async def take_rates(moment: Moment, changes: list[Change]) -> None:
-    """Set exchange_rate; a reversal keeps that of its original."""
-    known: dict[tuple[str, date], Decimal] = {}
-    for change in changes:
-        if change["reversal_of_id"] is None:
-            place = (change["currency"], change["entry_date"])
-            if place not in known:
-                known[place] = await exchange_rate(moment, *place)
-            change.values["exchange_rate"] = known[place]
 
 
 async def convert(moment: Moment, entries: list[Change], lines: Lines) -> None:

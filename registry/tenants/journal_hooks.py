@@ -9,10 +9,10 @@ from sqlalchemy import select
 from engine.errors import ConflictError, ValidationError, generic
 from engine.hooks import Change, Moment, Point, Rules, refuse
 from registry.locks import lock_by_id
-from registry.tenants.entry_lines import COPIED, SWAPPED, convert, faults, lines_of, take_rates
+from registry.tenants.entry_lines import COPIED, SWAPPED, convert, faults, lines_of
 from registry.tenants.fim import JournalEntry, JournalLine
 from registry.tenants.periods import closed, open_periods, periods_of
-from registry.tenants.rates import base_currency
+from registry.tenants.rates import base_currency, take_rates
 
 rules = Rules("tenants/fim")
 
@@ -75,12 +75,13 @@ async def find_periods(moment: Moment, changes: list[Change]) -> None:
     raises="422:no_exchange_rate",
 )
 async def look_up_rates(moment: Moment, changes: list[Change]) -> None:
-    """The currency is the base currency unless said otherwise; the rate is that of the entry's date."""
+    """The currency is the base currency unless said otherwise; the rate is that of the entry's date. A reversal keeps the
+    one of its original."""
     silent = [change for change in changes if change["currency"] is None]
     base = await base_currency(moment) if silent else ""
     for change in silent:
         change.values["currency"] = base
-    await take_rates(moment, changes)
+    await take_rates(moment, (change for change in changes if change["reversal_of_id"] is None), "entry_date")
 
 
 @rules.on("FIM-J3", "journal-entries", Point.AFTER_CREATE, watches="reversal_of_id")
@@ -168,7 +169,7 @@ async def balance_entries(moment: Moment, changes: list[Change]) -> None:
             raise refuse(change, "lines", "unbalanced_entry", f"Debit {debit} and credit {credit} are not in balance")
     # a reversal has its original's base columns
     fresh = [change for change in changes if change["reversal_of_id"] is None]
-    await take_rates(moment, fresh)
+    await take_rates(moment, fresh, "entry_date")
     await convert(moment, fresh, lines)
 
 

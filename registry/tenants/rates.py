@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 
 from sqlalchemy import or_, select
 
 from engine.errors import ValidationError
-from engine.hooks import Moment
+from engine.hooks import Change, Moment, Row
 from registry.money import WIDE, to_places
 from registry.tenants.fim import CurrencyInUse, ExchangeRate
 
@@ -40,3 +41,25 @@ async def exchange_rate(moment: Moment, currency: str, on: date) -> Decimal:
         direct = row["from_currency"] == currency
         return Decimal(row["rate"]) if direct else to_places(WIDE.divide(ONE, row["rate"]), RATE_PLACES)
     raise ValidationError("no_exchange_rate", f"There is no rate between {currency} and {base} on or before {on}")
+
+
+async def take_rates(moment: Moment, changes: Iterable[Change], day: str) -> None:
+    """exchange_rate of documents as it stood on their date, which is in column `day`. 422 no_exchange_rate."""
+    known: dict[tuple[str, date], Decimal] = {}
+    for change in changes:
+        asked = (change["currency"], change[day])
+        if asked not in known:
+            known[asked] = await exchange_rate(moment, *asked)
+        change.values["exchange_rate"] = known[asked]
+
+
+async def fill_currencies(moment: Moment, changes: Sequence[Change], sources: Sequence[Row]) -> None:
+    """G21: an omitted currency is that of the document's source, in the same place of `sources`, else the base currency."""
+    silent = [
+        (change, source.get("currency"))
+        for change, source in zip(changes, sources, strict=True)
+        if change["currency"] is None
+    ]
+    base = await base_currency(moment) if any(currency is None for _, currency in silent) else ""
+    for change, currency in silent:
+        change.values["currency"] = currency or base

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import wraps
 from typing import Any, Literal
 from uuid import UUID
@@ -14,6 +15,9 @@ from engine.hooks import Change, Hook, Moment, Point, Row, Rules
 from registry.tenants import TenantModel
 from registry.tenants.apm import PurchaseInvoice, PurchaseInvoiceLine, SalesInvoice, SalesInvoiceLine
 from registry.tenants.pim import Category, Product, ProductVariant
+from registry.tenants.prices import Wanted, prices_of
+
+NOTHING: Row = {}
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,24 @@ async def lines_of(side: Side, moment: Moment, changes: Collection[Change]) -> d
     for row in await moment.fetch(own.order_by(lines.c.position, lines.c.id)):
         found[row[side.link]].append(row)
     return found
+
+
+async def heads_of(side: Side, moment: Moment, lines: Iterable[Change]) -> dict[UUID, Row]:
+    """The invoices of lines."""
+    return await rows_of(moment, str(side.model.__table__.fullname), [line[side.link] for line in lines])
+
+
+async def line_prices(side: Side, moment: Moment, lines: Sequence[Change]) -> dict[int, Decimal | None]:
+    """Index of the change -> price of its variant in the invoice's currency, by the price list of the party."""
+    heads = await heads_of(side, moment, lines)
+    asked = [(line, heads[line[side.link]]) for line in lines if line[side.link] in heads]
+    parties = await rows_of(moment, side.parties, [head[side.party] for _, head in asked])
+    wanted = []
+    for line, head in asked:
+        list_id = parties.get(head[side.party], NOTHING).get("price_list_id")
+        wanted.append(Wanted(line["variant_id"], head["currency"], line["qty"], head["invoice_date"], list_id))
+    prices = await prices_of(moment, wanted) if wanted else []
+    return {line.index: price for (line, _), price in zip(asked, prices, strict=True)}
 
 
 async def products_of(moment: Moment, variants: Collection[UUID | None]) -> dict[UUID, Row]:

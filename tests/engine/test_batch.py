@@ -125,9 +125,7 @@ def test_a_set_and_an_upsert_take_part(caller: Caller, mark: str) -> None:
 
 def test_each_operation_takes_its_own_permission(live: Live, caller: Caller, mark: str) -> None:
     place = TenantRef(live.tenant(live.client("tenants")), "first")
-    clerk = Caller(
-        live.lend(Principal(CLOCK.new_id(), tenant=place, permissions=frozenset({"crm.customers.create"})))
-    )
+    clerk = Caller(live.lend(Principal(CLOCK.new_id(), tenant=place, permissions=frozenset({"crm.customers.create"}))))
     operations = [post(CUSTOMERS, {"name": "A", "industry": mark}, id="a"), {"method": "GET", "path": f"/{CUSTOMERS}"}]
     answer = send(clerk, operations)
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "permission_denied")

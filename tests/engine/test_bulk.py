@@ -109,9 +109,7 @@ def test_where_all_is_well_no_item_has_a_statement_of_its_own(
     assert counts[0] == counts[1]
 
 
-def test_one_bad_row_among_many_is_found_by_halves(
-    caller: Caller, mark: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_bad_row_among_many_is_found_by_halves(caller: Caller, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tax = CLOCK.new_id().hex[:16]
     caller.make(CUSTOMERS, name="Known", tax_id=tax)
     rows = [{"name": "A", "industry": mark, **({"tax_id": tax} if i == 40 else {})} for i in range(64)]
@@ -142,7 +140,9 @@ def test_an_update_by_filter_is_one_set(caller: Caller, mark: str, monkeypatch: 
         answer = send(caller, "PATCH", path, {"legal_name": "seen"}, "max-affected=10")
     assert answer.status_code == 200 and answer.json()["data"] == {"count": 2}
     assert answer.headers["preference-applied"] == "max-affected=10"
-    assert len([text for text in sent if text.lstrip().lower().startswith("with") and "UPDATE crm.customers" in text]) == 1
+    assert (
+        len([text for text in sent if text.lstrip().lower().startswith("with") and "UPDATE crm.customers" in text]) == 1
+    )
     after = {row["name"]: row for row in caller.list(CUSTOMERS, f"filter[industry]={mark}")}
     assert [after[name]["legal_name"] for name in ("N0", "N1", "N2")] == ["seen", "seen", None]
     assert [after[name]["version"] for name in ("N0", "N1", "N2")] == [2, 2, 1]
@@ -314,7 +314,9 @@ def test_no_row_has_a_statement_of_its_own(admin: Caller, mark: str, monkeypatch
 def test_a_fault_in_a_line_names_document_and_line(caller: Caller) -> None:
     codes = [f"L{CLOCK.new_id().hex[:20].upper()}{i}" for i in range(2)]
     items = [{"variant_id": ABSENT, "unit_price": n, "valid_from": "2040-01-01"} for n in "12"]
-    bodies = [{"code": code, "name": "L", "kind": "sale", "currency": "EUR", "valid_from": "2040-01-01"} for code in codes]
+    bodies = [
+        {"code": code, "name": "L", "kind": "sale", "currency": "EUR", "valid_from": "2040-01-01"} for code in codes
+    ]
     bodies[1]["items"] = items
     error = caller.expect_refusal("422:invalid_reference", "POST", "tenants/pim/price-lists", bodies)
     assert [fault["field"] for fault in error["details"]] == ["[1].items[0].variant_id", "[1].items[1].variant_id"]
@@ -341,7 +343,9 @@ def test_ten_thousand_rows_in_one_request(
     keys = [row["id"] for row in made]
     assert live.run_sql("tenants", ids, keys, tenant=tenant)[0][0] == 10_000
     with counted(monkeypatch) as sent:
-        answer = send(caller, "PATCH", f"{CUSTOMERS}?filter[industry]={mark}", {"legal_name": "y"}, "max-affected=10000")
+        answer = send(
+            caller, "PATCH", f"{CUSTOMERS}?filter[industry]={mark}", {"legal_name": "y"}, "max-affected=10000"
+        )
     assert answer.json()["data"] == {"count": 10_000} and len(sent) < 20
 
 

@@ -63,22 +63,43 @@ def test_defaults_are_made_anew() -> None:
     assert made["tags"]() is not made["tags"]()
 
 
+LISTED = {Op.LIST, Op.QUERY, Op.EXPORT}
+
+
 @pytest.mark.parametrize(
     ("letters", "ops"),
     [
-        ("c", {Op.CREATE}),
-        ("l", {Op.LIST}),
+        ("c", {Op.CREATE, Op.IMPORT}),
+        ("l", LISTED),
         ("g", {Op.GET, Op.HISTORY}),
         ("u", {Op.UPDATE, Op.REPLACE}),
         ("d", {Op.DELETE}),
+        ("lu", LISTED | {Op.UPDATE, Op.REPLACE, Op.UPDATE_MANY}),
+        ("ld", LISTED | {Op.DELETE, Op.DELETE_MANY}),
+        ("cu", {Op.CREATE, Op.IMPORT, Op.UPDATE, Op.REPLACE, Op.UPSERT}),
         ("s", {Op.STATUS, Op.TRANSITIONS}),
         ("cgluds", set(Op)),
     ],
 )
 def test_letters_become_operations(letters: str, ops: set[Op]) -> None:
-    resource = compiled(plans(operations=letters)).resources["s/bill/plans"]
+    resource = compiled(plans(operations=letters, unique=["code"])).resources["s/bill/plans"]
     assert resource.ops == ops
     assert dict(resource.permissions.items()) == {op: f"bill.plans.{RIGHTS[op]}" for op in Op}
+
+
+def test_many_rows_are_written_where_no_version_must_be_named() -> None:
+    strict = compiled(plans(unique=["code"], require_version=True)).resources["s/bill/plans"]
+    assert set(Op) - strict.ops == {Op.UPDATE_MANY, Op.DELETE_MANY, Op.UPSERT}
+    assert Op.UPSERT not in compiled(plans()).resources["s/bill/plans"].ops
+
+
+def test_a_unique_key_is_known_by_columns_that_callers_give_and_see() -> None:
+    def known(**options: Any) -> list[str]:
+        keys = [Unique(("code",), where="code <> ''"), Unique(("code", "id"))]
+        return list(compiled(plans(unique=keys, **options)).resources["s/bill/plans"].unique_keys)
+
+    assert known() == ["code"]
+    assert known(hidden=["code"]) == known(read_only=["code"]) == known(masked=["code"]) == []
 
 
 def test_permissions_are_those_of_the_operations_offered() -> None:

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from engine.cursors import BINDING, FREE, context_of, cursor_of, place_of
 from engine.errors import ApiError
+from engine.handlers.pages import place_in
 from engine.handlers.reading import list_shape, list_values
 from engine.query import read_listing
 from engine.shapes import Listing
 from engine.sql import Reads
+from engine.sql.documents import ordered_by, shows_place
 from engine.testing.harness import Live
 from tests.calls import Body, Caller
 from tests.engine.conftest import Bench
@@ -90,18 +92,23 @@ def page(bench: Bench, listing: Listing, size: int, place: tuple[str | None, ...
         values |= {f"c{i}": value for i, value in enumerate(place)}
     statement = READS.listing(WARES, shape)
     [record] = bench.rows(statement.text, *statement.arguments(values))
-    ids = [json.loads(row)["id"] for row in record[0] or ()]
-    return ids[:size], record[2] if len(ids) > size else None
+    rows, _, *said = record
+    ids = [json.loads(row)["id"] for row in rows or ()]
+    assert bool(said) != shows_place(WARES, listing.sort, listing.fields)
+    if len(ids) <= size:
+        return ids, None
+    return ids[:size], said[0] if said else place_in(rows[size - 1], [o.field for o in ordered_by(WARES, listing.sort)])
 
 
-@given(rows_of, keys_of, st.integers(1, 5))
+@given(rows_of, keys_of, st.tuples(st.integers(1, 5), st.sampled_from(["", "fields=id"])))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_pages_by_cursor_are_the_one_big_list(
-    bench: Bench, rows: list[dict[str, Any]], keys: list[tuple[str, str, str]], size: int
+    bench: Bench, rows: list[dict[str, Any]], keys: list[tuple[str, str, str]], turns: tuple[int, str]
 ) -> None:
+    size, fields = turns
     fill(bench, rows)
     sort = f"&sort={','.join(f'{sign}{name}{nulls}' for sign, name, nulls in keys)}" if keys else ""
-    listing = read_listing(CATALOG, WARES, f"fields=id&filter[note]={MARK}&count=none{sort}".encode())
+    listing = read_listing(CATALOG, WARES, f"{fields}&filter[note]={MARK}&count=none{sort}".encode())
     whole, rest = page(bench, listing, 100, None)
     assert len(whole) == len(rows) and rest is None
     walked, place = page(bench, listing, size, None)

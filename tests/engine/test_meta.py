@@ -23,7 +23,7 @@ def test_a_scope_lists_what_the_caller_may_use(live: Live, reader: httpx.Client)
     assert everything["operators"]["gte"] == "at least"
     mine = reader.get("/manager/_meta").json()["data"]["entities"]
     assert [entity["path"] for entity in mine] == ["manager/bill/invoices"]
-    assert mine[0]["operations"] == ["list", "get", "status", "transitions", "history"]
+    assert mine[0]["operations"] == ["list", "get", "status", "transitions", "history", "query", "export"]
 
 
 def test_an_entity_tells_fields_states_and_behaviour(live: Live, reader: httpx.Client) -> None:
@@ -36,7 +36,7 @@ def test_an_entity_tells_fields_states_and_behaviour(live: Live, reader: httpx.C
     assert fields["currency"]["once"] and "gte" in fields["total"]["operators"]
     assert fields["kind"]["choices"] == ["invoice", "credit_note"]
     assert fields["tenant_id"]["references"] == "tnnt.tenants"
-    assert told["operations"] == ["list", "get", "status", "transitions", "history"]
+    assert told["operations"] == ["list", "get", "status", "transitions", "history", "query", "export"]
 
 
 def test_hidden_columns_are_not_told(live: Live) -> None:

@@ -94,7 +94,7 @@ def test_other_routes_are_those_beside_the_entities(live: Live) -> None:
 
 def test_every_operation_has_a_builder() -> None:
     assert set(ANSWERS) == set(Op) == {route.op for route in ROUTES}
-    assert set(BODIES) == WRITES - {Op.DELETE} | {Op.QUERY}
+    assert set(BODIES) == WRITES - {Op.DELETE, Op.DELETE_MANY} | {Op.QUERY}
     assert set(POINTS) == WRITES
 
 
@@ -286,4 +286,4 @@ def test_size_and_time_stay_small() -> None:
     started = time.process_time()
     build_document(CATALOG, ROUTES)
     assert time.process_time() - started < 0.5
-    assert len(json.dumps(DOCUMENT, separators=(",", ":"))) < 60_000 * len(CATALOG.resources)
+    assert len(json.dumps(DOCUMENT, separators=(",", ":"))) < 70_000 * len(CATALOG.resources)

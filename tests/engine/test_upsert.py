@@ -178,16 +178,15 @@ def test_rules_and_states_hold_as_for_an_update(admin: Caller) -> None:
     assert refused.json()["error"]["code"] == single.json()["error"]["code"]
 
 
-def test_concurrent_upserts_of_one_key_make_one_row(live: Live, caller: Caller) -> None:
-    for _ in range(3):
-        code = fresh()
-        with ThreadPoolExecutor(6) as pool:
-            answers = list(
-                pool.map(lambda i: upsert(caller, CENTERS, "code", {"code": code, "name": f"N{i}"}), range(6))
-            )
-        assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201], [a.text for a in answers]
-        assert len({answer.json()["data"]["id"] for answer in answers}) == 1
-        assert sorted(answer.json()["data"]["version"] for answer in answers) == [1, 2, 3, 4, 5, 6]
+@pytest.mark.parametrize("again", range(3))
+def test_concurrent_upserts_of_one_key_make_one_row(caller: Caller, again: int) -> None:
+    code = fresh()
+    with ThreadPoolExecutor(6) as pool:
+        names = [f"N{i}" for i in range(6)]
+        answers = list(pool.map(lambda name: upsert(caller, CENTERS, "code", {"code": code, "name": name}), names))
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201], [a.text for a in answers]
+    assert len({answer.json()["data"]["id"] for answer in answers}) == 1
+    assert sorted(answer.json()["data"]["version"] for answer in answers) == [1, 2, 3, 4, 5, 6]
 
 
 def test_concurrent_sets_in_other_orders_make_one_row_each(caller: Caller) -> None:

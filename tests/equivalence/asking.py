@@ -74,6 +74,11 @@ def in_where(leaf: Leaf) -> bool:
     return leaf.op in SEVERAL and any("," in written(item) for item in leaf.value)
 
 
+def sayable(parts: tuple[Branch, ...]) -> bool:
+    """Whether the filters of expansions can be written; they have no JSON form."""
+    return all(not any(map(in_where, part.filters)) and sayable(part.parts) for part in parts)
+
+
 def value_text(leaf: Leaf) -> str:
     """The value as the query string has it."""
     return ",".join(map(written, leaf.value)) if leaf.op in SEVERAL else written(leaf.value)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.equivalence.asking import in_where, query_string, view_string
+from tests.equivalence.asking import query_string, sayable, view_string
 from tests.equivalence.conftest import PEOPLE, Stand
 from tests.equivalence.drawing import SIZES, fits, key, queries, rows_of
-from tests.equivalence.model import Branch, Market, Person, Query, Rows
+from tests.equivalence.model import Market, Person, Query, Rows
 
 USUAL = settings(
     max_examples=300,
@@ -23,11 +23,6 @@ USUAL = settings(
 )
 MANY = settings(USUAL, max_examples=5000, derandomize=False)
 QUESTIONS = st.tuples(*[st.tuples(st.sampled_from(PEOPLE), queries())] * 4)
-
-
-def sayable(parts: tuple[Branch, ...]) -> bool:
-    """Whether the filters of expansions can be written; they have no JSON form."""
-    return all(not any(map(in_where, part.filters)) and sayable(part.parts) for part in parts)
 
 
 def same(found: Any, expected: Any, at: str) -> None:

@@ -85,6 +85,8 @@ def own_attempts(bench: Bench, row: Body) -> list[tuple[Op, str, str, Any]]:
     """Requests that the owner's row takes, deletion last."""
     tries = []
     for op, method, where, body in sorted(attempts(bench, row), key=lambda attempt: ENDS.get(attempt[0], 0)):
+        if op is Op.IMPORT:
+            continue  # takes a file
         if op in (Op.CREATE, Op.UPSERT):
             body = bench.maker.body(bench.resource)
         elif op is Op.REPLACE:

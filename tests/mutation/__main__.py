@@ -79,6 +79,7 @@ def main(
     only: Annotated[str, Parameter(help="Only switches whose text holds this: bill/, IDAM-U1, |job|")] = "",
     processes: Annotated[int, Parameter(help="How many at once.")] = 2,
     json: Annotated[Path | None, Parameter(help="File for the verdicts.")] = None,
+    again: Annotated[Path | None, Parameter(help="Only what was not noticed, as such a file says.")] = None,
 ) -> None:
     """Switch rules off one at a time.
 
@@ -88,7 +89,10 @@ def main(
     python -m tests.mutation --only manager/bill
     """
     err = Console(stderr=True)
-    plan = list(mutants(only))
+    lost_before = (
+        [row["switch"] for row in msgspec.json.decode(again.read_bytes()) if not row["noticed"]] if again else []
+    )
+    plan = [mutant for mutant in mutants(only) if again is None or str(mutant.switch) in lost_before]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ThreadPoolExecutor(processes) as pool, Progress(*columns, console=err) as bar:
         verdicts = list(bar.track(pool.map(judge, plan), total=len(plan), description="rules off"))

@@ -13,6 +13,8 @@ from engine.main import load
 from tests.mutation.switch import Switch, handlers
 
 TESTS = Path(__file__).parent.parent
+# declared behaviour that the contract asks of each entity by itself
+CONTRACT = {"G10": "money_is_rounded", "G17": "tree_has_no_circle"}
 WORDS = re.compile(r"[A-Z]{3,4}-[A-Z]{1,2}[0-9]+").fullmatch
 
 
@@ -43,22 +45,32 @@ def _tests(switch: Switch) -> Iterator[tuple[str, ...]]:
     named = naming(word) if WORDS(word) or switch.id == "job" else []
     if named:
         yield tuple(f"{path}::{test}" for path, test in named)
-    domain = switch.place.split("/")[1] if "/" in switch.place else ""
-    files = [path for path in files_of(domain) if domain] + list({path for path, _ in named})
+    if switch.id in CONTRACT:
+        yield (f"{TESTS}/contract/test_contract.py::test_contract[{switch.place}-{CONTRACT[switch.id]}]",)
+    about = switch.name if switch.id == "job" else f"/{switch.place.split('/')[1]}/"
+    files = files_of(about) + list({path for path, _ in named})
     if files:
         yield tuple(dict.fromkeys(files))
 
 
-def files_of(domain: str) -> list[str]:
-    """Test files that speak of a domain in their paths of HTTP."""
-    found = [path for path in _sources() if f"/{domain}/" in _sources()[path] and "test_" in path]
+def files_of(word: str) -> list[str]:
+    """Test files that speak of a word (`/bill/` in paths of HTTP, a job's name), or use a module of the tests that does."""
+    found = [path for path, text in _sources().items() if word in text + _used(text)]
     own = [path for path in found if "/registry/" in path or "/stories/" in path]
-    return sorted(own, key=lambda path: (f"test_{domain}" not in path, path))
+    return sorted(own, key=lambda path: (f"test_{word.strip('/')}" not in path, path))
 
 
 @cache
 def _sources() -> dict[str, str]:
     return {str(path): path.read_text() for path in sorted(TESTS.rglob("test_*.py"))}
+
+
+@cache
+def _used(text: str) -> str:
+    """The text of the modules of the tests that a test file imports."""
+    names = set(re.findall(r"^from (tests(?:\.\w+)+) import", text, re.MULTILINE))
+    paths = [TESTS.parent / (name.replace(".", "/") + ".py") for name in sorted(names)]
+    return "".join(path.read_text() for path in paths if path.exists() and path.name != "calls.py")
 
 
 def naming(word: str) -> Sequence[tuple[str, str]]:
