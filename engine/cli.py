@@ -15,6 +15,7 @@ from rich.table import Table
 
 from engine import install
 from engine.commands.audit import audit_app
+from engine.commands.exchange import export_file, import_file
 from engine.commands.jobs import jobs_app
 from engine.commands.rollups import rollups_app
 from engine.commands.secrets import secrets_app
@@ -33,6 +34,8 @@ user_app = App(name="user", help="People who may sign in.")
 tenant_app = App(name="tenant", help="Customers, each with rows of its own.")
 for part in (migrate_app, user_app, tenant_app, audit_app, rollups_app, secrets_app, jobs_app, worker_app):
     app.command(part)
+app.command(export_file, name="export")
+app.command(import_file, name="import")
 
 
 async def _prepare(system: System, say: Progress) -> list[str]:

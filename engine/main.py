@@ -238,6 +238,7 @@ class System:
         """The operations over connections of the caller's own."""
         own = {"auth.session_days": self.settings.session_days, "hook_timeout": self.settings.hook_timeout}
         own["setting_seconds"] = self.settings.principal_seconds
+        own["max_import_bytes"] = self.settings.max_import_bytes
         own |= {name: getattr(self.settings, name) for name in BUDGETS}
         shop = Workshop(self.catalog, pools, self.vault, {**self.registry.settings, **own}, walled=self.walled)
         shop.handlers = {handler.name: handler for jobs in self.registry.jobs for handler in jobs.handlers}

@@ -227,7 +227,13 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
     if name:
         others = {key: value for key, value in definitions.items() if key != name}
         return _inlined(definitions[name], others) if name in definitions else {}
-    return {key: _inlined(value, definitions) for key, value in schema.items()}
+    # titles are names of our classes; generators of clients would give one name to several structures
+    found = {
+        key: _inlined(value, definitions) for key, value in schema.items() if key != "title" or isinstance(value, dict)
+    }
+    return (
+        {**found, "items": {}} if found.get("type") == "array" and not {"items", "prefixItems"} & set(found) else found
+    )
 
 
 def _array_of(value: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -42,12 +42,13 @@ class Settings(BaseSettings):
     tenant_query_costs: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {}, description="the same for single tenants, by slug"
     )
-    max_expand_depth: int = Field(3, ge=1, le=6, description="levels of `expand`")
+    max_expand_depth: int = Field(3, ge=1, le=6, description="levels of expand")
     max_filters: int = Field(20, ge=1, le=1000, description="conditions of one query, those of expansions included")
-    max_in_values: int = Field(500, ge=1, le=100_000, description="values of one `in` filter")
+    max_in_values: int = Field(500, ge=1, le=100_000, description="values of one filter with in")
     hook_timeout: float = Field(2.0, gt=0, description="seconds one hook may take before its request is rolled back")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="largest request body")
     max_bulk_bytes: int = Field(33_554_432, ge=1024, description="largest body that is a list of rows, or a batch")
+    max_import_bytes: int = Field(1_073_741_824, ge=1024, description="largest file to import; it waits on the disk")
     token_minutes: int = Field(15, ge=1, le=1440, description="life of an access token")
     session_days: int = Field(30, ge=1, le=366, description="life of a refresh token")
     bcrypt_rounds: int = Field(12, ge=4, le=16, description="cost of a password hash; below 12 for tests only")

@@ -24,11 +24,13 @@ def tree_rule(entity: Entity) -> Hook:
         moved = [change for change in changes if change.changes(parent) and change[parent] is not None]
         if not moved:
             return
-        above = await moment.fetch(_climb(table, parent, {change[parent] for change in moved}))
+        above: dict[Any, list[Any]] = {}
+        for row in await moment.fetch(_climb(table, parent, {change[parent] for change in moved})):
+            above.setdefault(row["start"], []).append(row["id"])
         heights = await _heights(moment, table, parent, [change.key for change in moved if change.old is not None])
         for change in moved:
-            line = [row for row in above if row["start"] == change[parent]]
-            if any(row["id"] == change.key for row in line):
+            line = above.get(change[parent], ())
+            if change.key in line:
                 raise _refused("tree_cycle", parent)
             if len(line) + 1 + heights.get(change.key, 0) > MAX_DEPTH:
                 raise _refused("tree_too_deep", parent)

@@ -103,7 +103,7 @@ class Importer:
             self.report.refuse(number, faults)
         if batch.fitting:
             await self._put(unit, batch.fitting)
-        self.watch(self.report.rows)
+        self.watch(batch.rows)
 
     def _next(self, lists: Batches) -> Read | None:
         batch = next(lists, None)

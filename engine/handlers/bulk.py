@@ -72,7 +72,7 @@ async def delete_many(call: Call) -> Answer:
 def _chosen(call: Call) -> Chosen:
     """The rows that the request means. 400 without a filter or a limit."""
     resource = call.resource
-    listing = read_selection(call.catalog, resource, call.request.query)
+    listing = read_selection(call.catalog, resource, call.request.query, call.service.limits)
     most = preferences_of(call.request).max_affected
     if most is None:
         raise generic("max_affected_required")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from datetime import UTC, tzinfo
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from engine.call import Call
@@ -15,6 +15,7 @@ from engine.exchange.exporting import Export, parts_of
 from engine.exchange.importing import Importer, Put
 from engine.exchange.loading import creating, upserting
 from engine.exchange.sources import rows_of
+from engine.exchange.trail import record_export
 from engine.formats import FORMATS, Format, format_of_answer, format_of_body
 from engine.handlers.reading import condition_values, list_shape, list_values
 from engine.moment import UnitOfWork
@@ -25,8 +26,6 @@ from engine.shapes import Listing
 from engine.streaming import begun
 from engine.types import Op
 
-# bytes of a file to import, unless the settings say otherwise; it is kept in a temporary file meanwhile
-MAX_IMPORT = 1 << 30
 Mode = Literal["create", "upsert"]
 
 
@@ -56,7 +55,7 @@ async def export(call: Call) -> Streamed:
             [Fault("fields", "unknown_field", "child rows are shown by expand, where the header refers to them")]
         )
     parts = parts_of(call.unit, export_of(call, listing, form))
-    await _record(call, form)
+    await record_export(call.unit, call.resource, form, call.request.query.decode("ascii", "replace"))
     name = f"{call.resource.entity.name}.{form.name}".encode()
     headers = (
         (b"content-type", form.content_type),
@@ -66,42 +65,22 @@ async def export(call: Call) -> Streamed:
     return Streamed(200, headers, await begun(parts))
 
 
+def read_exporting(reading: Reading, raw: bytes) -> tuple[Listing, str | None]:
+    """What `sort`, `q`, `where`, `filter`, `fields`, `deleted` and `expand` ask for, and `format`."""
+    reading.take_all(raw, EXPORTING)
+    asked = reading.found.pop("format", None)
+    listing = reading.listing()
+    if any(name in reading.resource.nested for name in listing.fields):
+        raise invalid([Fault("fields", "unknown_field", "a list shows child rows by expand alone")])
+    return listing, asked
+
+
 def export_of(call: Call, listing: Listing, form: Format) -> Export:
     """The rows that the caller may see. 403 for a condition that looks where he may not."""
     shape = list_shape(listing, call.own(listing))._replace(counting="none")
     values = call.values()
     values.update(list_values(listing) if listing.search is not None else condition_values(listing))
     return Export(call.resource, shape, values, form)
-
-
-async def _record(call: Call, form: Format) -> None:
-    """An `export` record in the change log: who took which rows away."""
-    log = call.catalog.roles.get((call.resource.scope.name, "change_log"))
-    if log is None:
-        return
-    who = call.unit.principal
-    query = call.request.query.decode("ascii", "replace")[:2000]
-    values: dict[str, Any] = {
-        "occurred_at": call.unit.now,
-        "actor_id": who.user_id,
-        "actor_email": who.email,
-        "action": "export",
-        "domain": call.resource.entity.domain,
-        "entity": call.resource.entity.name,
-        "entity_id": None,
-        "changes": {"format": [None, form.name], "query": [None, query]},
-        "outcome": "ok",
-        "ip": call.request.ip,
-        "user_agent": call.request.caller.user_agent,
-        "request_id": call.request.id,
-    }
-    if not call.resource.scope.tenant_bound:
-        values |= {"scope": "manager"}
-    unit = UnitOfWork(call.service.operations, call.resource.scope.name, who, call.request.caller)
-    known = {name: value for name, value in values.items() if name in log.table.c}
-    async with unit:
-        await call.service.operations.create_internal(unit, log, [known])
-    await unit.after_commit()
 
 
 # -- import
@@ -141,7 +120,7 @@ async def import_rows(call: Call) -> Answer:
     wishes = preferences_of(call.request)
     put = putting(call, asked)
     with tempfile.TemporaryFile() as file:
-        limit = call.service.shop.defaults.get("max_import_bytes", MAX_IMPORT)
+        limit = call.service.shop.defaults["max_import_bytes"]
         async for part in call.request.stream(limit):
             file.write(part)
 

@@ -160,7 +160,7 @@ def page_of(item: Schema) -> Schema:
         "total": {"type": ["integer", "null"], "minimum": 0, "description": "null when it was not asked for"},
         "total_pages": {"type": ["integer", "null"], "minimum": 0},
         "next_cursor": {"type": ["string", "null"], "description": "For the next page; null on the last one"},
-        "total_is_estimate": {"const": True, "description": "Only there when the total is an estimate"},
+        "total_is_estimate": {"type": "boolean", "description": "true, and only there when the total is an estimate"},
     }
     return closed(members, [name for name in members if name != "total_is_estimate"])
 

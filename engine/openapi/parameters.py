@@ -58,8 +58,9 @@ PREFER = (
     "`dry-run`: everything but the commit. `return=minimal`: no data. `merge=disjoint`: a stale version does no harm where the "
     "edits touch different fields. `Preference-Applied` names those that were followed"
 )
-PREFERENCE = "^(dry-run|return=(minimal|representation)|merge=disjoint|each|max-affected=[0-9]{1,9})$"
-PREFERENCES: Schema = {"type": "array", "items": {"type": "string", "pattern": PREFERENCE}, "minItems": 1}
+PREFERENCE = "(dry-run|return=(minimal|representation)|merge=disjoint|each|max-affected=[0-9]{1,9})"
+# a text: generators of clients take no list for a header
+PREFERENCES: Schema = {"type": "string", "pattern": f"^{PREFERENCE}(, ?{PREFERENCE})*$", "examples": ["return=minimal"]}
 LAST_PAGE = MAX_OFFSET // MAX_PAGE_SIZE
 SIMPLE: dict[str, Schema] = {
     "page": query("page", {"type": "integer", "minimum": 1, "maximum": LAST_PAGE, "default": 1}),

@@ -94,6 +94,13 @@ def target_of(catalog: Catalog, resource: Resource, field: Field) -> str | None:
     )
 
 
+def structured(schema: Any) -> bool:
+    """Whether the schema of a jsonb column holds objects."""
+    if isinstance(schema, list):
+        return any(map(structured, schema))
+    return isinstance(schema, dict) and (schema.get("type") == "object" or any(map(structured, schema.values())))
+
+
 def default_of(field: Field) -> Schema:
     """`{"default": ...}` of a field whose default is a constant."""
     default: Any = field.column.default if field.column is not None else None
@@ -151,11 +158,30 @@ class Schemas:
             self.components[name] = make()
         return ref(name)
 
+    # -- fields
+
+    def _shown(self, resource: Resource, field: Field) -> Schema:
+        """What a read shows of a field, a structure by its name."""
+        return self._named(resource, field, mask=field.masked) or shown_schema(field)
+
+    def _given(self, resource: Resource, field: Field) -> Schema:
+        """What a body may give for a field, a structure by its name."""
+        return self._named(resource, field, mask=False) or body_schema(self.catalog, resource, field)
+
+    def _named(self, resource: Resource, field: Field, *, mask: bool) -> Schema | None:
+        """Generators of clients make a class of each structure: one that stands in several schemas must be one of them."""
+        shape = field.scalar.schema(field.type, field.bounds)
+        if field.scalar.name != "jsonb" or not structured(shape):
+            return None
+        named = self._keep(f"{name_of(resource)}_{field.name}_value", lambda: shape)
+        either = [named, *([{"const": "***"}] if mask else ()), *([NULL] if field.nullable else ())]
+        return {"anyOf": either} if len(either) > 1 else named
+
     # -- rows
 
     def part(self, resource: Resource) -> Schema:
         """A row of a list: all shown fields, or those that `fields` names."""
-        fields = {field.name: shown_schema(field) for field in resource.shown}
+        fields = {field.name: self._shown(resource, field) for field in resource.shown}
         return self._keep(f"{name_of(resource)}_part", lambda: closed({**fields, **self._related(resource)}))
 
     def _related(self, resource: Resource) -> dict[str, Schema]:
@@ -196,7 +222,7 @@ class Schemas:
         """The row of a get: all shown fields and child rows, or those that `fields` names."""
         if not resource.entity.nested:
             return self.part(resource)
-        fields = {field.name: shown_schema(field) for field in resource.shown}
+        fields = {field.name: self._shown(resource, field) for field in resource.shown}
         related = self._related(resource)
         return self._keep(
             f"{name_of(resource)}_view", lambda: closed({**fields, **related, **self._children(resource)})
@@ -207,7 +233,7 @@ class Schemas:
         children, outputs = self._children(resource), self._outputs(resource)
         if not children and not outputs:
             return self.plain(resource)
-        fields = {field.name: shown_schema(field) for field in resource.shown}
+        fields = {field.name: self._shown(resource, field) for field in resource.shown}
         required = [*fields, *children]
         return self._keep(f"{name_of(resource)}_written", lambda: closed({**fields, **children, **outputs}, required))
 
@@ -220,16 +246,17 @@ class Schemas:
 
     def _create(self, resource: Resource, under: str | None) -> Schema:
         fields = [f for f in resource.fields.values() if f.creatable and f.name != under]
-        properties = {f.name: {**body_schema(self.catalog, resource, f), **default_of(f)} for f in fields}
+        properties = {f.name: {**self._given(resource, f), **default_of(f)} for f in fields}
         made = closed({**properties, **self._nested(resource, "c")}, [f.name for f in fields if f.required])
-        return {**made, "description": resource.entity.description, "examples": [example_of(made)]}
+        example = {f.name: example_of(body_schema(self.catalog, resource, f)) for f in fields if f.required}
+        return {**made, "description": resource.entity.description, "examples": [example]}
 
     def update(self, resource: Resource) -> Schema:
         """The body of an update: absent keeps, null clears."""
         return self._keep(f"{name_of(resource)}_update", lambda: self._update(resource))
 
     def _update(self, resource: Resource) -> Schema:
-        fields = {f.name: body_schema(self.catalog, resource, f) for f in resource.fields.values() if f.updatable}
+        fields = {f.name: self._given(resource, f) for f in resource.fields.values() if f.updatable}
         return closed({**fields, **self._nested(resource, "u"), "version": VERSION})
 
     def replace(self, resource: Resource) -> Schema:
@@ -272,5 +299,5 @@ class Schemas:
     def record(self, resource: Resource, names: tuple[str, ...]) -> Schema:
         """One record of a row's history, as the change log of the scope keeps it."""
         log = self.catalog.roles.get((resource.scope.name, "change_log"))
-        fields = {name: shown_schema(log.fields[name]) for name in names if log is not None and name in log.fields}
+        fields = {name: self._shown(log, log.fields[name]) for name in names if log is not None and name in log.fields}
         return self._keep(f"{resource.scope.name}_history", lambda: closed(fields, list(fields)))

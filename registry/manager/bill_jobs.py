@@ -16,7 +16,7 @@ from registry.manager.bill import DunningNotice, Invoice, Plan, Subscription
 from registry.manager.notify import Recipient, notify
 from registry.manager.pricing import period_end
 from registry.manager.seats import seats_taken
-from registry.manager.subscription_hooks import open_period_invoices
+from registry.manager.subscription_bills import open_period_invoices
 
 jobs = Jobs("manager")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 from engine.hooks import Row
 from registry.money import round_money, share
@@ -57,3 +58,21 @@ def days_left(subscription: Row, today: date) -> tuple[int, int]:
     """(days left, days in the period) on the day."""
     start, end = subscription["period_start"], subscription["period_end"]
     return max(0, (end - today).days), (end - start).days
+
+
+def first_period(plan: Row, today: date) -> dict[str, Any]:
+    """BILL-S1: the columns of a new subscription. Paid periods begin on the anchor day; after a trial that is its last day."""
+    if plan["trial_days"]:
+        end = today + timedelta(days=plan["trial_days"])
+        own = {"status": "trialing", "trial_end": end, "period_end": end, "anchor_day": end.day}
+    else:
+        end = period_end(today, plan["interval"], today.day)
+        own = {"status": "active", "trial_end": None, "period_end": end, "anchor_day": today.day}
+    return {"started_on": today, "period_start": today, **own}
+
+
+def redeemable(coupon: Row, plan: Row, today: date, count: int) -> bool:
+    """BILL-S6: whether the coupon may be redeemed for the `count`th time."""
+    over = coupon["valid_until"] is not None and coupon["valid_until"] < today
+    used_up = coupon["max_redemptions"] is not None and coupon["max_redemptions"] < count
+    return coupon["valid_from"] <= today and not over and not used_up and coupon["currency"] in (None, plan["currency"])

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from engine.hooks import Change, Moment, Row
 from registry.money import WIDE, to_places
-from registry.tenants import TenantModel
 from registry.tenants.posting import Posting
 from registry.tenants.subledgers import NOTHING, rows_of
 
@@ -34,12 +33,22 @@ async def bought_with(moment: Moment, lines: Iterable[Row], orders: Mapping[UUID
     }
 
 
-def asset_drafts(invoice: Change, bought: Bought, places: int) -> list[dict[str, Any]]:
-    """A draft asset for each whole unit whose net value in base currency reaches the category's threshold."""
+def capital_cost(invoice: Change, bought: Bought, places: int) -> Decimal | None:
+    """The net value of a unit in base currency where it reaches the threshold of its category; None for an expense, as less
+    than a whole unit is."""
     line, _, category = bought
-    if category is None or TenantModel.metadata.tables.get("fam.assets") is None:
-        return []
+    if category is None or line["qty"] < 1:
+        return None
     cost = to_places(WIDE.divide(line["net_amount"] * invoice["exchange_rate"], line["qty"]), places)
+    return cost if cost >= category["threshold"] else None
+
+
+def asset_drafts(invoice: Change, bought: Bought, places: int) -> list[dict[str, Any]]:
+    """A draft asset for each whole unit of a line that is capital."""
+    line, _, category = bought
+    cost = capital_cost(invoice, bought, places)
+    if category is None or cost is None:
+        return []
     asset = {
         "name": line["description"] or category["name"],
         "category_id": category["id"],
@@ -48,17 +57,17 @@ def asset_drafts(invoice: Change, bought: Bought, places: int) -> list[dict[str,
         "cost": cost,
         "cost_center_id": line["cost_center_id"],
     }
-    return [asset] * int(line["qty"]) if cost >= category["threshold"] else []
+    return [asset] * int(line["qty"])
 
 
-def costs(invoice: Change, bought: Bought, places: int, *, capital: bool) -> list[Posting]:
-    """What a line debits: as `capital` the cost account of its category, else its own account or the order line's, for goods
+def costs(invoice: Change, bought: Bought, places: int) -> list[Posting]:
+    """What a line debits: as capital the cost account of its category, else its own account or the order line's, for goods
     grni at the order's price and rate with the difference as a price variance, else an expense."""
     line, order, category = bought
     net, product = line["net_amount"], order.get("product", NOTHING)
     shown = {"cost_center_id": line["cost_center_id"], "description": line["description"]}
     account = line["account_id"] or order.get("account_id")
-    if capital and category is not None:
+    if category is not None and capital_cost(invoice, bought, places) is not None:
         account = category["cost_account_id"]
     if account is None and product.get("kind") == "goods":
         price = order["unit_price"] * (1 - order["discount_pct"] / 100)

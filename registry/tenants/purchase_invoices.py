@@ -1,15 +1,13 @@
-"""Behaviour of supplier invoices: matched against order and receipt, overridden, posted; what they buy as assets."""
+"""Behaviour of supplier invoices: matched against order and receipt, overridden, posted; the assets that they buy."""
 
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from engine.hooks import Change, Moment, Point, Rules
 from registry.tenants.invoice_booking import BOOKING, post_invoices, require_lines
 from registry.tenants.matching import Tolerance, conclusion, judge
 from registry.tenants.order_lines import count_invoiced, invoiced_with, ordered_by
-from registry.tenants.posting import Posting
 from registry.tenants.purchase_costs import asset_drafts, bought_with, costs
 from registry.tenants.rates import base_currency
 from registry.tenants.subledgers import PURCHASES, lines_of
@@ -50,21 +48,32 @@ async def leave_exception(moment: Moment, changes: list[Change]) -> None:
 
 @rules.on("APM-P3", "purchase-invoices", Point.AFTER_STATUS, edges=POSTING, raises=BOOKING)
 async def book_purchases(moment: Moment, changes: list[Change]) -> None:
-    """Dr what the lines are for, Dr tax_input, Cr ap; assets begin as drafts (APM-P4); the order lines count what is
-    invoiced."""
+    """Dr what the lines are for, Dr tax_input, Cr ap; the order lines count what is invoiced."""
     lines = await lines_of(PURCHASES, moment, changes)
     every = [line for own in lines.values() for line in own]
     orders = await ordered_by(moment, every)
     bought = await bought_with(moment, every, orders)
     places = await moment.places(await base_currency(moment))
-    items: dict[UUID, list[Posting]] = {change.key: [] for change in changes}
-    assets: list[dict[str, Any]] = []
-    for change in changes:
-        for line in lines[change.key]:
-            drafts = asset_drafts(change, bought[line["id"]], places)
-            assets += drafts
-            items[change.key] += costs(change, bought[line["id"]], places, capital=bool(drafts))
+    items = {
+        change.key: [item for line in lines[change.key] for item in costs(change, bought[line["id"]], places)]
+        for change in changes
+    }
     await post_invoices(PURCHASES, moment, changes, lines, items)
-    if assets:
-        await moment.create("fam.assets", assets)
     await count_invoiced(PURCHASES, moment, invoiced_with(PURCHASES, every, orders))
+
+
+@rules.on("APM-P4", "purchase-invoices", Point.AFTER_STATUS, edges=POSTING)
+async def draft_assets(moment: Moment, changes: list[Change]) -> None:
+    """Each whole unit of a line that is capital is a draft asset."""
+    lines = await lines_of(PURCHASES, moment, changes)
+    every = [line for own in lines.values() for line in own]
+    bought = await bought_with(moment, every, await ordered_by(moment, every))
+    places = await moment.places(await base_currency(moment))
+    drafts = [
+        draft
+        for change in changes
+        for line in lines[change.key]
+        for draft in asset_drafts(change, bought[line["id"]], places)
+    ]
+    if drafts:
+        await moment.create("fam.assets", drafts)

@@ -112,7 +112,7 @@ def test_a_key_in_which_null_equals_null(admin: Caller) -> None:
 
 
 def test_a_partial_key_concerns_the_rows_that_its_condition_names(caller: Caller) -> None:
-    usual = {"name": "L", "kind": "purchase", "currency": "NOK", "valid_from": "2040-01-01"}
+    usual = {"name": "L", "kind": "purchase", "currency": "HUF", "valid_from": "2040-01-01"}
 
     def put(*more: Body) -> list[tuple[int, str]]:
         rows = [{**usual, "code": fresh(), **row} for row in more]

@@ -83,7 +83,7 @@ def test_own_rows_are_there(walled: Live, path: str) -> None:
 
 def own_attempts(bench: Bench, row: Body) -> list[tuple[Op, str, str, Any]]:
     """Requests that the owner's row takes, deletion last."""
-    tries = []
+    tries: list[tuple[Op, str, str, Any]] = []
     for op, method, where, body in sorted(attempts(bench, row), key=lambda attempt: ENDS.get(attempt[0], 0)):
         if op is Op.IMPORT:
             continue  # takes a file

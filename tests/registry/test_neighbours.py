@@ -239,8 +239,18 @@ def test_the_threshold_is_in_base_currency(desk: DeskNextDoor) -> None:
     desk.rate("1.5")
     category = desk.category("1500", "700")
     line = {"asset_category_id": category["id"], "qty": "1", "unit_price": "500"}
-    desk.billed("R-1", line, purchase_order_id=None, currency="EUR")
+    desk.billed("R-1", line, currency="EUR")
     assert [row["cost"] for row in desk.caller.list(ASSETS)] == ["750.0000"]
+
+
+def test_part_of_a_unit_is_no_asset(desk: DeskNextDoor) -> None:
+    """APM-P4: per whole unit; less than one is an expense, and what is beyond the last one is no asset either."""
+    category = desk.category("1500", "500")
+    part = {"asset_category_id": category["id"], "qty": "0.5", "unit_price": "1000"}
+    assert desk.entry(desk.billed("R-1", part)) == {"ap": "-500.00", "expense": "500.00"}
+    assert desk.caller.list(ASSETS) == []
+    desk.billed("R-2", {**part, "qty": "2.5"})
+    assert [row["cost"] for row in desk.caller.list(ASSETS)] == ["1000.0000"] * 2
 
 
 # -- payments

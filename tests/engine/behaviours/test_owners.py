@@ -78,3 +78,17 @@ def test_the_permission_shows_all(desk: Live, ann: Person, bob: Person) -> None:
     found = {row["id"] for row in manager.list(NOTES)}
     assert {ann.note["id"], bob.note["id"]} <= found
     assert manager.change(NOTES, ann.note["id"], text="read")["text"] == "read"
+
+
+def test_a_set_holds_ones_own_rows_alone(ann: Person, bob: Person) -> None:
+    few = {"Prefer": "max-affected=50"}
+    path = f"/{NOTES}?filter[text]=mine"
+    changed = ann.caller.client.patch(path, json={"tag": "set"}, headers=few)
+    assert changed.json()["data"] == {"count": 1}, changed.text
+    assert ann.caller.client.delete(f"{path}&filter[id]={bob.note['id']}", headers=few).json()["data"] == {"count": 0}
+    assert bob.caller.get(NOTES, bob.note["id"])["version"] == 1
+    given = ann.caller.client.patch(path, json={"user_id": bob.id}, headers=few)
+    assert given.status_code == 403 and ann.caller.get(NOTES, ann.note["id"])["user_id"] == ann.id
+    rows = [{"text": "x", "user_id": ann.id, "tag": "c"}, {"text": "y", "user_id": bob.id, "tag": "d"}]
+    each = ann.caller.client.post(f"/{NOTES}", json=rows, headers={"Prefer": "each"})
+    assert [item["status"] for item in each.json()["data"]] == [201, 403]

@@ -1,0 +1,227 @@
+"""`cxg export` and `cxg import`: tables as files, straight from and to the databases, as the engine itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from cyclopts import Parameter
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from engine.catalog import Resource
+from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
+from engine.errors import StartupFault
+from engine.exchange.columns import Columns
+from engine.exchange.exporting import Export, parts_of
+from engine.exchange.importing import Importer, Put, Report
+from engine.exchange.loading import creating, upserting
+from engine.exchange.sources import rows_of
+from engine.exchange.trail import record_export
+from engine.formats import FORMATS, Format, format_of_name
+from engine.handlers.exchange import read_exporting
+from engine.handlers.reading import condition_values, list_shape, list_values
+from engine.main import System
+from engine.many import Many
+from engine.moment import UnitOfWork
+from engine.parse import BodyReader
+from engine.query import Reading
+from engine.types import ENGINE, Op, TenantRef
+
+COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+TOLD = 50
+
+Entity = Annotated[str, Parameter(help="Path of the entity, such as tenants/crm/customers.")]
+Tenant = Annotated[str | None, Parameter(help="Short name of the tenant whose rows they are.")]
+Form = Annotated[Literal["csv", "ndjson", "xlsx"] | None, Parameter(help="Unset = as the file's name ends.")]
+
+
+class Undone(Exception):
+    """Rolls an import back."""
+
+
+class Bringing(NamedTuple):
+    """A file to import: how its columns are called, how its rows are written, and which of them stay."""
+
+    path: Path
+    form: Format
+    titles: dict[str, str]
+    on: str | None
+    each: bool
+    dry_run: bool
+
+
+def export_file(  # budget: an argument is an option of the command line
+    path: Annotated[Path, Parameter(help="File to write.")],
+    *,
+    entity: Entity,
+    tenant: Tenant = None,
+    query: Annotated[str, Parameter(help="As of a list: filter[status]=active&sort=name&fields=name,email.")] = "",
+    format: Form = None,
+    registry: Registries = None,
+    data: Data = None,
+) -> None:
+    """Write every row of an entity into a CSV, NDJSON or XLSX file. The change log says so."""
+    form = _format(path, format)
+    with located(configure(registries=registry, data=data), Progress()) as system, _watched(entity, None) as watch:
+        resource = _resource(system, entity)
+        with path.open("wb") as file:
+            work = _export(system, resource, (tenant, query, form), file, watch)
+            run_and_close(system, work)
+
+
+def import_file(  # budget: an argument is an option of the command line
+    path: Path,
+    *,
+    entity: Entity,
+    tenant: Tenant = None,
+    map: Annotated[list[str] | None, Parameter(help='"Column title=field"; "Column title=" leaves it out.')] = None,
+    upsert: Annotated[str | None, Parameter(help="Unique key by which rows are known: they are updated.")] = None,
+    each: Annotated[bool, Parameter(negative="", help="Rows that fit stay, whatever the others are like.")] = False,
+    dry_run: Annotated[bool, Parameter(negative="", help="Report, and leave everything as it is.")] = False,
+    format: Form = None,
+    registry: Registries = None,
+    data: Data = None,
+) -> None:
+    """Read the rows of a CSV, NDJSON or XLSX file into an entity: all of them or, unless --each is given, none. Exit code 1
+    when some do not fit.
+    """
+    titles = dict(_mapped(one) for one in map or ())
+    asked = Bringing(path, _format(path, format), titles, upsert, each, dry_run)
+    with located(configure(registries=registry, data=data), Progress()) as system:
+        resource = _resource(system, entity)
+        with path.open("rb") as file, _watched(entity, _lines(file, asked.form)) as watch:
+            report, kept = run_and_close(system, _import(system, resource, (tenant, asked), file, watch))
+    _tell(report, kept=kept)
+    if report.failed:
+        sys.exit(1)
+
+
+# -- the work
+
+
+async def _export(
+    system: System,
+    resource: Resource,
+    asked: tuple[str | None, str, Format],
+    file: BinaryIO,
+    watch: Callable[[int], None],
+) -> None:
+    slug, query, form = asked
+    unit = await _unit(system, resource, slug)
+    listing, _ = read_exporting(Reading(system.catalog, resource), query.encode())
+    values = unit.base(resource)
+    values.update(list_values(listing) if listing.search is not None else condition_values(listing))
+    await record_export(unit, resource, form, query)
+    shape = list_shape(listing)._replace(counting="none")
+    async for part in parts_of(unit, Export(resource, shape, values, form), watch):
+        file.write(part)
+
+
+async def _import(
+    system: System, resource: Resource, asked: tuple[str | None, Bringing], file: BinaryIO, watch: Callable[[int], None]
+) -> tuple[Report, bool]:
+    """The report, and whether anything stays."""
+    slug, bringing = asked
+    unit = await _unit(system, resource, slug)
+    reader = BodyReader(system.catalog, resource, "create")
+    form, clears = bringing.form.name, bringing.on is not None
+    columns = Columns(reader, bringing.titles, guarded=form == "csv", clears=clears)
+    importer = Importer(resource, reader, _put(system, resource, bringing.on), watch)
+    zone = ZoneInfo(unit.principal.tenant.timezone) if unit.principal.tenant else UTC
+    try:
+        async with unit:
+            await importer.run(unit, rows_of(form, file, columns, zone))
+            if bringing.dry_run or (importer.report.failed and not bringing.each):
+                raise Undone
+        await unit.after_commit()
+    except Undone:
+        return importer.report, False
+    return importer.report, True
+
+
+async def _unit(system: System, resource: Resource, slug: str | None) -> UnitOfWork:
+    """The engine, bound to the tenant."""
+    identity = system.catalog.identity
+    tenant: TenantRef | None = None
+    if resource.scope.tenant_bound:
+        if slug is None or identity is None:
+            raise StartupFault(f"the rows of {resource.path} belong to tenants; --tenant says to which")
+        async with system.unit(identity.scope) as unit:
+            known = {one.slug: one for one in await identity.all_tenants(unit)}
+        if slug not in known:
+            raise StartupFault(f"there is no tenant {slug!r}")
+        tenant = known[slug]
+    elif slug is not None:
+        raise StartupFault(f"the rows of {resource.path} belong to no tenant")
+    return system.unit(resource.scope.name, replace(ENGINE, tenant=tenant))
+
+
+def _put(system: System, resource: Resource, on: str | None) -> Put:
+    if on is None:
+        return creating(system.operations, resource)
+    if on not in resource.unique_keys or Op.UPSERT not in resource.ops:
+        raise StartupFault(f"--upsert takes one of: {', '.join(resource.unique_keys) or 'there is no unique key'}")
+    return upserting(Many(system.operations), resource, resource.unique_keys[on])
+
+
+# -- what the command line says
+
+
+def _resource(system: System, path: str) -> Resource:
+    known = system.catalog.resources
+    if path.strip("/") not in known:
+        near = get_close_matches(path, known, n=1)
+        raise StartupFault(f"no entity is called {path!r}" + (f"; perhaps {near[0]!r}" if near else ""))
+    return known[path.strip("/")]
+
+
+def _format(path: Path, given: str | None) -> Format:
+    form = FORMATS[given] if given else format_of_name(path.name)
+    if form is None:
+        raise StartupFault(f"--format says what {path.name!r} is: {', '.join(FORMATS)}")
+    return form
+
+
+def _mapped(text: str) -> tuple[str, str]:
+    title, found, field = text.rpartition("=")
+    if not found:
+        raise StartupFault(f"--map takes 'Column title=field', not {text!r}")
+    return title, field
+
+
+def _lines(file: BinaryIO, form: Format) -> int | None:
+    """About how many rows there are; nobody knows of a workbook."""
+    if form.name == "xlsx":
+        return None
+    count = sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
+    return max(count - (form.name == "csv"), 0)
+
+
+@contextmanager
+def _watched(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    with Bar(*COLUMNS, console=err, transient=True) as bar:
+        task = bar.add_task(name, total=total)
+        yield lambda rows: bar.advance(task, rows)
+
+
+def _tell(report: Report, *, kept: bool) -> None:
+    stays = "" if kept else "; nothing stays"
+    print(f"{report.rows} rows: {report.created} created, {report.updated} updated, {report.failed} do not fit{stays}")
+    if report.skipped:
+        print(f"left out, since only the engine sets them: {', '.join(report.skipped)}")
+    if report.errors:
+        table = Table("row", "field", "code", "message")
+        for told in report.errors[:TOLD]:
+            table.add_row(str(told["row"]), told["field"], told["code"], told["message"])
+        err.print(table)
+        if report.faults > TOLD:
+            err.print(f"and {report.faults - TOLD} more")

@@ -1,0 +1,68 @@
+"""`cxg export` and `cxg import`, as people call them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from engine.testing.harness import Live
+
+WARES = "stall/stall/wares"
+
+
+def cxg(live: Live, *words: str) -> subprocess.CompletedProcess[str]:
+    """A finished command over the databases of the server."""
+    place = ["--data", str(live.system.settings.data.resolve())]
+    flags = ["--registry", "registry", "--registry", "tests.engine.exchange.stall"]
+    whole = [sys.executable, "-m", "engine", *words, *place, *flags]
+    return subprocess.run(whole, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_out_of_one_tenant_and_into_another(stall: Live, tmp_path: Path) -> None:
+    path, bad = tmp_path / "wares.csv", tmp_path / "bad.csv"
+    owner = stall.client("stall")
+    owner.post(f"/{WARES}", json=[{"title": f"c{i}", "code": f"CLI-{i}", "note": "=1"} for i in range(3)])
+    where = ["--entity", WARES, "--tenant"]
+    out = cxg(stall, "export", str(path), *where, "first", "--query", "filter[code][startswith]=CLI&sort=-code")
+    assert out.returncode == 0, out.stderr
+    assert path.read_text().count("'=1") == 3
+
+    rehearsed = cxg(stall, "import", str(path), *where, "second", "--dry-run")
+    assert "3 rows: 3 created, 0 updated, 0 do not fit; nothing stays" in rehearsed.stdout, rehearsed.stderr
+    assert cxg(stall, "import", str(path), *where, "second").returncode == 0
+    again = cxg(stall, "import", str(path), *where, "second", "--upsert", "code")
+    assert "3 rows: 0 created, 3 updated, 0 do not fit\n" in again.stdout
+    rows = stall.other_tenant().get(f"/{WARES}?filter[code][startswith]=CLI").json()["data"]["items"]
+    assert sorted((row["code"], row["note"]) for row in rows) == [(f"CLI-{i}", "=1") for i in range(3)]
+
+    bad.write_text("Name,code\nx,CLI-0\ny,CLI-9\n")
+    refused = cxg(stall, "import", str(bad), *where, "second", "--map", "Name=title")
+    assert refused.returncode == 1 and "1 do not fit; nothing stays" in refused.stdout
+    assert "duplicate" in refused.stderr
+    mixed = cxg(stall, "import", str(bad), *where, "second", "--map", "Name=title", "--each")
+    assert mixed.returncode == 1 and "2 rows: 1 created, 0 updated, 1 do not fit\n" in mixed.stdout
+
+
+def test_what_is_wrong_is_said(stall: Live, tmp_path: Path) -> None:
+    path = tmp_path / "wares.csv"
+    path.write_text("title\na\n")
+    for words, text in (
+        (["--entity", "stall/stall/ware", "--tenant", "first"], "perhaps 'stall/stall/wares'"),
+        (["--entity", WARES], "--tenant says to which"),
+        (["--entity", WARES, "--tenant", "nobody"], "there is no tenant 'nobody'"),
+        (["--entity", WARES, "--tenant", "first", "--map", "title"], "--map takes"),
+        (["--entity", WARES, "--tenant", "first", "--map", "title=none"], "is no field"),
+    ):
+        done = cxg(stall, "import", str(path), *words)
+        assert done.returncode == 1 and text in " ".join(done.stderr.split()), done.stderr
+
+
+def test_to_the_standard_output(stall: Live) -> None:
+    stall.client("stall").post(f"/{WARES}", json={"title": "out"})
+    done = cxg(
+        stall, "export", "-", "--entity", WARES, "--tenant", "first", "--format", "ndjson", "--query", "fields=title"
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"title": "out"} in [json.loads(line) for line in done.stdout.splitlines()]
