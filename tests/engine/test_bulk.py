@@ -314,7 +314,7 @@ def test_no_row_has_a_statement_of_its_own(admin: Caller, mark: str, monkeypatch
 def test_a_fault_in_a_line_names_document_and_line(caller: Caller) -> None:
     codes = [f"L{CLOCK.new_id().hex[:20].upper()}{i}" for i in range(2)]
     items = [{"variant_id": ABSENT, "unit_price": n, "valid_from": "2040-01-01"} for n in "12"]
-    bodies = [
+    bodies: list[Body] = [
         {"code": code, "name": "L", "kind": "sale", "currency": "EUR", "valid_from": "2040-01-01"} for code in codes
     ]
     bodies[1]["items"] = items

@@ -18,8 +18,7 @@ from engine.catalog import Catalog
 from engine.errors import CODES
 from engine.filters import OPERATORS
 from engine.main import load
-from engine.openapi import ANSWERS, BODIES, build_document
-from engine.openapi import querying
+from engine.openapi import ANSWERS, BODIES, build_document, querying
 from engine.openapi.answers import POINTS, WRITES
 from engine.openapi.parameters import MAX_CHOICES, VALUES
 from engine.openapi.schemas import name_of
@@ -174,7 +173,7 @@ def test_list_parameters_are_those_that_the_reader_knows() -> None:
     assert set(querying.WORDS) == set(query_body.WORDS)
     assert "q" not in parameter_names("/manager/bill/subscriptions")
     assert set(VALUES) == set(conditions.READERS)
-    assert MAX_CHOICES == LIMITS.choices
+    assert LIMITS.choices == MAX_CHOICES
 
 
 def test_filter_values_are_typed() -> None:
