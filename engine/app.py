@@ -65,8 +65,8 @@ class Health:
 
 
 class Front:
-    """Entity requests (`/scope/domain/entity...`) go straight to the dispatcher, which answers every error itself; Starlette's middleware and its list
-    of routes (12 us a request) are for the few paths beside it."""
+    """Entity requests (`/scope/domain/entity...`) go straight to the dispatcher, which answers every error itself; Starlette's
+    middleware and its list of routes (12 us a request) are for the few paths beside it."""
 
     def __init__(self, dispatcher: Dispatcher, rest: ASGIApp) -> None:
         self.dispatcher, self.rest = dispatcher, rest

@@ -39,6 +39,8 @@ class Service:
         self.limits, self.budgets = Limits.of(self.shop.defaults), Budgets(self.shop.catalog, self.shop.defaults)
         self.max_body, self.max_bulk = max_body, max(max_body, max_bulk)
         self.reader = lru_cache(maxsize=None)(self._reader)
+        # (entity, query text) -> the list that it asks for, made ready
+        self.questions: dict[tuple[str, bytes], Any] = {}
 
     def _reader(self, resource: Resource, purpose: Purpose) -> BodyReader:
         return BodyReader(self.shop.catalog, resource, purpose)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -136,7 +136,14 @@ class Resource:
 
     def hooked(self, *points: Point, names: Collection[str] | None = None) -> bool:
         """Whether any hook runs at one of the points, for a create or update that gives `names` (None = any)."""
-        return any(names is None or rule.listens(names) for point in points for rule in self.hooks.get(point, ()))
+        return self._hooked(points, None if names is None else frozenset(names))
+
+    @cached_property
+    def _hooked(self) -> Callable[[tuple[Point, ...], frozenset[str] | None], bool]:
+        def hooked(points: tuple[Point, ...], names: frozenset[str] | None) -> bool:
+            return any(names is None or rule.listens(names) for point in points for rule in self.hooks.get(point, ()))
+
+        return lru_cache(maxsize=256)(hooked)
 
     @cached_property
     def ruleless_sources(self) -> dict[str, tuple[str, ...]]:

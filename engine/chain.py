@@ -145,6 +145,11 @@ class Log:
         return ", ".join(f"t.{PREPARER.quote(c.name)}" for c in self.resource.table.c)
 
     @cached_property
+    def _unhashed(self) -> frozenset[str]:
+        """The columns that no hash covers."""
+        return frozenset({"prev_hash", "row_hash"} if self.chained else {"seal"})
+
+    @cached_property
     def any_unsealed(self) -> str:
         """$1 tenant."""
         return f"select 1 from {self.table} t where {self.wall} and {self.mark} is null limit 1"
@@ -218,15 +223,13 @@ class Log:
 
     def canonical(self, row: Mapping[str, Any], **given: Any) -> bytes:
         """The row as it is hashed: what is not null, without its hashes; `given` stands for what is not written yet."""
-        left_out = {"prev_hash", "row_hash"} if self.chained else {"seal"}
-        values = {**row, **given}
-        return ENCODER.encode(
-            {
-                name: msgspec.Raw(value.encode()) if name in self.jsons and isinstance(value, str) else value
-                for name, value in values.items()
-                if value is not None and name not in left_out
-            }
-        )
+        left_out = self._unhashed
+        found = {name: value for name, value in row.items() if value is not None and name not in left_out}
+        found.update(given)
+        for name in self.jsons:
+            if isinstance(value := found.get(name), str):
+                found[name] = msgspec.Raw(value.encode())
+        return ENCODER.encode(found)
 
     def seal(self, head: Head, rows: Sequence[Mapping[str, Any]]) -> tuple[Head, list[dict[str, Any]]]:
         """The head after these rows, and what is written into each."""

@@ -34,10 +34,15 @@ def invalid_cursor() -> ValidationError:
     )
 
 
-def context_of(listing: Listing, path: str, tenant: UUID | None) -> bytes:
-    """What the cursors of a list are bound to."""
+def binding_of(listing: Listing, path: str) -> str:
+    """What the cursors of the list `path` are bound to, beside the tenant."""
     asked = tuple(getattr(listing, name) for name in BINDING)
-    return f"{tenant}|{path}|{asked!r}|".encode("utf-8", "surrogatepass")
+    return f"{path}|{asked!r}|"
+
+
+def context_of(binding: str, tenant: UUID | None) -> bytes:
+    """The same with the tenant, as it is signed."""
+    return f"{tenant}|{binding}".encode("utf-8", "surrogatepass")
 
 
 def cursor_of(sign: Sign, context: bytes, place: Sequence[str | None]) -> str:

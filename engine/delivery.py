@@ -4,7 +4,7 @@ pauses and given up after five tries, for that event only."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -68,39 +68,48 @@ async def _send(connections: Sequence[Connection], text: str) -> None:
         await connection.fetch(text, ())
 
 
-@dataclass(slots=True)
 class Record:
-    """A record of a change log, with what it tells."""
+    """A record of a change log. What it tells is read when somebody listens."""
 
-    values: Any
-    events: list[Event]
-    version: int
+    __slots__ = ("_changes", "_events", "id", "row", "scope", "values")
+
+    def __init__(self, values: Any, scope: str) -> None:
+        """`values` as the database gives them, `changes` as JSON text; `scope` is that of the row that changed."""
+        self.values, self.scope = values, scope
+        self.id: UUID = values["id"]
+        # the record itself where it is about no row
+        self.row: UUID = values["entity_id"] or self.id
+        self._changes: dict[str, Any] | None = None
+        self._events: list[Event] | None = None
 
     @property
-    def id(self) -> UUID:
-        """The record's id."""
-        return self.values["id"]  # type: ignore[no-any-return]
+    def changes(self) -> dict[str, Any]:
+        """Column -> (old, new)."""
+        if self._changes is None:
+            decoded = msgspec.json.decode(self.values["changes"] or "{}")
+            self._changes = decoded if isinstance(decoded, dict) else {}
+        return self._changes
 
     @property
-    def row(self) -> UUID:
-        """The row that changed; the record itself where it is about none."""
-        return self.values["entity_id"] or self.id
+    def events(self) -> list[Event]:
+        """What it tells."""
+        if self._events is None:
+            self._events = events_of(self.values, self.changes, self.scope)
+        return self._events
 
-
-def read_record(values: Any, scopes: Mapping[str, str]) -> Record:
-    """A record as the database gives it; `changes` is JSON text."""
-    changes = msgspec.json.decode(values["changes"] or "{}")
-    if not isinstance(changes, dict):
-        changes = {}
-    version = entered(changes, "version")
-    scope = scopes.get(f"{values['domain']}.{values['entity']}", "")
-    return Record(values, events_of(values, changes, scope), version if isinstance(version, int) else 0)
+    @property
+    def version(self) -> int:
+        """The version that the change made; 0 where it says none."""
+        version = entered(self.changes, "version")
+        return version if isinstance(version, int) else 0
 
 
 def in_row_order(records: Sequence[Record]) -> list[Record]:
     """Records by id, those of one row by version: an id is made before the row's lock is had, so that ids alone may tell an
     earlier change later."""
     by_id = sorted(records, key=lambda record: record.id)
+    if len({record.row for record in by_id}) == len(by_id):
+        return by_id
     waiting: dict[UUID, list[Record]] = {}
     for record in sorted(by_id, key=lambda record: record.version, reverse=True):
         waiting.setdefault(record.row, []).append(record)
@@ -127,6 +136,8 @@ class Round:
 
     def finished(self, records: Sequence[Record]) -> list[Record]:
         """The records that nobody waits for; after the first of a row that is not finished, none of that row."""
+        if not self.unserved:
+            return list(records)
         found, stuck = [], set()
         for record in records:
             if record.id in self.unserved:
@@ -158,18 +169,21 @@ class Delivery:
 
     def read(self, records: Sequence[Any]) -> list[Record]:
         """Records of the log in the order in which they are told."""
-        return in_row_order([read_record(values, self.scopes) for values in records])
+        scopes = self.scopes
+        return in_row_order([Record(v, scopes.get(f"{v['domain']}.{v['entity']}", "")) for v in records])
 
     async def hand_out(self, unit: GuardedUnit, records: Sequence[Record]) -> Round:
         """Ask every subscriber; failures are undone and noted."""
         done = Round()
         until = asyncio.get_running_loop().time() + BUDGET
         for scope, subscription in self.subscriptions:
+            wanted = await self._wanted(unit, scope, subscription)
             told = [
                 Told(record, event)
-                for record in records
+                for record in (records if wanted is None or wanted else ())
                 for event in record.events
                 if event.scope == scope
+                and (wanted is None or event.name in wanted)
                 and subscription.listens(event.name)
                 and (event.id, subscription.name) not in self.served
             ]
@@ -177,9 +191,25 @@ class Delivery:
                 await self._serve(unit, subscription, list(group), done, until)
         return done
 
+    async def _wanted(self, unit: GuardedUnit, scope: str, subscription: Subscription) -> Collection[str] | None:
+        """The names that a subscription is interested in; None = all. One that cannot say is asked about each event."""
+        if subscription.among is None:
+            return None
+        await unit.guard(unit.caller)
+        wanted: Collection[str] | None = None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                wanted = await subscription.among(await unit.in_scope(scope))
+        except Exception as failure:
+            LOG.error("subscription cannot say what it wants", handler=subscription.name, cause=repr(failure)[:500])
+        await unit.settle(keep=wanted is not None)
+        return wanted
+
     def keep(self, done: Round, finished: Sequence[Record]) -> None:
         """The batch is committed: remember who was served, as far as somebody else still waits for the record."""
         self.served |= done.served
+        if not (self.served or self.tries):
+            return
         for event in (event for record in finished for event in record.events):
             for _, subscription in self.subscriptions:
                 owed = (event.id, subscription.name)

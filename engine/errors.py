@@ -184,6 +184,7 @@ FAULT_CODES: dict[str, str] = {
     "not_indexed": "has no index; the message names the one that would serve it",
     "costly": "what makes the query cost too much",
     "too_complex": "goes through too many relations, or is nested too deep",
+    "too_many_rows": "more rows match than may be written; params hold both numbers",
     "changed": "another request changed it since the version that was read",
 }
 

@@ -7,12 +7,13 @@
 
 Each write is an event `<domain>.<entity>.created|updated|deleted`, each change of state also `<domain>.<entity>.<state>`. A
 handler gets them at least once, those of one row in the order of its versions, in a transaction of its own scope: what it
-writes there stands when the events count as delivered. One that raises is undone and asked again later.
+writes there stands when the events count as delivered. One that raises is undone and asked again later. `among=` names a
+function that tells which names are of interest just now, so that nobody reads a record in vain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -46,14 +47,16 @@ class Event:
 
 
 Handler = Callable[[Moment, list[Event]], Awaitable[None]]
+Among = Callable[[Moment], Awaitable[Collection[str]]]
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """A handler and the names that it listens to."""
+    """A handler and the names that it listens to. `among`: which of them are of interest just now; None = all."""
 
     patterns: tuple[str, ...]
     run: Handler
+    among: Among | None = None
 
     @property
     def name(self) -> str:
@@ -72,11 +75,11 @@ class Events:
     scope: str
     subscriptions: list[Subscription] = field(default_factory=list)
 
-    def on(self, *patterns: str) -> Callable[[Handler], Handler]:
-        """Subscribe to names such as `bill.invoices.paid`; `*` stands for any text."""
+    def on(self, *patterns: str, among: Among | None = None) -> Callable[[Handler], Handler]:
+        """Subscribe to names such as `bill.invoices.paid`; `*` stands for any text. `among` is asked once for many events."""
 
         def bind(run: Handler) -> Handler:
-            self.subscriptions.append(Subscription(patterns, run))
+            self.subscriptions.append(Subscription(patterns, run, among))
             return run
 
         return bind

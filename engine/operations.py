@@ -20,6 +20,7 @@ from engine.records import (
     Action,
     Asked,
     RulesConcerned,
+    WriteStatements,
     Written,
     change_record,
     change_shape,
@@ -49,6 +50,7 @@ class Operations:
     def __init__(self, shop: Workshop) -> None:
         self.shop = shop
         self.refusals = Refusals(shop)
+        self.statements = WriteStatements(shop)
 
     # -- reading for hooks
 
@@ -130,8 +132,8 @@ class Operations:
         self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], *, internal: bool | None
     ) -> list[Any]:
         """Their records: as a caller sees them, with all columns (`internal`), or empty (None)."""
-        shape, records = insert_records(resource, changes, internal=internal)
-        statement = self.shop.statement(resource, shape)
+        columns, records = insert_records(resource, changes)
+        statement = self.statements.insert(resource, columns, internal)
         found = await self._run(unit, resource, statement, unit.base(resource), records)
         if len(found) != len(changes):
             raise await self.refusals.references(unit, resource, changes, resource.reference_columns)
@@ -266,11 +268,11 @@ class Operations:
             "cxg_log": CLOCK.new_id(),
             "cxg_expected": row.version,
         }
-        shape = change_shape(resource, action, written, guards)._replace(single=True)
+        statement = self.statements.change_one(resource, action, frozenset(written), guards)
         values = unit.base(resource)
         values.update((f"key{place}", part) for place, part in enumerate(key))
         values["sources"] = resource.ruleless_sources.get(row.values.get("status", ""), ())
-        found = await self._run(unit, resource, self.shop.statement(resource, shape), values, [record])
+        found = await self._run(unit, resource, statement, values, [record])
         if not found:
             error = await self.refusals.explain(unit, resource, action, row, key=key)
             # the row stands where a rule looks on: the same change once more, in a transaction
@@ -335,7 +337,7 @@ class Operations:
         columns = {name for change in changes for name in change.values}
         records = [change_record(resource, change, order, columns) for order, change in enumerate(changes)]
         held = tuple(guard for guard in guards if guard == "inactive")
-        shape = change_shape(resource, action, dict.fromkeys(columns), held, internal=internal)
+        shape = change_shape(resource, action, frozenset(columns), held, internal)
         values = unit.base(resource)
         values["keys"] = [change.key for change in changes]
         found = await self._run(unit, resource, self.shop.statement(resource, shape), values, records)

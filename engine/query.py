@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -19,6 +20,8 @@ from engine.scalars import BadValue
 from engine.shapes import LIMITS, Deleted, Limits, Listing, Node, Order
 
 MAX_WHERE = 16_384
+# names of parameters recur from request to request; of longer ones nobody keeps the parts
+NAMES_KEPT, NAME_BYTES = 4096, 96
 # a name with parts in brackets: filter[total][gt], expand[lines][limit], fields[lines]
 BRACKETED = re.compile(r"([a-z]+)((?:\[[^\[\]]*\])+)")
 PART = re.compile(r"\[([^\[\]]*)\]")
@@ -42,7 +45,7 @@ def split_query(raw: bytes) -> list[Asked]:
         if part:
             name, _, value = part.partition(b"=")
             try:
-                pairs.append(Asked(_text(name), _text(value)))
+                pairs.append(Asked(_name(name) if len(name) <= NAME_BYTES else _text(name), _text(value)))
             except UnicodeDecodeError:
                 raise invalid([Fault("query", "invalid_format", "must be UTF-8 text, percent-encoded")]) from None
     return pairs
@@ -53,6 +56,18 @@ def _text(raw: bytes) -> str:
     if "\x00" in text:
         raise invalid([Fault("query", "invalid_format", "must not contain the NUL character")])
     return text
+
+
+_name = lru_cache(maxsize=NAMES_KEPT)(_text)
+
+
+def _split_name(name: str) -> tuple[str, list[str]]:
+    """`filter[total][gt]` -> its word and what stands in the brackets."""
+    bracketed = BRACKETED.fullmatch(name)
+    return (bracketed.group(1), PART.findall(bracketed.group(2))) if bracketed else (name, [])
+
+
+_known_name = lru_cache(maxsize=NAMES_KEPT)(_split_name)
 
 
 def unknown(name: str, known: Any) -> ApiError:
@@ -150,16 +165,17 @@ class Reading:
 
     def take_all(self, raw: bytes, known: Mapping[str, Reader]) -> None:
         """Read every parameter; what is said of an expansion after the expansion itself."""
-        for name, value in sorted(split_query(raw), key=lambda asked: asked.name.startswith(AFTER)):
+        asked = split_query(raw)
+        if any(one.name.startswith(AFTER) for one in asked):
+            asked.sort(key=lambda one: one.name.startswith(AFTER))
+        for name, value in asked:
             self._take(name, value, known)
         if self.faults:
             raise invalid(self.faults)
 
     def _take(self, name: str, value: str, known: Mapping[str, Reader]) -> None:
         """Read one parameter. 400 for one that is unknown or repeated."""
-        bracketed = BRACKETED.fullmatch(name)
-        word = bracketed.group(1) if bracketed else name
-        parts = PART.findall(bracketed.group(2)) if bracketed else []
+        word, parts = (_known_name if len(name) <= NAME_BYTES else _split_name)(name)
         if parts and not ((word, len(parts)) in BRACKETS and NEEDED[word] in known):
             raise unknown(name, known)
         if not parts and name not in known:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from engine.catalog import Resource
 from engine.clock import CLOCK
 from engine.errors import ApiError
 from engine.hooks import Change, Key, Point
-from engine.moment import UnitOfWork
-from engine.shapes import ChangeShape, Incoming, InsertShape
+from engine.moment import UnitOfWork, Workshop
+from engine.shapes import ChangeShape, Incoming, InsertShape, Statement
 from engine.sql.parts import ENCODER
 
 Action = Literal["update", "delete", "status"]
 Asked = tuple[Action, Incoming]
+SHAPES_KEPT = 4096
 
 
 class Written(NamedTuple):
@@ -58,29 +60,49 @@ def fill(resource: Resource, values: dict[str, Any]) -> None:
         values["id"] = CLOCK.new_id()
 
 
-def insert_records(
-    resource: Resource, changes: Sequence[Change], *, internal: bool | None
-) -> tuple[InsertShape, list[dict[str, Any]]]:
-    """The shape of an insert, and its rows as they travel."""
+def insert_records(resource: Resource, changes: Sequence[Change]) -> tuple[frozenset[str], list[dict[str, Any]]]:
+    """The columns that new rows give, and the rows as they travel."""
     records = []
     columns: set[str] = set()
     for order, change in enumerate(changes):
         fill(resource, change.values)
         columns.update(change.values)
         records.append({**change.values, "cxg_ord": order, "cxg_log": CLOCK.new_id()})
+    return frozenset(columns), records
+
+
+def insert_shape(resource: Resource, columns: frozenset[str], internal: bool | None) -> InsertShape:
+    """The shape of an insert of rows that give these columns."""
     names = tuple(
         name for name in resource.fields if (name in columns or name in resource.settable) and name not in resource.keys
     )
-    return InsertShape(names, resource.reference_columns, internal), records
+    return InsertShape(names, resource.reference_columns, internal)
 
 
 def change_shape(
-    resource: Resource, action: Action, values: Mapping[str, Any], guards: tuple[str, ...], *, internal: bool = False
+    resource: Resource, action: Action, columns: frozenset[str], guards: tuple[str, ...], internal: bool = False
 ) -> ChangeShape:
     """The shape of a change that gives these columns."""
-    names = tuple(name for name in resource.fields if name in values and name not in resource.keys)
-    checked = tuple(name for name in resource.reference_columns if name in values)
+    names = tuple(name for name in resource.fields if name in columns and name not in resource.keys)
+    checked = tuple(name for name in resource.reference_columns if name in columns)
     return ChangeShape(action, names, checked, guards, internal)
+
+
+class WriteStatements:
+    """Statements by the set of columns that a write gives, whose order in the body says nothing."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self.shop = shop
+        self.insert = lru_cache(maxsize=SHAPES_KEPT)(self._insert)
+        self.change_one = lru_cache(maxsize=SHAPES_KEPT)(self._change_one)
+
+    def _insert(self, resource: Resource, columns: frozenset[str], internal: bool | None) -> Statement:
+        return self.shop.statement(resource, insert_shape(resource, columns, internal))
+
+    def _change_one(
+        self, resource: Resource, action: Action, columns: frozenset[str], guards: tuple[str, ...]
+    ) -> Statement:
+        return self.shop.statement(resource, change_shape(resource, action, columns, guards)._replace(single=True))
 
 
 def change_record(resource: Resource, change: Change, order: int, columns: set[str]) -> dict[str, Any]:

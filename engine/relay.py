@@ -40,10 +40,12 @@ from engine.operations import Operations
 from engine.store import Database, Lease
 from engine.types import ENGINE, TenantRef
 
-BATCH = 200
-# seconds: how long writes are gathered; how long nothing may be heard before the log is looked at; between sweeps over all
-# tenants; between attempts to become the one that relays; after a failure
-GATHER, LOOK, SWEEP, ATTEMPT, RECOVER = 0.05, 1.0, 600.0, 2.0, 1.0
+BATCH = 500
+# records of one turn from which on writes come fast, and are gathered longer: a turn costs as much as 100 records
+BUSY = 50
+# seconds: how long writes are gathered, and when they come fast; how long nothing may be heard before the log is looked at;
+# between sweeps over all tenants; between attempts to become the one that relays; after a failure
+GATHER, GATHER_BUSY, LOOK, SWEEP, ATTEMPT, RECOVER = 0.05, 0.25, 1.0, 600.0, 2.0, 1.0
 # seconds between sweeps behind a transaction pooler, where nothing is heard from other processes
 DEAF_SWEEP = 15.0
 EVERYBODY = "*"
@@ -71,6 +73,8 @@ class LogRelay:
         self.hints: dict[UUID, Hint] = {}
         self.failing: set[UUID] = set()
         self.everybody = True
+        # records that the last batch had
+        self.found = 0
 
     @property
     def scope(self) -> str:
@@ -135,7 +139,7 @@ class LogRelay:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.woken.wait()
-                await asyncio.sleep(GATHER)
+                await asyncio.sleep(GATHER_BUSY if self.found > BUSY else GATHER)
         self.woken.clear()
 
     async def _lead(self, lease: Lease) -> None:
@@ -204,6 +208,7 @@ class LogRelay:
             if not turn[0]["mine"]:
                 return "later"
             found = await self._unsealed(unit, known)
+            self.found = len(found)
             records = self.delivery.read(found)
             done = await self.delivery.hand_out(unit, records)
             finished = done.finished(records)

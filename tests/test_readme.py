@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,20 @@ def test_the_map_names_real_places() -> None:
             if not any(path.exists() for path in known):
                 missing.append(name)
     assert missing == []
+
+
+def pinned(lock: str) -> set[str]:
+    """Names of the packages that a lock file pins."""
+    lines = (ROOT / lock).read_text().splitlines()
+    return {re.split(r"[=\[]", line)[0].lower() for line in lines if re.match(r"[A-Za-z0-9]", line)}
+
+
+@pytest.mark.parametrize(("lock", "extras"), [("requirements.lock", ()), ("requirements-dev.lock", ("test",))])
+def test_the_locks_pin_what_is_needed(lock: str, extras: tuple[str, ...]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *(n for extra in extras for n in project["optional-dependencies"][extra])]
+    names = {re.split(r"[\[<>=;! ]", need)[0].lower() for need in needed}
+    assert len(names) > 20 and names - pinned(lock) == set()
 
 
 def test_ci_runs_the_test_command() -> None:

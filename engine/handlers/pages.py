@@ -16,11 +16,11 @@ class Turn:
     """One page of a list. `values`: parameters of its statement; `nulls`: which values of the place that it follows are
     null, empty without a cursor."""
 
-    def __init__(self, call: Call, listing: Listing, path: str, names: Sequence[str]) -> None:
-        """`path` names the list, `names` are the keys of its order. ValidationError `invalid_cursor`."""
+    def __init__(self, call: Call, listing: Listing, names: Sequence[str], binding: str) -> None:
+        """`names` are the keys of its order, `binding` what its cursors are bound to. ValidationError `invalid_cursor`."""
         self.call, self.listing, self.names = call, listing, names
         self.sign = call.service.shop.vault.sign
-        self.context = context_of(listing, path, call.unit.tenant)
+        self.context = context_of(binding, call.unit.tenant)
         size = listing.page_size
         # a total tells whether more rows follow; without one a row more is asked for
         self.ahead = listing.cursor is not None or listing.count != "exact"

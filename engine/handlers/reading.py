@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
 from engine.call import Call
 from engine.catalog import Resource
 from engine.conditions import leaves, without_values
+from engine.cursors import binding_of
 from engine.encode import Answer, etag, page, success, success_of
 from engine.filters import OPERATORS, escape_like
 from engine.handlers.pages import Turn
@@ -21,26 +22,55 @@ from engine.sql.read import ESTIMATE_ABOVE, LOG_ORDER
 from engine.types import Op
 
 
+class Question(NamedTuple):
+    """A list made ready: what it asks for, its shape and values, the keys of its order, what its cursors are bound to."""
+
+    listing: Listing
+    shape: ListShape
+    values: Mapping[str, Any]
+    names: Sequence[str]
+    binding: str
+
+
+# the same lists are asked again and again: of a query text of at most so many bytes its question is kept
+KEPT_BYTES, MOST_KEPT = 512, 1024
+
+
 async def list_rows(call: Call) -> Answer:
     """One page of rows."""
-    listing = read_listing(call.catalog, call.resource, call.request.query, call.service.limits)
-    return await answer_listing(call, listing)
+    raw, kept = call.request.query, call.service.questions
+    question = kept.get((call.resource.path, raw))
+    if question is None:
+        question = question_of(call, read_listing(call.catalog, call.resource, raw, call.service.limits))
+        if len(raw) <= KEPT_BYTES:
+            if len(kept) >= MOST_KEPT:
+                kept.pop(next(iter(kept)))
+            kept[call.resource.path, raw] = question
+    return await answer_question(call, question)
+
+
+def question_of(call: Call, listing: Listing) -> Question:
+    """All of a list that does not depend on who asks."""
+    names = [order.field for order in ordered_by(call.resource, listing.sort)]
+    return Question(listing, list_shape(listing), list_values(listing), names, binding_of(listing, call.resource.path))
 
 
 async def query(call: Call) -> Answer:
     """One page of rows; the query is the body."""
     listing = read_query(call.catalog, call.resource, await call.body(), call.service.limits)
     call.no_parameters()
-    return await answer_listing(call, listing)
+    return await answer_question(call, question_of(call, listing))
 
 
-async def answer_listing(call: Call, listing: Listing) -> Answer:
-    """The rows that a listing asks for, in one statement."""
-    shop, resource = call.service.shop, call.resource
-    turn = Turn(call, listing, resource.path, [order.field for order in ordered_by(resource, listing.sort)])
-    shape = list_shape(listing, call.own(listing))._replace(after=turn.nulls)
+async def answer_question(call: Call, question: Question) -> Answer:
+    """The rows that a list asks for, in one statement."""
+    shop, resource, listing, shape = call.service.shop, call.resource, question.listing, question.shape
+    turn = Turn(call, listing, question.names, question.binding)
+    own = call.own(listing)
+    if own or turn.nulls:
+        shape = shape._replace(own=own, after=turn.nulls)
     values = call.values()
-    values.update(list_values(listing))
+    values.update(question.values)
     values.update(turn.values)
     statement = shop.statement(resource, shape)
     await call.service.budgets.admit(call.unit, resource, (listing, shape), (statement, values))
@@ -93,9 +123,8 @@ async def history(call: Call) -> Answer:
     if log is None:
         return page(None, listing, 0)
     values: dict[str, Any] = {f"key{i}": part for i, part in enumerate(call.target.key)}
-    turn = Turn(
-        call, listing, f"{call.resource.path}/{','.join(call.target.key)}/history", [name for name, _ in LOG_ORDER]
-    )
+    path = f"{call.resource.path}/{','.join(call.target.key)}/history"
+    turn = Turn(call, listing, [name for name, _ in LOG_ORDER], binding_of(listing, path))
     values |= {"tenant": call.unit.tenant, **turn.values}
     shape = list_shape(listing)._replace(after=turn.nulls)
     record = (await call.unit.run(call.service.shop.question("history", call.resource, log, shape), values))[0]

@@ -26,8 +26,21 @@ events = Events("manager")
 of_tenants = Events("tenants")
 
 
-@events.on("*")
-@of_tenants.on("*")
+async def awaited(moment: Moment) -> set[str]:
+    """The events that some active workflow waits for."""
+    platform = await moment.in_scope("manager")
+    workflows, types = Workflow.__table__, EventType.__table__
+    found = await platform.fetch(
+        select(types.c.code)
+        .distinct()
+        .join(workflows, types.c.id == workflows.c.event_type_id)
+        .where(workflows.c.is_active, workflows.c.status == "active")
+    )
+    return {row["code"] for row in found}
+
+
+@events.on("*", among=awaited)
+@of_tenants.on("*", among=awaited)
 async def start_workflows(moment: Moment, happened: list[Event]) -> None:
     """Run the workflows of each event, by priority. What one of them cannot do is noted in its run and undone."""
     platform = await moment.in_scope("manager")

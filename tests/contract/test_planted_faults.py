@@ -77,16 +77,16 @@ def list_shows_deleted(patch: Patch) -> None:
 
 def audit_skipped_on_bulk(patch: Patch) -> None:
     """Several rows at once leave no record."""
-    real = Operations._insert
+    real = Operations.insert
 
-    async def quiet(self: Operations, unit: Any, resource: Any, changes: Any, *, internal: bool) -> Any:
+    async def quiet(self: Operations, unit: Any, resource: Any, changes: Any, *, internal: Any) -> Any:
         if len(changes) > 1:
             shop = replace(self.shop.catalog)
             shop.__dict__["roles"] = {}
             self = Operations(Workshop(shop, self.shop.databases, self.shop.vault, self.shop.defaults))
         return await real(self, unit, resource, changes, internal=internal)
 
-    patch.setattr(Operations, "_insert", quiet)
+    patch.setattr(Operations, "insert", quiet)
 
 
 def record_without_old_value(patch: Patch) -> None:

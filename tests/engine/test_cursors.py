@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.cursors import BINDING, FREE, context_of, cursor_of, place_of
+from engine.cursors import BINDING, FREE, binding_of, context_of, cursor_of, place_of
 from engine.errors import ApiError
 from engine.handlers.pages import place_in
 from engine.handlers.reading import list_shape, list_values
@@ -113,7 +113,7 @@ def test_pages_by_cursor_are_the_one_big_list(
     assert len(whole) == len(rows) and rest is None
     walked, place = page(bench, listing, size, None)
     while place is not None:
-        context = context_of(listing, WARES.path, None)
+        context = context_of(binding_of(listing, WARES.path), None)
         place = place_of(sign, context, cursor_of(sign, context, place), len(place))
         assert len(walked) % size == 0
         found, place = page(bench, listing, size, place)
