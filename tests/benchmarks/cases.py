@@ -67,9 +67,10 @@ def list_uncounted(at: Round) -> list[Request]:
 
 
 def list_filtered(at: Round) -> list[Request]:
-    """50 tenant users from a varying address on, by address."""
+    """50 tenant users from a varying address on, by address. More addresses than the engine keeps questions of: what is
+    measured is a known shape with values that are new."""
     span = max(len(at.stage.users) - 200, 1)
-    starts = [f"user-{index % span:05}@example.com" for index in range(0, 97 * 200, 97)]
+    starts = [f"user-{index % span:05}@example.com" for index in range(0, 97 * 4000, 97)]
     if not at.engine:
         rest = "user_type=tenant&sort=email&page_size=50&count=none"
         return [Request("GET", f"{USERS}?email_from={quote(start)}&{rest}") for start in starts]
