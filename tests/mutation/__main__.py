@@ -29,7 +29,8 @@ app = App(
 
 
 class Verdict(NamedTuple):
-    """What became of a mutant: `noticed` by how many test runs asked for; `how`: named, domain, none."""
+    """What became of a mutant: `noticed` by how many test runs asked for; `how`: named, domain, timeout, none, or what
+    went wrong with the run itself."""
 
     mutant: Mutant
     noticed: bool
@@ -51,7 +52,8 @@ def judge(mutant: Mutant) -> Verdict:
         if done.returncode == FAILED:
             return Verdict(mutant, True, "named" if named else "domain")
         if done.returncode != 0:
-            raise RuntimeError(f"{mutant.switch}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+            # said at the end, with what the other rules showed
+            return Verdict(mutant, False, f"broken run: {done.stdout[-500:]}{done.stderr[-500:]}")
         if place == len(mutant.tests) - 1:
             break
     return Verdict(mutant, False, "none")
@@ -67,7 +69,8 @@ def by_domain(verdicts: list[Verdict]) -> Table:
     domains = sorted({"/".join(v.mutant.switch.place.split("/")[:2]) for v in verdicts})
     for domain in domains:
         own = [v for v in verdicts if "/".join(v.mutant.switch.place.split("/")[:2]) == domain]
-        counts = [sum(v.how == how for v in own) for how in ("named", "domain", "none")]
+        counts = [sum(v.how == how for v in own) for how in ("named", "domain")]
+        counts.append(sum(not v.noticed for v in own))
         counts[0] += sum(v.how == "timeout" for v in own)
         table.add_row(domain, str(len(own)), *map(str, counts))
     return table
@@ -100,7 +103,7 @@ def main(
     console.print(by_domain(verdicts))
     lost = [verdict for verdict in verdicts if not verdict.noticed]
     for verdict in lost:
-        console.print(f"[red]not noticed[/] {verdict.mutant.switch}")
+        console.print(f"[red]not noticed[/] {verdict.mutant.switch} {verdict.how}")
     console.print(f"{len(verdicts)} rules off, {len(verdicts) - len(lost)} noticed")
     if json is not None:
         rows = [{"switch": str(v.mutant.switch), "noticed": v.noticed, "how": v.how} for v in verdicts]

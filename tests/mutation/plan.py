@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from engine.main import load
+from engine.testing.contract import contract_cases
 from tests.mutation.switch import Switch, handlers
 
 TESTS = Path(__file__).parent.parent
@@ -35,18 +36,19 @@ def mutants(only: str = "") -> Iterator[Mutant]:
         for rule in rules
     )
     switches |= dict.fromkeys(Switch(scope, "job", handler.name) for scope, handler in handlers(registry))
+    cases = {f"{path}-{check}" for path, check in contract_cases(catalog)}
     for switch in switches:
         if only in str(switch):
-            yield Mutant(switch, tuple(_tests(switch)))
+            yield Mutant(switch, tuple(_tests(switch, cases)))
 
 
-def _tests(switch: Switch) -> Iterator[tuple[str, ...]]:
+def _tests(switch: Switch, cases: Collection[str]) -> Iterator[tuple[str, ...]]:
     word = switch.name if switch.id == "job" else switch.id
     named = naming(word) if WORDS(word) or switch.id == "job" else []
     if named:
         yield tuple(f"{path}::{test}" for path, test in named)
-    if switch.id in CONTRACT:
-        yield (f"{TESTS}/contract/test_contract.py::test_contract[{switch.place}-{CONTRACT[switch.id]}]",)
+    if (case := f"{switch.place}-{CONTRACT.get(switch.id)}") in cases:
+        yield (f"{TESTS}/contract/test_contract.py::test_contract[{case}]",)
     about = switch.name if switch.id == "job" else f"/{switch.place.split('/')[1]}/"
     files = files_of(about) + list({path for path, _ in named})
     if files:
