@@ -123,7 +123,11 @@ def _approval(resource: Resource) -> Plain | None:
 
 def _owner(resource: Resource) -> Plain | None:
     owner = resource.entity.owner
-    return None if owner is None else {"column": owner.column, "unless": owner.unless, "reads": owner.reads}
+    return None if owner is None else {"columns": list(owner.columns), "unless": owner.unless, "reads": owner.reads}
+
+
+def _rows(resource: Resource) -> list[Plain]:
+    return [{"where": dict(r.tree), "unless": r.unless or None, "on": r.on.split()} for r in resource.entity.rows]
 
 
 # a row for each declaration that clients can see the effect of
@@ -143,5 +147,6 @@ TOLD: dict[str, Callable[[Resource], Any]] = {
     "rollups": _rollups,
     "approval": _approval,
     "owner": _owner,
+    "rows": _rows,
     "permissions": lambda resource: list(resource.entity.permissions),
 }

@@ -35,6 +35,7 @@ from engine.observe import Observer, configure_logging
 from engine.operations import Operations
 from engine.relay import Relay
 from engine.repetition import add_answers
+from engine.row_rules import with_row_rules
 from engine.settings import Settings
 from engine.signin import PrincipalLoader, SignInEndpoints, routes_of
 from engine.types import ENGINE, Principal, Scope
@@ -78,7 +79,7 @@ def _load(packages: list[str]) -> tuple[Registry, Catalog]:
         if scope.tenant_bound:
             bind_to_tenant(scope.metadata)
         index_foreign_keys(scope.metadata)
-    catalog = compile_catalog(registry.scopes, registry.entities, registry.rules, registry.identity)
+    catalog = with_row_rules(compile_catalog(registry.scopes, registry.entities, registry.rules, registry.identity))
     home = home_of(catalog)
     if home is not None and logs_of(catalog):
         add_heads(catalog.scopes[home].metadata)

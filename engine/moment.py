@@ -96,7 +96,7 @@ class Workshop:
         return readable(self.vault, self.catalog, resource, text) if resource.path in self.revealing else text
 
     def _question(self, name: str, *given: Any) -> Statement:
-        return getattr(self.reads, name)(*given)  # type: ignore[no-any-return]
+        return getattr(self.reads if hasattr(self.reads, name) else self.writes, name)(*given)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,8 @@ class Circumstances(dict[str, Any]):
             return getattr(self.unit, name)
         if name.startswith(UNMASKED):
             return self.unit.principal.may(sensitive(name.removeprefix(UNMASKED)))
+        if name in (row_values := self.unit.shop.catalog.row_values):
+            return row_values[name](self.unit.principal)
         raise KeyError(name)
 
 
@@ -232,7 +234,6 @@ class UnitOfWork:
         return Circumstances(
             self,
             actor=who.user_id,
-            owner=who.user_id,
             actor_email=who.email,
             tenant=self.tenant,
             ip=self.caller.ip,

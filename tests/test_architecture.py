@@ -15,16 +15,16 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity
-paging registration behaviours events jobs ordering relations preferences formats
+paging registration behaviours events jobs ordering relations preferences formats shapes
 fields
-catalog shapes declared
+catalog declared
 chain checks_behaviour checks_jobs conditions described
-expansions
+expansions row_rules
 auth checks cursors encode load observe openapi parse query routes secrets sql store
 setting_lookup attempts query_body
 moment
-budgets delivery refusals request records verify
-roads
+budgets delivery request records verify
+refusals roads
 operations repetition streaming
 many
 call exchange

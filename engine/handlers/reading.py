@@ -16,7 +16,7 @@ from engine.filters import OPERATORS, escape_like
 from engine.handlers.pages import Turn
 from engine.query import read_listing, read_paging, read_view
 from engine.query_body import read_query
-from engine.shapes import Condition, Expansion, GetShape, Listing, ListShape, Node
+from engine.shapes import NO_RULES, Condition, Expansion, GetShape, Listing, ListShape, Node, RowRule
 from engine.sql.documents import ordered_by
 from engine.sql.read import ESTIMATE_ABOVE, LOG_ORDER
 from engine.types import Op
@@ -143,7 +143,7 @@ def shape_of(expand: Sequence[Expansion]) -> tuple[Expansion, ...]:
     )
 
 
-def list_shape(listing: Listing, own: frozenset[str] = frozenset()) -> ListShape:
+def list_shape(listing: Listing, own: frozenset[RowRule] = NO_RULES) -> ListShape:
     """The list without its values."""
     conditions = tuple(without_values(node) for node in listing.conditions)
     searched, expand = listing.search is not None, shape_of(listing.expand)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -127,13 +127,6 @@ def presence(source: FromClause, deleted: str) -> list[Column]:
     if deleted == "include":
         return []
     return [source.c.is_active if deleted == "exclude" else sa.not_(source.c.is_active)]
-
-
-def owned(resource: Resource, source: FromClause, own: Collection[str]) -> list[Column]:
-    """The rows that belong to the caller, of the entities of which others' do not exist for him."""
-    if resource.path not in own or resource.entity.owner is None:
-        return []
-    return [source.c[resource.entity.owner.column] == bind("owner", UUID)]
 
 
 def _value(field: Field, takes: str, name: str) -> Any:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from engine.catalog import Catalog, Reference, Resource
 from engine.entity import Unique
-from engine.shapes import GetShape, ListShape, Statement
+from engine.shapes import NO_RULES, GetShape, Limited, ListShape, RowRule, Statement
 from engine.sql import sets
 from engine.sql.documents import Scene, shows_place
 from engine.sql.exports import Rendering, rows_of
@@ -24,13 +24,13 @@ from engine.sql.parts import (
     entity_id,
     given_keys,
     key_predicate,
-    owned,
     presence,
     same_key,
     search,
     wall,
 )
 
+FREE = Limited()
 ESTIMATE_ABOVE = 10_000
 # of the change log: a column and its type
 LOG_ORDER = (("occurred_at", "timestamptz"), ("id", "uuid"))
@@ -51,14 +51,14 @@ class Reads:
                 key_predicate(resource, row),
                 *wall(resource, row, self.walled),
                 *presence(row, shape.deleted),
-                *owned(resource, row, shape.own),
+                *scene.owned(resource, row),
             )
         )
 
-    def reread(self, resource: Resource) -> Statement:
+    def reread(self, resource: Resource, seen: frozenset[RowRule] = NO_RULES) -> Statement:
         """(version, document) of the rows of `keys`, in that order: what a write with hooks answers."""
         row = resource.table.alias("t")
-        rendered = self._scene().document(resource, row)
+        rendered = self._scene(seen).document(resource, row)
         statement = sa.select(row.c.version, rendered).where(*wall(resource, row, self.walled))
         if not resource.by_uuid:
             given = given_keys(resource)
@@ -108,11 +108,11 @@ class Reads:
         )
         return Statement(f"EXPLAIN (FORMAT JSON) {plain.text}", plain.order)
 
-    def _scene(self, own: Collection[str] = ()) -> Scene:
+    def _scene(self, own: Collection[RowRule] = NO_RULES) -> Scene:
         return Scene(self.catalog, walled=self.walled, own=own)
 
     def _where(self, resource: Resource, row: Any, shape: ListShape, scene: Scene) -> list[Any]:
-        where = [*wall(resource, row, self.walled), *presence(row, shape.deleted), *owned(resource, row, shape.own)]
+        where = [*wall(resource, row, self.walled), *presence(row, shape.deleted), *scene.owned(resource, row)]
         where += [scene.predicate(resource, row, node) for node in shape.conditions]
         return [*where, search(resource, row)] if shape.search else where
 
@@ -129,13 +129,15 @@ class Reads:
         where = self._where(resource, row, shape, self._scene(shape.own))
         return compile_statement(sa.select(sa.func.count()).select_from(row).where(*where))
 
-    def states(self, resource: Resource, references: tuple[Reference, ...]) -> Statement:
-        """Of the rows of `keys`: the key, whether active rows other than these refer to it, and its header's status."""
+    def states(self, resource: Resource, references: tuple[Reference, ...], limits: Limited = FREE) -> Statement:
+        """Of the rows of `keys`: the key, whether active rows other than these refer to it, its header's status, and whether the
+        row meets the rules of `limits`."""
         row = resource.table.alias("t")
         statement = sa.select(
             *(row.c[name] for name in resource.keys),
             self.referred(resource, row, references, together=True).label("referred"),
             self.header_status(resource, row).label("header"),
+            *self._limited(resource, row, limits),
         ).where(*wall(resource, row, self.walled))
         return compile_statement(sets.among(resource, row, statement))
 
@@ -143,9 +145,19 @@ class Reads:
         """Which of `rows` a unique key concerns."""
         return sets.covered(resource, key)
 
-    def same_unique(self, resource: Resource, key: Unique, own: frozenset[str]) -> Statement:
+    def same_unique(self, resource: Resource, key: Unique, own: frozenset[RowRule]) -> Statement:
         """The stored rows that have the unique key of one of `rows`, locked."""
-        return sets.same_unique(resource, key, own, walled=self.walled)
+        row = resource.table.alias("t")
+        where = [*wall(resource, row, self.walled), *self._scene(own).owned(resource, row)]
+        return sets.same_unique(resource, row, key, where)
+
+    def _limited(self, resource: Resource, row: Any, limits: Limited) -> list[Any]:
+        """Whether the row exists for the caller (`seen`), and whether he may write it (`own`)."""
+        return [
+            sa.func.coalesce(sa.and_(*asked), sa.false()).label(name) if asked else sa.true().label(name)
+            for name, rules in zip(Limited._fields, limits, strict=True)
+            for asked in (self._scene(rules).owned(resource, row),)
+        ]
 
     def plain_rows(self, resource: Resource) -> Statement:
         """All columns of the rows of `keys`, for hooks."""
@@ -203,9 +215,9 @@ class Reads:
         [items] = page_of(sa.select(*(row.c[name] for name in names)).where(*where), terms, shape.after, placed=False)
         return compile_statement(sa.select(items, self._total(row, where, shape)))
 
-    def state(self, resource: Resource, references: tuple[Reference, ...]) -> Statement:
+    def state(self, resource: Resource, references: tuple[Reference, ...], limits: Limited = FREE) -> Statement:
         """Why a write may have found no row: presence, version, status, whether active rows refer to it, the header's status,
-        whose it is."""
+        whether it meets the rules of `limits`."""
         row = resource.table.alias("t")
         status = row.c.status if resource.stateful else sa.null()
         statement = sa.select(
@@ -214,7 +226,7 @@ class Reads:
             status.label("status"),
             self.referred(resource, row, references).label("referred"),
             self.header_status(resource, row).label("header"),
-            (row.c[resource.entity.owner.column] if resource.entity.owner else sa.null()).label("owner"),
+            *self._limited(resource, row, limits),
         )
         return compile_statement(statement.where(key_predicate(resource, row), *wall(resource, row, self.walled)))
 
@@ -249,8 +261,10 @@ class Reads:
             .scalar_subquery()
         )
 
-    def missing_references(self, resource: Resource, names: tuple[str, ...]) -> Statement:
-        """For each reference column, the given ids (`r_<column>`) that name no active row."""
+    def missing_references(
+        self, resource: Resource, names: tuple[str, ...], seen: frozenset[RowRule] = NO_RULES
+    ) -> Statement:
+        """For each reference column, the given ids (`r_<column>`) that name no active row that exists for the caller."""
         columns = []
         for name in names:
             target = self.catalog_table(resource, name)
@@ -260,6 +274,7 @@ class Reads:
                 f"g_{name}"
             )
             there = [parent.c[field.target] == given, parent.c.is_active, *wall(target, parent, self.walled)]
+            there += self._scene(seen).owned(target, parent)
             alive: Any = sa.select(sa.literal_column("1")).where(*there)
             columns.append(
                 sa.select(sa.func.array_agg(given)).where(sa.not_(sa.exists(alive))).scalar_subquery().label(name)
