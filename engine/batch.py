@@ -18,11 +18,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from engine.call import Call
-from engine.dispatch import WRITES, Dispatcher, admit
+from engine.dispatch import WRITES, Dispatcher, admit, handled
 from engine.encode import Answer, failure, rows_text, success
 from engine.errors import ApiError, Fault, UnavailableError, generic, invalid
-from engine.handlers import HANDLERS
 from engine.moment import UnitOfWork
 from engine.parse import read_members
 from engine.preferences import read_preferences
@@ -90,7 +88,8 @@ class Batch:
         if request.query:
             single(split_query(request.query), ())
         mode, operations = read_batch(await request.json(self.service.max_bulk), name)
-        unit = self.service.budgets.timed(UnitOfWork(dispatcher.operations, name, principal, request.caller))
+        service = dispatcher.service_of(principal)
+        unit = service.budgets.timed(UnitOfWork(service.operations, name, principal, request.caller))
 
         async def work(unit: UnitOfWork) -> Answer:
             return await Run(self, request, unit, mode).all(operations)
@@ -151,7 +150,7 @@ class Run:
         if target.op in STREAMS:
             raise generic("bad_request", "Files are imported and exported by themselves, not in a batch")
         try:
-            answer = await HANDLERS[target.op](Call(self.batch.service, request, target, self.unit))
+            answer = await handled(dispatcher.service_of(self.unit.principal), request, target, self.unit)
         except Exception as error:
             if retriable(error):
                 raise

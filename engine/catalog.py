@@ -156,7 +156,9 @@ class Resource:
         return frozenset(
             limit.rule
             for limit in self.row_limits
-            if right in limit.rights and (names is None or set(limit.rule.columns) & set(names)) and limit.holds(principal)
+            if right in limit.rights
+            and (names is None or set(limit.rule.columns) & set(names))
+            and limit.holds(principal)
         )
 
     def seen_beside(self, principal: Principal, names: Collection[str] = ()) -> frozenset[RowRule]:
@@ -293,7 +295,7 @@ def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource
     fields = {name: stored_field(entity, table.c[name]) for name in names}
     fields |= {virtual.name: virtual_field(virtual) for virtual in entity.virtual}
     keys = tuple(c.name for c in table.primary_key.columns if not c.info.get("tenant"))
-    unique_keys = _unique_keys(entity, fields, keys)
+    unique_keys = unique_keys_of(entity, fields, keys)
     return Resource(
         path=f"{scope.name}/{entity.domain}/{entity.name}",
         scope=scope,
@@ -309,7 +311,7 @@ def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource
     )
 
 
-def _unique_keys(entity: Entity, fields: Mapping[str, Field], keys: tuple[str, ...]) -> dict[str, Unique]:
+def unique_keys_of(entity: Entity, fields: Mapping[str, Field], keys: tuple[str, ...]) -> dict[str, Unique]:
     """The unique keys whose columns a creation may give and everybody may see; the key of the rows, where callers give it."""
     declared = [key if isinstance(key, Unique) else Unique((key,)) for key in entity.unique]
     found = {",".join(key.columns): key for key in (*declared, Unique(keys))}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from typing import Any
 
 from engine.catalog import Resource
@@ -23,8 +24,25 @@ def described(resource: Resource) -> Plain:
         **_machine(resource),
         "constraints": constraints_of(resource),
         "unique_keys": unique_keys_of(resource),
-        "behaviour": {name: said for name, tell in TOLD.items() if (said := tell(resource))},
+        "behaviour": _seen(
+            {name: said for name, tell in TOLD.items() if (said := tell(resource))},
+            {field.name for field in resource.fields.values() if field.unseen},
+        ),
     }
+
+
+def _seen(said: Any, unseen: Collection[str]) -> Any:
+    """A declaration without what names a field that the caller does not see."""
+    if not unseen:
+        return said
+    if isinstance(said, dict):
+        kept = {name: part for name, part in said.items() if name not in unseen}
+        return {name: _seen(part, unseen) for name, part in kept.items() if not _names(part, unseen)}
+    return [_seen(part, unseen) for part in said if not _names(part, unseen)] if isinstance(said, list) else said
+
+
+def _names(said: Any, unseen: Collection[str]) -> bool:
+    return isinstance(said, str) and bool(set(re.findall(r"[A-Za-z0-9_]+", said)) & set(unseen))
 
 
 def _machine(resource: Resource) -> Plain:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from engine.auth.authenticator import Authenticator
 from engine.call import Call, Service
 from engine.encode import Answer, Header, Streamed, failure
-from engine.errors import ForbiddenError, generic
+from engine.errors import ApiError, ForbiddenError, generic
 from engine.handlers import HANDLERS
 from engine.moment import UnitOfWork
 from engine.observe import Observer
@@ -17,6 +17,7 @@ from engine.routes import Router, Target
 from engine.store import translate
 from engine.streaming import send_parts
 from engine.types import Op, Principal
+from engine.views import view_of
 
 WRITES = frozenset(
     {Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS, Op.UPDATE_MANY, Op.DELETE_MANY, Op.UPSERT, Op.IMPORT}
@@ -66,8 +67,26 @@ class Dispatcher:
         """The stages that need to know who is calling."""
         principal = await self.authenticator.principal(request.header(b"authorization"), request.ip)
         admit(principal, target)
-        unit = UnitOfWork(self.operations, target.resource.scope.name, principal, request.caller)
-        return await HANDLERS[target.op](Call(self.service, request, target, self.service.budgets.timed(unit)))
+        service = self.service_of(principal)
+        unit = UnitOfWork(service.operations, target.resource.scope.name, principal, request.caller)
+        return await handled(service, request, target, service.budgets.timed(unit))
+
+    def service_of(self, principal: Principal) -> Service:
+        """What serves a caller: of the whole catalogue, or of the part that his roles see."""
+        view = view_of(principal)
+        return view.service if view else self.service
+
+
+async def handled(service: Service, request: Request, target: Target, unit: UnitOfWork) -> Answer | Streamed:
+    """The answer of the target's handler to an admitted caller."""
+    view = view_of(unit.principal)
+    if view is None:
+        return await HANDLERS[target.op](Call(service, request, target, unit))
+    target = target._replace(resource=view.catalog.resources[target.resource.path])
+    try:
+        return await HANDLERS[target.op](Call(service, request, target, unit))
+    except ApiError as error:
+        raise view.discreet(target.resource, error) from error
 
 
 def admit(principal: Principal, target: Target) -> None:

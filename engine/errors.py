@@ -159,6 +159,7 @@ CODES: dict[str, tuple[str, int, str]] = {
         503,
         "The connection broke while committing; read the row to see the outcome",
     ),
+    "issuer_unavailable": ("UnavailableError", 503, "The issuer's keys cannot be read at the moment; try again"),
     "query_timeout": ("UnavailableError", 504, "The query took too long; narrow it"),
     "internal_error": ("UnavailableError", 500, "Something went wrong here; quote the request id"),
 }
@@ -171,6 +172,7 @@ FAULT_CODES: dict[str, str] = {
     "out_of_range": "below or above what the column takes",
     "invalid_format": "not of the form or type that the field takes",
     "invalid_choice": "not one of the listed values",
+    "permission_denied": "a row that the caller may not have",
     "check_failed": "a rule over several fields does not hold",
     "field_not_allowed": "unknown, or set by the engine alone",
     "write_once": "may only be given at creation",

@@ -45,11 +45,19 @@ class Field:
     references: str | None = None
     target: str = "id"
     generated: bool = False
+    # of a view: the caller's roles do not see it; they may not write it
+    unseen: bool = False
+    barred: bool = False
+
+    @property
+    def concealed(self) -> bool:
+        """Whether it does not exist for the caller."""
+        return self.hidden or self.unseen
 
     @property
     def shown(self) -> bool:
         """Whether reads show it."""
-        return not self.hidden and not (self.virtual and not self.virtual.compute)
+        return not self.concealed and not (self.virtual and not self.virtual.compute)
 
     @property
     def sortable(self) -> bool:
@@ -60,7 +68,7 @@ class Field:
     @cached_property
     def operators(self) -> tuple[str, ...]:
         """Filter operators the field takes."""
-        if self.column is None or self.hidden or self.masked or self.encrypted:
+        if self.column is None or self.concealed or self.masked or self.encrypted:
             return ()
         return operators_of(self.scalar.families, tree=bool(self.column.table.info.get("tree")) and self.name == "id")
 

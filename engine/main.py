@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +19,10 @@ import tenancy
 from engine import registration
 from engine.app import build_app, plain
 from engine.auth.authenticator import Authenticator
+from engine.auth.fetch import address_of
+from engine.auth.jwks import KeySet
 from engine.auth.keys import SigningKeys, secret_file
+from engine.auth.outside import Mapped, Outside
 from engine.auth.tokens import Tokens
 from engine.auth.vault import KeyRing, PasswordVault
 from engine.batch import Batch
@@ -31,14 +36,15 @@ from engine.errors import StartupFault
 from engine.load import Registry, load_registries
 from engine.meta import Meta
 from engine.moment import UnitOfWork, Workshop
-from engine.observe import Observer, configure_logging
+from engine.observe import LOG, Observer, configure_logging
 from engine.operations import Operations
 from engine.relay import Relay
 from engine.repetition import add_answers
 from engine.row_rules import with_row_rules
 from engine.settings import Settings
-from engine.signin import PrincipalLoader, SignInEndpoints, routes_of
+from engine.signin import OutsideEndpoints, PrincipalLoader, SignInEndpoints, callers_of, routes_of
 from engine.types import ENGINE, Principal, Scope
+from engine.views import Policy
 from tenancy.embedded import EmbeddedServer, start_embedded
 from tenancy.pool import Pool, PoolOptions
 from tenancy.shape import bind_to_tenant, index_foreign_keys
@@ -105,6 +111,8 @@ class System:
         self.server: EmbeddedServer | None = None
         self.places: dict[str, Place] = {}
         self.relay: Relay | None = None
+        self.authenticator: Authenticator | None = None
+        self.policy: Policy | None = None
 
     @property
     def databases(self) -> list[str]:
@@ -254,17 +262,23 @@ class System:
     def app(self) -> Starlette:
         """The application."""
         configure_logging(self.settings.log_format)
-        identity = self.catalog.identity
-        if identity is None:
+        identity, outside = self.catalog.identity, outside_of(self.settings)
+        if identity is None and outside is None:
             raise StartupFault(
-                "no registry says who may enter; one module needs `identity_provider = ...` (engine.hooks.Identity)"
+                "no registry says who may enter; one module needs `identity_provider = ...` (engine.hooks.Identity), "
+                "or the settings name an issuer"
             )
         tokens = Tokens(SigningKeys(self.settings.data / "keys"), self.settings.token_minutes)
-        loader = PrincipalLoader(self.operations, identity)
-        authenticator = Authenticator(tokens, loader.by_session, loader.by_key, self.settings.principal_seconds)
+        loader = PrincipalLoader(self.operations, identity) if identity else None
+        self.authenticator = callers_of(tokens, loader, self.settings.principal_seconds, outside)
         limits = (self.settings.max_body_bytes, self.settings.max_bulk_bytes)
-        dispatcher = Dispatcher(self.operations, authenticator, Observer(), limits)
-        endpoints = SignInEndpoints(loader, authenticator, tokens)
+        dispatcher = Dispatcher(self.operations, self.authenticator, Observer(), limits)
+        if outside is not None and self.settings.policy is not None:
+            self.policy = Policy(self.settings.policy, dispatcher.service)
+            outside.govern = self.policy.govern
+        endpoints = (
+            SignInEndpoints(loader, self.authenticator, tokens) if loader else OutsideEndpoints(self.authenticator)
+        )
         routes = [plain(dispatcher, path, endpoint, method) for path, endpoint, method in routes_of(endpoints)]
         meta = Meta(dispatcher)
         routes += [
@@ -277,6 +291,22 @@ class System:
         """Begin what goes on beside the requests."""
         assert self.relay is not None, "app() made it"
         await self.relay.start()
+        if self.policy is not None:
+            # only the main thread gets signals, and not every system has this one
+            with suppress(NotImplementedError, RuntimeError, ValueError):
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reread_policy)
+
+    def reread_policy(self) -> bool:
+        """Take what the policy file says now, at once and for everybody; one that does not fit changes nothing."""
+        assert self.policy is not None and self.authenticator is not None, "app() made them"
+        try:
+            self.policy.reread()
+        except StartupFault as fault:
+            LOG.error("the policy stays as it was", fault=str(fault))
+            return False
+        self.authenticator.forget()
+        LOG.info("the policy was read anew", file=str(self.policy.path))
+        return True
 
     async def close(self) -> None:
         """Close pools and threads; the embedded server goes on until its owner stops it."""
@@ -285,6 +315,23 @@ class System:
         for pool in self.pools.values():
             await pool.close()
         self.vault.close()
+
+
+def outside_of(settings: Settings) -> Outside | None:
+    """The outside issuer of the settings. StartupFault when they say half of it, or what cannot be trusted."""
+    said = {name: getattr(settings, name) for name in ("issuer", "jwks_url", "audience", "policy")}
+    if not any(said.values()):
+        return None
+    if missing := [name for name, value in said.items() if not value]:
+        raise StartupFault(f"issuer, jwks_url, audience and policy go together; {', '.join(missing)} is not set")
+    try:
+        address_of(str(settings.jwks_url))
+        keys = KeySet(str(settings.jwks_url), settings.jwks_seconds, settings.jwks_pause)
+        outside = Outside(str(settings.issuer), str(settings.audience), keys, tuple(settings.issuer_algorithms))
+    except ValueError as wrong:
+        raise StartupFault(f"the outside issuer cannot be trusted: {wrong}") from wrong
+    outside.mapped = Mapped(settings.roles_claim, settings.tenant_claim or "", settings.email_claim)
+    return outside
 
 
 async def ensure_role(owner_url: str, role: str) -> None:

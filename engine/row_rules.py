@@ -159,6 +159,12 @@ class Compiler:
         columns = tuple(dict.fromkeys(_columns(resource, node)))
         return RowRule(resource.path, without_values(node), tuple(names), columns, known)
 
+    def alternatives(self, resource: Resource, trees: Sequence[Any]) -> RowRule:
+        """The rule that one of these holds. Who lacks what one of them asks for may have it by another."""
+        first, *others = [self.rule(resource, tree) for tree in trees]
+        columns = dict.fromkeys(name for rule in (first, *others) for name in rule.columns)
+        return first._replace(columns=tuple(columns), otherwise=tuple(others))
+
 
 def _parameters(name: str, asked: Asked) -> dict[str, Any]:
     if OPERATORS[asked.operator].takes != "two":
@@ -242,11 +248,12 @@ def _as_rows(owner: Owner, read_only: Sequence[str]) -> Rows:
     return Rows(leaves_of[0] if len(leaves_of) == 1 else {"or": leaves_of}, unless=owner.unless, on=" ".join(rights))
 
 
-def connect(catalog: Catalog) -> None:
-    """Say of each entity which others with rules a write of it refers to, or shows in the row."""
+def connect(catalog: Catalog, only: Iterable[str] | None = None) -> None:
+    """Say of each entity (of `only` those at these paths) which others with rules a write of it refers to, or shows in the row."""
     limited = {path for path, resource in catalog.resources.items() if resource.row_limits}
     paths = {(r.scope.name, r.table.fullname): path for path, r in catalog.resources.items()}
-    for resource in catalog.resources.values() if limited else ():
+    wanted = catalog.resources if only is None else only
+    for resource in (catalog.resources[path] for path in wanted if limited):
         found: list[tuple[frozenset[str], Resource]] = []
         for name in resource.reference_columns:
             target = paths[resource.scope.name, str(resource.fields[name].references)]

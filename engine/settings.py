@@ -55,6 +55,16 @@ class Settings(BaseSettings):
     principal_seconds: float = Field(
         4.0, ge=0, le=60, description="how long a caller's permissions are believed unread"
     )
+    issuer: str | None = Field(None, description="outside issuer of access tokens, as their `iss` says; unset = none")
+    jwks_url: str | None = Field(None, description="address of its public keys: https, or this machine")
+    audience: str | None = Field(None, description="what `aud` of its tokens must hold")
+    policy: Path | None = Field(None, description="TOML file that says what the roles of its tokens may do")
+    issuer_algorithms: list[str] = Field(["RS256", "PS256", "ES256", "EdDSA"], description="signatures that count")
+    roles_claim: str = Field("roles", description="claim with the roles; a path goes deeper: realm_access.roles")
+    email_claim: str = Field("email", description="claim with the e-mail address")
+    tenant_claim: str | None = Field(None, description="claim with the tenant's id or slug; unset = no tenant")
+    jwks_seconds: float = Field(300.0, gt=0, description="how long its keys are believed unread")
+    jwks_pause: float = Field(10.0, ge=0, description="seconds between two readings for keys that are not known")
     admin_email: str = Field("admin@example.com", description="first administrator")
     admin_password: SecretStr | None = Field(
         None, description="his password; unset = made up and kept in the data folder"

@@ -117,6 +117,8 @@ class RowRule(NamedTuple):
     names: tuple[str, ...]
     columns: tuple[str, ...]
     known: str = ""
+    # rules of which one is enough, this one among them
+    otherwise: tuple[RowRule, ...] = ()
 
 
 NO_RULES: frozenset[RowRule] = frozenset()

@@ -103,6 +103,8 @@ class Principal:
     roles: tuple[str, ...] = ()
     # what his token says beside: row rules may ask for it
     claims: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    # what exists for him, where a policy says so (`engine.views`)
+    view: Any = field(default=None, compare=False, repr=False)
 
     def may(self, permission: str) -> bool:
         """Whether the caller holds `<domain>.<entity>.<right>` or a rule's own permission."""

@@ -20,7 +20,7 @@ fields
 catalog declared
 chain checks_behaviour checks_jobs conditions described
 expansions row_rules
-auth checks cursors encode load observe openapi parse query routes secrets sql store
+auth checks cursors encode grants load observe openapi parse query routes secrets sql store
 setting_lookup attempts query_body
 moment
 budgets delivery request records verify
@@ -28,7 +28,7 @@ refusals roads
 operations repetition streaming
 many
 call exchange
-handlers
+handlers views
 dispatch relay signin rollups rotation runner
 batch meta worker
 app docs

@@ -61,7 +61,7 @@ async def replace(call: Call) -> Answer:
     call.no_parameters()
     for name, field in reader.fields.items():
         # nobody can send back what no read shows: it keeps its value
-        if field.column is None or field.hidden or name in rows[0].values:
+        if field.column is None or field.concealed or name in rows[0].values:
             continue
         # a column that rules fill at creation (`auto`) has no default to fall back to: it keeps its value
         if field.nullable or field.default or field.column.server_default is not None:

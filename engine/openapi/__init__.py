@@ -42,6 +42,8 @@ class Builder:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
+        # whether callers get their tokens here, or from an outside issuer alone
+        self.signs_in = catalog.identity is not None
         self.schemas, self.parameters = Schemas(catalog), Parameters()
         self.responses: dict[str, Schema] = {
             **answers.error_responses(),
@@ -187,7 +189,7 @@ class Builder:
                     item[route.method.lower()] = self.operation(resource, route)
             if f"/{path}" in found:
                 found[f"/{path}"]["x-entity"] = described(resource)
-        return {**found, **beside.paths()}
+        return {**found, **beside.paths(signs_in=self.signs_in)}
 
     def components(self) -> Schema:
         """What operations share; to be asked for after the paths."""
@@ -204,21 +206,22 @@ class Builder:
             "parameters": self.parameters.components,
             "responses": self.responses,
             "headers": answers.HEADERS,
-            "securitySchemes": {
-                "oauth2": {
-                    "type": "oauth2",
-                    "description": SIGN_IN,
-                    "flows": {"password": {"tokenUrl": "/auth/token", "refreshUrl": "/auth/token", "scopes": {}}},
-                },
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "An access token, or an API key (`cxg_...`)",
-                },
-            },
+            "securitySchemes": {name: SCHEMES[name] for name in SCHEMES if self.signs_in or name != "oauth2"},
         }
 
 
+SCHEMES: Schema = {
+    "oauth2": {
+        "type": "oauth2",
+        "description": SIGN_IN,
+        "flows": {"password": {"tokenUrl": "/auth/token", "refreshUrl": "/auth/token", "scopes": {}}},
+    },
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An access token, or an API key (`cxg_...`)",
+    },
+}
 Part = Callable[[Builder, Resource], Schema]
 BODIES: Mapping[Op, Part] = {
     Op.CREATE: Builder.create_body,
@@ -291,7 +294,7 @@ def build_document(
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": ABOUT},
         "servers": [{"url": "/"}],
-        "security": [{"oauth2": []}, {"bearer": []}],
+        "security": [*([{"oauth2": []}] if builder.signs_in else []), {"bearer": []}],
         "tags": tags,
         "paths": paths,
         "components": builder.components(),

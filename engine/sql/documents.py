@@ -68,6 +68,8 @@ class Scene:
         return [self._ruled(source, rule) for rule in sorted(rules, key=lambda rule: (rule.names, rule.known))]
 
     def _ruled(self, source: FromClause, rule: RowRule) -> Column:
+        if rule.otherwise:
+            return sa.or_(*(self._ruled(source, one) for one in (rule._replace(otherwise=()), *rule.otherwise)))
         # a rule looks where the caller may not: at hidden columns, and at rows that do not exist for him
         plain = Scene(self.catalog.whole, walled=self.walled)
         plain.names = iter(rule.names)

@@ -212,7 +212,8 @@ class Reads:
             n for n in ("id", "occurred_at", "actor_id", "actor_email", "action", "changes", "request_id") if n in row.c
         ]
         terms = [Term(row.c[name], TYPES[kind], True, True, False) for name, kind in LOG_ORDER]
-        [items] = page_of(sa.select(*(row.c[name] for name in names)).where(*where), terms, shape.after, placed=False)
+        told = [_changes_seen(resource, row) if name == "changes" else row.c[name] for name in names]
+        [items] = page_of(sa.select(*told).where(*where), terms, shape.after, placed=False)
         return compile_statement(sa.select(items, self._total(row, where, shape)))
 
     def state(self, resource: Resource, references: tuple[Reference, ...], limits: Limited = FREE) -> Statement:
@@ -287,3 +288,11 @@ class Reads:
         return next(
             r for r in self.catalog.resources.values() if r.scope is resource.scope and r.table.fullname == wanted
         )
+
+
+def _changes_seen(resource: Resource, row: Any) -> Any:
+    """What a record says of the fields that the caller sees."""
+    unseen = [constant(str(field.name)) for field in resource.columns if field.unseen]
+    if not unseen:
+        return row.c.changes
+    return sa.cast(row.c.changes, pg.JSONB).op("-")(pg.array(unseen, type_=sa.Text())).label("changes")
