@@ -219,13 +219,17 @@ class _Reader:
             for name in lacking:
                 self.fault("P008", pattern, f"may create {resource.key}, but not give {name!r}, which must be given")
 
+    def _log_of(self, resource: Resource) -> Resource | None:
+        return self.catalog.roles.get((resource.scope.name, "change_log"))
+
     def _log_is_discreet(self, shares: Mapping[str, Share]) -> None:
         """A change log tells of every field of every row: who does not see some may not read it there."""
         for path, share in shares.items():
             log = self.catalog.resources[path]
             if log.entity.role != "change_log" or "read" not in share.rights or "changes" not in share.read:
                 continue
-            secrets = [r.key for p, r in self.catalog.resources.items() if p in shares and _is_partial(r, shares[p])]
+            told = [r for p, r in self.catalog.resources.items() if p in shares and self._log_of(r) is log]
+            secrets = [r.key for r in told if _is_partial(r, shares[r.path])]
             if secrets:
                 self.fault(
                     "P010", log.key, f"shows what is kept from the role in {secrets[0]}; say hidden = ['changes']"

@@ -116,6 +116,13 @@ def _asked(resource: Resource, name: str, said: tuple[str, Any]) -> Asked:
         raise BadValue(
             "unknown_field", f"{name!r} is no readable column of {resource.key}{near(name, resource.fields)}"
         )
+    strangers = [
+        part for part in _parts(value) if isinstance(part, str) and part[:1] == "$" and not _is_placeholder(part)
+    ]
+    if strangers:
+        raise BadValue(
+            "invalid_format", f"{strangers[0]!r} is no value of the caller; say {CALLER}id or {CALLER}<claim>"
+        )
     if field.shown and not field.masked and not any(map(_is_placeholder, _parts(value))):
         # nothing of the caller: as in any filter, faults included
         read_condition(resource, name, operator, as_given(value), FREELY.choices)
@@ -126,13 +133,6 @@ def _asked(resource: Resource, name: str, said: tuple[str, Any]) -> Asked:
     for word in (part.removeprefix(CALLER) for part in _parts(value) if _is_placeholder(part)):
         if not all(word.split(".")):
             raise BadValue("invalid_format", f"{CALLER}{word} names nothing of the caller")
-    strangers = [
-        part for part in _parts(value) if isinstance(part, str) and part[:1] == "$" and not _is_placeholder(part)
-    ]
-    if strangers:
-        raise BadValue(
-            "invalid_format", f"{strangers[0]!r} is no value of the caller; say {CALLER}id or {CALLER}<claim>"
-        )
     return Asked(field, operator, value)
 
 
