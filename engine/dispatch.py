@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from engine.auth.authenticator import Authenticator
 from engine.call import Call, Service
 from engine.encode import Answer, Header, Streamed, failure
-from engine.errors import ApiError, ForbiddenError, generic
+from engine.errors import ForbiddenError, generic
 from engine.handlers import HANDLERS
 from engine.moment import UnitOfWork
 from engine.observe import Observer
@@ -80,13 +80,9 @@ class Dispatcher:
 async def handled(service: Service, request: Request, target: Target, unit: UnitOfWork) -> Answer | Streamed:
     """The answer of the target's handler to an admitted caller."""
     view = view_of(unit.principal)
-    if view is None:
-        return await HANDLERS[target.op](Call(service, request, target, unit))
-    target = target._replace(resource=view.catalog.resources[target.resource.path])
-    try:
-        return await HANDLERS[target.op](Call(service, request, target, unit))
-    except ApiError as error:
-        raise view.discreet(target.resource, error) from error
+    if view is not None:
+        target = target._replace(resource=view.catalog.resources[target.resource.path])
+    return await HANDLERS[target.op](Call(service, request, target, unit))
 
 
 def admit(principal: Principal, target: Target) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.sql import ColumnElement, Executable
 from engine.attempts import attempt, join
 from engine.catalog import Catalog, Resource, sensitive
 from engine.clock import CLOCK
-from engine.errors import ForbiddenError, UnavailableError, generic
+from engine.errors import ApiError, ForbiddenError, UnavailableError, generic
 from engine.hooks import Key, Point, Row, Rows, Rule
 from engine.jobs import Handler
 from engine.observe import Observer
@@ -385,6 +385,8 @@ class UnitOfWork:
         except TimeoutError as error:
             raise UnavailableError("hook_timeout", f"The rule {rule.id} took too long", status=504) from error
         except Exception as error:
+            if self.principal.view is not None and isinstance(error, ApiError):
+                self.principal.view.discreet(rule.entity, error)
             error.add_note(f"in the rule {rule.id} of {rule.entity}")
             raise
 

@@ -38,17 +38,14 @@ class View:
         """What exists for them."""
         return self.service.shop.catalog
 
-    def discreet(self, resource: Resource, error: ApiError) -> ApiError:
-        """The error without the fields that the caller does not see: a rule of the entity may name any."""
-        seen = self.catalog.resources[resource.path]
-        unseen = {
-            name for name, field in seen.fields.items() if field.unseen and not (field.creatable or field.updatable)
-        }
+    def discreet(self, path: str, error: ApiError) -> None:
+        """Take out of an error what it says of fields that the caller does not see: a rule of the entity may name any."""
+        fields = self.catalog.resources[path].fields.values()
+        unseen = {field.name for field in fields if field.unseen and not (field.creatable or field.updatable)}
         kept = tuple(fault for fault in error.details if fault.field.rpartition(".")[2] not in unseen)
         if len(kept) != len(error.details):
             error.details = kept
-            error.message = error.message if kept else "The request does not fit"
-        return error
+            error.message = f"{kept[0].field}: {kept[0].message}" if kept else "The request does not fit"
 
 
 class Views:

@@ -185,6 +185,9 @@ def test_kept_fields_are_in_no_answer_of_a_write(orchard: Orchard, ann: Ann) -> 
         silent(answer, SECRET)
         assert '"cost"' not in answer.text and '"price"' not in answer.text
     assert "margin" not in answers[4].text, "a rule's error names no field that the caller does not see"
+    batch = {"mode": "each", "operations": [{"method": "PATCH", "path": where, "body": {"note": "loss"}}]}
+    refused = client.post("/orchard/batch", json=batch).json()["data"][0]
+    assert refused["status"] == 422 and "margin" not in json.dumps(refused)
     stored = orchard.chief.get(ORDERS, ann.mine["id"])
     assert (stored["margin"], stored["cost"]) == (ann.mine["margin"], ann.mine["cost"]), "what is not seen is not lost"
 
