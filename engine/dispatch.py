@@ -14,7 +14,7 @@ from engine.observe import Observer
 from engine.operations import Operations
 from engine.request import Receive, Request, Scope, Send
 from engine.routes import Router, Target
-from engine.store import translate
+from engine.store import retriable, translate
 from engine.streaming import send_parts
 from engine.types import Op, Principal
 from engine.views import view_of
@@ -80,9 +80,16 @@ class Dispatcher:
 async def handled(service: Service, request: Request, target: Target, unit: UnitOfWork) -> Answer | Streamed:
     """The answer of the target's handler to an admitted caller."""
     view = view_of(unit.principal)
-    if view is not None:
-        target = target._replace(resource=view.catalog.resources[target.resource.path])
-    return await HANDLERS[target.op](Call(service, request, target, unit))
+    if view is None:
+        return await HANDLERS[target.op](Call(service, request, target, unit))
+    target = target._replace(resource=view.catalog.resources[target.resource.path])
+    try:
+        return await HANDLERS[target.op](Call(service, request, target, unit))
+    except Exception as error:
+        if retriable(error):
+            raise
+        # what the database refuses is told in the fields that the caller sees
+        raise translate(error, target.resource, writing=target.op in WRITES) from error
 
 
 def admit(principal: Principal, target: Target) -> None:

@@ -171,9 +171,11 @@ class Refusals:
     async def keep(self, unit: UnitOfWork, resource: Resource, right: str, changes: Sequence[Change]) -> None:
         """403 for rows that a caller makes, or would leave behind, as what he does not have. Asked before the write, whose
         keys might tell of others' rows."""
+        if resource.row_limits == () or right not in ("create", "update"):
+            return
         mine = [change for change in changes if not change.by_engine]
         given = {name for change in mine for name in change.given} if right == "update" else None
-        rules = resource.limits(unit.principal, right, given) if mine and right in ("create", "update") else NO_RULES
+        rules = resource.limits(unit.principal, right, given) if mine else NO_RULES
         if not rules:
             return
         names = {name for rule in rules for name in rule.columns}
@@ -247,6 +249,8 @@ def limited(unit: UnitOfWork, resource: Resource, action: str) -> Limited:
 
 def seen_beside(unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> frozenset[RowRule]:
     """The rules of the rows that callers' changes refer to, and of those shown in theirs."""
+    if not resource.beside:
+        return NO_RULES
     given = {name for change in changes if not change.by_engine for name in change.given}
     return resource.seen_beside(unit.principal, given) if given else NO_RULES
 

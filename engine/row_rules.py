@@ -81,10 +81,12 @@ def _said(value: Any, principal: Principal) -> Given:
 
 
 def claim_of(principal: Principal, name: str) -> Any:
-    """What is known of a caller, or a claim of his token, by a dotted path. None when there is none."""
+    """What is known of a caller, or a claim of his token by its name, else by a dotted path. None when there is none."""
     if name in KNOWN:
         return KNOWN[name](principal)
     found: Any = principal.claims
+    if name in found:
+        return found[name]
     for part in name.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
     return found

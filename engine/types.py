@@ -102,7 +102,7 @@ class Principal:
     everything: bool = False
     roles: tuple[str, ...] = ()
     # what his token says beside: row rules may ask for it
-    claims: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     # what exists for him, where a policy says so (`engine.views`)
     view: Any = field(default=None, compare=False, repr=False)
 

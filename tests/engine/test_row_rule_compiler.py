@@ -112,6 +112,8 @@ def test_what_is_known_of_a_caller() -> None:
     who = replace(ANN, tenant=tenant, roles=("SALES",))
     assert claim_of(who, "id") == str(UUID(int=7)) and claim_of(who, "tenant") == str(tenant.id)
     assert claim_of(who, "roles") == ["SALES"] and claim_of(who, "app.team") == "red"
+    named = replace(ANN, claims={"https://id.example/roles": ["a"], "app.team": "blue", "app": {"team": "red"}})
+    assert claim_of(named, "https://id.example/roles") == ["a"] and claim_of(named, "app.team") == "blue"
     assert claim_of(who, "app.team.x") is None and claim_of(ENGINE, "id") is None
 
 
