@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from engine.catalog import Resource
@@ -145,7 +145,23 @@ def _owner(resource: Resource) -> Plain | None:
 
 
 def _rows(resource: Resource) -> list[Plain]:
-    return [{"where": dict(r.tree), "unless": r.unless or None, "on": r.on.split()} for r in resource.entity.rows]
+    secret = {field.name for field in resource.fields.values() if field.hidden}
+    return [
+        {
+            # what a hidden column decides is not told
+            "where": None if _within(rule.tree, secret) else dict(rule.tree),
+            "unless": rule.unless or None,
+            "on": rule.on.split(),
+        }
+        for rule in resource.entity.rows
+    ]
+
+
+def _within(tree: Any, names: Collection[str]) -> bool:
+    """Whether a condition names one of these columns."""
+    if isinstance(tree, Mapping):
+        return any(_within(part, names) for word, part in tree.items() if word != "value")
+    return any(_within(part, names) for part in tree) if isinstance(tree, list) else _names(tree, names)
 
 
 # a row for each declaration that clients can see the effect of

@@ -23,7 +23,7 @@ from engine.auth.fetch import address_of
 from engine.auth.jwks import KeySet
 from engine.auth.keys import SigningKeys, secret_file
 from engine.auth.outside import Mapped, Outside
-from engine.auth.tokens import Tokens
+from engine.auth.tokens import ISSUER, Tokens
 from engine.auth.vault import KeyRing, PasswordVault
 from engine.batch import Batch
 from engine.catalog import Catalog, compile_catalog
@@ -324,6 +324,8 @@ def outside_of(settings: Settings) -> Outside | None:
         return None
     if missing := [name for name, value in said.items() if not value]:
         raise StartupFault(f"issuer, jwks_url, audience and policy go together; {', '.join(missing)} is not set")
+    if settings.issuer == ISSUER:
+        raise StartupFault(f"{ISSUER!r} is who issues tokens here; an outside issuer has a name of its own")
     try:
         address_of(str(settings.jwks_url))
         keys = KeySet(str(settings.jwks_url), settings.jwks_seconds, settings.jwks_pause)

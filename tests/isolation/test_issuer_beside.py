@@ -98,6 +98,7 @@ def test_a_token_of_the_issuer_is_no_session_here(both: Both) -> None:
     [
         ({"issuer": ISSUER}, "go together; jwks_url, audience, policy is not set"),
         ({"policy": Path("p.toml")}, "issuer, jwks_url, audience is not set"),
+        ({"issuer": "cxg", "audience": "x"}, "an outside issuer has a name of its own"),
         ({"jwks_url": "http://id.example/jwks"}, "clear text; say https"),
         ({"issuer_algorithms": ["HS256"]}, "'HS256' is no algorithm for public keys"),
     ],
@@ -105,7 +106,7 @@ def test_a_token_of_the_issuer_is_no_session_here(both: Both) -> None:
 def test_half_an_issuer_is_told_at_start(said: dict[str, object], text: str) -> None:
     whole = {"issuer": ISSUER, "jwks_url": "https://id.example/jwks", "audience": AUDIENCE, "policy": Path("p.toml")}
     given = said if len(said) == 1 and ("issuer" in said or "policy" in said) else {**whole, **said}
-    with pytest.raises(StartupFault, match=r"trusted|together") as fault:
+    with pytest.raises(StartupFault, match=r"trusted|together|outside") as fault:
         outside_of(Settings(admin_password=SecretStr("x"), **given))  # type: ignore[arg-type]
     assert text in str(fault.value)
     assert outside_of(Settings()) is None

@@ -304,6 +304,16 @@ def test_a_rule_for_some_rights_leaves_the_others(garden: Garden) -> None:
     assert garden.ann.change(SIGNS, red["id"], text="end")["fresh"] is True
 
 
+def test_a_hidden_column_may_decide(garden: Garden) -> None:
+    """Rules see what callers do not."""
+    sign = garden.boss.make(SIGNS, text="stone", crew="red")
+    assert garden.ann.get(SIGNS, sign["id"])["text"] == "stone"
+    put = "update garden.signs set grave = true where id = $1 returning id"
+    assert garden.live.run_sql("tenants", put, UUID(sign["id"]), tenant=garden.tenant.id)
+    garden.ann.expect_refusal("404:not_found", "GET", f"{SIGNS}/{sign['id']}")
+    garden.boss.expect_refusal("404:not_found", "DELETE", f"{SIGNS}/{sign['id']}")
+
+
 def test_what_a_header_shows_of_its_lines(garden: Garden) -> None:
     """A line with a rule of its own is not in the document, and a replaced set leaves it where it is."""
     plot = garden.plot(
@@ -324,6 +334,9 @@ def test_rules_are_published(garden: Garden) -> None:
     assert told == [{"where": where, "unless": BOSS, "on": ["read", "create", "update", "delete", "status"]}]
     owner = garden.ann.send(200, "GET", f"{PLOTS}/_meta")["behaviour"]["owner"]
     assert owner == {"columns": ["owner_id", "tender_id"], "unless": BOSS, "reads": True}
+    signs = garden.ann.send(200, "GET", f"{SIGNS}/_meta")
+    assert signs["behaviour"]["rows"][0] == {"where": None, "unless": None, "on": ["read"]}
+    assert "grave" not in json.dumps(signs), "what a hidden column decides is not told"
     document = httpx.get(f"{garden.live.url}/openapi.json").json()
     assert json.dumps(where, separators=(",", ":")) in json.dumps(document, separators=(",", ":"))
 

@@ -92,6 +92,13 @@ def with_public_secret(issuer: Issuer) -> str:
     return f"{body}.{_part(hmac.digest(pem(RSA_KEY), body.encode(), hashlib.sha256))}"
 
 
+def signed_with(issuer: Issuer, header: dict[str, Any]) -> str:
+    """A good token but for its header."""
+    key = issuer.private["ed-1"]
+    body = unsigned(issuer, {"alg": "EdDSA", "kid": "ed-1", **header}).rpartition(".")[0]
+    return f"{body}.{_part(key.sign(body.encode()))}"
+
+
 STRANGER = Ed25519PrivateKey.generate()
 MOMENT = CLOCK.now()
 BAD: dict[str, Any] = {
@@ -119,6 +126,7 @@ BAD: dict[str, Any] = {
     "name that is no text": lambda i: unsigned(i, {"alg": "EdDSA", "kid": ["ed-1"]}),
     "changed": lambda i: i.token()[:-4] + "AAAA",
     "no token": lambda i: "a.b.c",
+    "must be understood": lambda i: signed_with(i, {"crit": ["b64"], "b64": False}),
     "endless": lambda i: i.token(note="x" * 20_000),
 }
 

@@ -84,12 +84,16 @@ class Sign(HedgeModel, table="garden.signs"):
     crew: Mapped[Literal["red", "blue"]]
     fresh: Mapped[bool] = column(default=True)
     put_by: Mapped[UUID | None] = outside("manager/idam.users")
+    grave: Mapped[bool] = column(default=False)
 
 
 signs = Entity(
     Sign,
     label="text",
+    hidden=["grave"],
+    read_only=["grave"],
     rows=[
+        Rows("grave", "eq", False, on="read"),
         Rows(
             {
                 "and": [
@@ -103,6 +107,6 @@ signs = Entity(
                 ]
             },
             on="update delete status",
-        )
+        ),
     ],
 )
