@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,9 @@ import httpx
 import pytest
 
 from engine.main import System
+from engine.routes import ROUTES
 from engine.testing.harness import Live, served, settings_for_tests
+from engine.types import Op
 from engine.views import Policy
 from tenancy.embedded import start_embedded
 from tests.calls import Body, Caller
@@ -137,6 +140,51 @@ def test_operations_are_those_of_the_policy(orchard: Orchard, ann: Ann) -> None:
     assert ann.caller.client.post("/orchard/batch", json={"operations": operations}).status_code == 403
     told = {row["path"]: row["operations"] for row in ann.caller.send(200, "GET", "orchard/_meta")["entities"]}
     assert set(told) == {ORDERS, BUYERS, CRATES} and "delete" not in told[ORDERS] and "update" in told[ORDERS]
+
+
+def asked(path: str, op: Op) -> tuple[str, str, Any]:
+    """A request of each operation that changes nothing."""
+    route = next(route for route in ROUTES if route.op is op)
+    tail = route.tail.replace("{id}", str(uuid4()))
+    query = {Op.UPDATE_MANY: "?filter[id]=" + str(uuid4()), Op.DELETE_MANY: "?filter[id]=" + str(uuid4())}.get(op, "")
+    query = "?on=code" if op is Op.UPSERT else query
+    body = {Op.QUERY: {}, Op.STATUS: {"status": "inactive"}}.get(
+        op, {} if route.method not in ("GET", "DELETE") else None
+    )
+    return route.method, f"/{path}{tail}{query}", body
+
+
+ROLES = [(), ("sales",), ("north",), ("intake",), ("chief",), ("north", "sales"), ("intake", "sales", "nobody")]
+
+
+@pytest.mark.parametrize("roles", ROLES, ids="+".join)
+def test_the_matrix_of_roles_entities_and_operations(orchard: Orchard, roles: tuple[str, ...]) -> None:
+    """403 for exactly what no role of the file grants, by the file itself."""
+    grants = tomllib.loads(POLICY.read_text())["roles"]
+    caller = orchard.caller(*roles)
+    for path, resource in orchard.live.catalog.resources.items():
+        rights = set()
+        for role in roles:
+            said = grants.get(role, {})
+            entry = said.get(resource.key, said.get("*", {}))
+            words = entry.get("operations", []) if isinstance(entry, dict) else []
+            rights |= {*words} if "*" not in words else {"read", "create", "update", "delete", "status"}
+        for op in resource.ops:
+            method, where, body = asked(path, op)
+            answer = caller.client.request(method, where, json=body, headers={"Prefer": "max-affected=1, dry-run"})
+            needed = {code.rpartition(".")[2] for code in resource.needed(op)}
+            assert (answer.status_code == 403) == (not needed <= rights), f"{roles} {method} {where}: {answer.text}"
+            assert answer.status_code < 500, answer.text
+
+
+def test_who_sees_all_hears_the_canary(orchard: Orchard, ann: Ann) -> None:
+    """The sweep over clauses finds what there is to find."""
+    resource = orchard.live.resource(ORDERS)
+    for name in ("margin", "cost"):
+        texts = [send(orchard.chief.client, one).text for one in naming(resource, ann.mine["id"], name, SAID)]
+        assert sum(SECRET in text for text in texts) > 5
+    shown = showing(orchard.live.catalog.resources, resource, ann.mine["id"], SAID)
+    assert sum(SECRET in send(orchard.chief.client, one).text for one in shown) > 8
 
 
 # -- fields
