@@ -128,7 +128,10 @@ class Refusals:
         """A restored row must refer to active rows again."""
         assert change.old is not None
         given = {name: change.old[name] for name in resource.reference_columns if change.old[name] is not None}
-        missing = await self._missing(unit, resource, [Change(0, None, given)], tuple(given))
+        stored = Change(0, None, given)
+        # nobody names these anew, so it does not matter whether the caller sees them
+        stored.by_engine = True
+        missing = await self._missing(unit, resource, [stored], tuple(given))
         if missing:
             raise generic("invalid_reference", details=missing)
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import shutil
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID, uuid4
@@ -16,93 +12,20 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from engine.main import System
 from engine.routes import ROUTES
-from engine.testing.harness import Live, served, settings_for_tests
 from engine.types import Op
 from engine.views import Policy
-from tenancy.embedded import start_embedded
-from tests.calls import Body, Caller
 from tests.isolation.clauses import from_beside, naming, showing
+from tests.isolation.foreigners import BUYERS, CRATES, LOG, ORDERS, POLICY, Ann, Orchard, growing
 from tests.isolation.test_canaries import SAID, SECRET, send, silent, told
-from tests.issuer import AUDIENCE, ISSUER, Issuer, issuing
 
-ORDERS, BUYERS, CRATES, LOG = ("orchard/trade/" + name for name in ("orders", "buyers", "crates", "log"))
-POLICY = Path(__file__).with_name("policy.toml")
 FEW = {"Prefer": "max-affected=50"}
-
-
-@dataclass
-class Orchard:
-    """The server, its issuer, and callers by their roles."""
-
-    live: Live
-    issuer: Issuer
-    policy: Path
-    callers: dict[str, Caller] = field(default_factory=dict)
-
-    def caller(self, *roles: str, sub: str | None = None, **claims: Any) -> Caller:
-        """Somebody with a token of the issuer."""
-        token = self.issuer.token(roles=list(roles), sub=sub or str(uuid4()), **claims)
-        client = httpx.Client(base_url=self.live.url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
-        self.live.clients[token] = client
-        return Caller(client)
-
-    @property
-    def chief(self) -> Caller:
-        if "chief" not in self.callers:
-            self.callers["chief"] = self.caller("chief")
-        return self.callers["chief"]
-
-    def order(self, **values: Any) -> Body:
-        """An order with a canary in each field that sellers do not see."""
-        secrets = {name: f"{SAID}{SECRET}{uuid4().hex}" for name in ("margin", "cost")}
-        crates = [{"fruit": "apple", "price": f"{SAID}{SECRET}"}]
-        return self.chief.make(
-            ORDERS, **{"code": f"A{uuid4().hex[:20].upper()}", **secrets, "crates": crates, **values}
-        )
 
 
 @pytest.fixture(scope="module")
 def orchard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchard]:
-    folder = tmp_path_factory.mktemp("orchard")
-    policy = Path(shutil.copy(POLICY, folder / "policy.toml"))
-    with issuing() as issuer:
-        settings = settings_for_tests(
-            folder,
-            registries=["tests.isolation.orchard"],
-            issuer=ISSUER,
-            audience=AUDIENCE,
-            jwks_url=issuer.url,
-            policy=policy,
-            jwks_pause=0.0,
-        )
-        server = start_embedded(folder / "postgres", durable=False)
-        try:
-            prepared, system = System(settings), System(settings)
-            prepared.server = system.server = server
-            prepared.locate()
-
-            async def prepare() -> None:
-                await prepared.prepare_databases()
-                await prepared.close()
-
-            asyncio.run(prepare())
-            system.locate()
-            with served(system) as live:
-                yield Orchard(live, issuer, policy)
-        finally:
-            server.stop()
-
-
-@dataclass
-class Ann:
-    """A seller with an order of her own, and what others have."""
-
-    caller: Caller
-    mine: Body
-    theirs: Body
-    id: str
+    with growing(tmp_path_factory.mktemp("orchard")) as found:
+        yield found
 
 
 @pytest.fixture

@@ -18,10 +18,16 @@ from engine.types import Principal, TenantRef
 from tests.calls import Body, Caller
 from tests.isolation.hedges import BOSS
 
-PLOTS, BEDS, CLIENTS, SIGNS = "hedge/garden/plots", "hedge/garden/beds", "hedge/garden/clients", "hedge/garden/signs"
+PLOTS, BEDS, CLIENTS, SIGNS, TAGS = (
+    "hedge/garden/plots",
+    "hedge/garden/beds",
+    "hedge/garden/clients",
+    "hedge/garden/signs",
+    "hedge/garden/tags",
+)
 RIGHTS = frozenset(
     f"garden.{entity}.{right}"
-    for entity in ("plots", "beds", "clients", "signs")
+    for entity in ("plots", "beds", "clients", "signs", "tags")
     for right in ("read", "create", "update", "delete", "status")
 )
 FEW = {"Prefer": "max-affected=50"}
@@ -263,6 +269,16 @@ def test_a_row_that_does_not_exist_for_the_caller_cannot_be_referred_to(garden: 
         ]
         assert answers[0] == answers[1] and answers[0][1]["code"] == "invalid_reference"
     assert garden.ann.get(PLOTS, plot["id"])["client_id"] is None
+
+
+def test_what_a_row_refers_to_already_stays(garden: Garden) -> None:
+    """A reference that others have made does not stand in the way of other changes, deletion and return."""
+    south = garden.boss.make(CLIENTS, name="South", region="south")["id"]
+    sign = garden.boss.make(TAGS, text="x", client_id=south)["id"]
+    assert garden.ann.change(TAGS, sign, text="y")["client_id"] == south
+    garden.ann.drop(TAGS, sign)
+    assert garden.ann.move(TAGS, sign, "active")["is_active"] is True
+    assert garden.ann.send(200, "GET", f"{TAGS}/{sign}?expand=client")["client"] is None
 
 
 def test_a_claim_says_which_rows_there_are(garden: Garden) -> None:

@@ -110,3 +110,13 @@ signs = Entity(
         ),
     ],
 )
+
+
+class Tag(HedgeModel, table="garden.tags"):
+    """A note about a client, for everybody."""
+
+    text: Mapped[Name]
+    client_id: Mapped[UUID | None] = reference("garden.clients")
+
+
+tags = Entity(Tag, label="text")
