@@ -122,8 +122,8 @@ class Call:
         resource, values = self.resource, self.values()
         values.update((f"key{i}", part) for i, part in enumerate(key_of(resource, self.target.key)))
         values.update(given or {})
-        if not shape.own:
-            shape = shape._replace(own=self.own())
+        if not shape.own and (own := self.own()):
+            shape = shape._replace(own=own)
         found = await self.unit.run(self.service.shop.statement(resource, shape), values)
         if not found:
             raise generic("not_found")
