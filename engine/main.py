@@ -37,10 +37,12 @@ from engine.relay import Relay
 from engine.repetition import add_answers
 from engine.settings import Settings
 from engine.signin import PrincipalLoader, SignInEndpoints, routes_of
+from engine.store import has_trigrams
 from engine.types import ENGINE, Principal, Scope
 from tenancy.embedded import EmbeddedServer, start_embedded
 from tenancy.pool import Pool, PoolOptions
 from tenancy.shape import bind_to_tenant, index_foreign_keys
+from tenancy.trigrams import offer_trigrams
 
 if TYPE_CHECKING:
     # Alembic is imported where it is used: a worker only serves, and starts 0.2 s sooner without it
@@ -162,11 +164,15 @@ class System:
                 )
         elif await synchronise(owner, scope.metadata, options):
             self.say(f"{scope.name}: tables are up to date with the models")
+        if self.settings.environment != "production":
+            await offer_trigrams(owner)
 
     async def upgrade(self) -> dict[str, list[str]]:
         """Run the pending revisions of every scope."""
         from tenancy.migrate import upgrade
 
+        for place in self.places.values():
+            await offer_trigrams(place.owner)
         return {
             s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s))
             for s in self.catalog.scopes.values()
@@ -273,8 +279,10 @@ class System:
         return build_app(dispatcher, [*routes, *docs_routes(self.catalog)], start=[self.start], stop=[self.close])
 
     async def start(self) -> None:
-        """Begin what goes on beside the requests."""
+        """Ask each database whether it knows trigrams, and begin what goes on beside the requests."""
         assert self.relay is not None, "app() made it"
+        known = {name: await has_trigrams(pool, 1.0) for name, pool in self.pools.items()}
+        self.operations.shop.reads.similar = frozenset(name for name, there in known.items() if there)
         await self.relay.start()
 
     async def close(self) -> None:

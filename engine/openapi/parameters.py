@@ -8,7 +8,7 @@ from engine.catalog import Resource
 from engine.fields import ENGINE_SET, Field
 from engine.filters import OPERATORS, Operator
 from engine.openapi import tables
-from engine.openapi.schemas import Schema, ref
+from engine.openapi.schemas import SEARCHED, Schema, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_OFFSET, MAX_PAGE_SIZE
 from engine.shapes import LIMITS
 from engine.types import Op
@@ -148,8 +148,8 @@ class Parameters:
             simple("where")[0],
         ]
         if resource.entity.search:
-            text = f"Text that one of {', '.join(resource.entity.search)} holds, any case"
-            found.append(query("q", {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "\\S"}, text))
+            text = f"Words, any case, each of which one of {', '.join(resource.entity.search)} holds; best first without `sort`"
+            found.append(query("q", SEARCHED, text))
         return found
 
     def _sort(self, resource: Resource) -> Schema:

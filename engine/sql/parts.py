@@ -157,8 +157,3 @@ def condition(resource: Resource, source: FromClause, asked: Condition, name: st
     field, operator = resource.fields[asked.field], OPERATORS[asked.operator]
     column = field.virtual.compute(source) if field.virtual else source.c[field.name]
     return operator.build(column, _value(field, operator.takes, name))
-
-
-def search(resource: Resource, source: FromClause) -> Column:
-    """`q=`: one of the searched fields holds the text, any case."""
-    return sa.or_(*(source.c[name].ilike(bind("q"), escape="\\") for name in resource.entity.search))
