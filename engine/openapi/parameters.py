@@ -192,10 +192,12 @@ class Parameters:
         return simple(key)[0]
 
     def _value(self, field: Field, operator: Operator) -> Schema:
-        choices = getattr(field.type, "enums", None)
-        if choices and operator.takes in ("one", "many"):
+        said = field.item or field
+        choices = getattr(said.type, "enums", None)
+        if choices and operator.takes in ("one", "many", "item", "items"):
             return _taking(operator, {"type": "string", "enum": list(choices)})
-        kind = field.scalar.name if operator.takes in ("one", "many", "two", "node") else "text"
+        typed = ("one", "many", "two", "node", *(("item", "items") if field.item else ()))
+        kind = said.scalar.name if operator.takes in typed else "text"
         name = f"filter_{kind}_{operator.name}"
         self.values.setdefault(
             name, {"description": operator.meaning, **_taking(operator, VALUES.get(kind, VALUES["text"]))}
