@@ -24,6 +24,7 @@ from engine.console import Data, Progress, Registries, configure, err, located, 
 from engine.errors import ApiError, StartupFault
 from engine.main import System, load
 from engine.settings import Settings
+from engine.wire import GuardedProtocol
 
 app = App(
     name="cxg",
@@ -98,7 +99,8 @@ def _listen(settings: Settings, reload: bool) -> None:
         port=settings.port,
         workers=None if settings.workers == 1 else settings.workers,
         reload=reload,
-        http="httptools",
+        http=GuardedProtocol,
+        ws="none",
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=10,

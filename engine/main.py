@@ -39,6 +39,7 @@ from engine.settings import Settings
 from engine.signin import PrincipalLoader, SignInEndpoints, routes_of
 from engine.store import has_trigrams
 from engine.types import ENGINE, Principal, Scope
+from engine.wire import WireLimits
 from tenancy.embedded import EmbeddedServer, start_embedded
 from tenancy.pool import Pool, PoolOptions
 from tenancy.shape import bind_to_tenant, index_foreign_keys
@@ -276,7 +277,9 @@ class System:
             plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity}/_meta")
         ]
         routes.append(plain(dispatcher, "/{scope}/batch", Batch(dispatcher).answer, "POST"))
-        return build_app(dispatcher, [*routes, *docs_routes(self.catalog)], start=[self.start], stop=[self.close])
+        app = build_app(dispatcher, [*routes, *docs_routes(self.catalog)], start=[self.start], stop=[self.close])
+        app.state.wire = WireLimits.of(self.settings)
+        return app
 
     async def start(self) -> None:
         """Ask each database whether it knows trigrams, and begin what goes on beside the requests."""

@@ -23,7 +23,7 @@ expansions
 auth checks cursors encode load observe openapi parse query routes secrets sql store
 setting_lookup attempts query_body
 moment
-budgets delivery refusals request records verify
+budgets delivery refusals request records verify wire
 roads
 operations repetition streaming
 many
