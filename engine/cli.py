@@ -24,7 +24,7 @@ from engine.console import Data, Progress, Registries, configure, err, located, 
 from engine.errors import ApiError, StartupFault
 from engine.main import System, load
 from engine.settings import Settings
-from engine.wire import GuardedProtocol
+from engine.wire import GRACEFUL_SECONDS, GuardedProtocol
 
 app = App(
     name="cxg",
@@ -103,7 +103,7 @@ def _listen(settings: Settings, reload: bool) -> None:
         ws="none",
         access_log=False,
         log_level="warning",
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
         server_header=False,
         proxy_headers=False,
     )

@@ -19,7 +19,10 @@ MAX_URL = 65_535
 BODY_RATE = 1024
 # after an answer: how long, and how much, the rest of a request is read and thrown away, so that the caller sees the answer
 LINGER_SECONDS, MAX_REST = 2.0, 1_048_576
+# after which a server that stops answers what is still unfinished; uvicorn cancels it soon after (`timeout_graceful_shutdown`)
+LAST_SECONDS, GRACEFUL_SECONDS = 7.0, 10
 
+READING = ("GET", "HEAD", "QUERY", "OPTIONS")
 Stage = Literal["idle", "head", "body"]
 # what a connection waits for: the head of a request, its body, or the rest of one that is answered already
 Awaited = Literal["head", "body", "rest"]
@@ -50,8 +53,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self.closing = False
         # requests read to their end
         self.completed = 0
-        # of the request on its way: bytes of its URL and of its headers, number of headers; bytes since the parser told of anything
-        self.url_size = self.header_size = self.header_count = self.silent = 0
+        # bytes since a request, its head or a part of its body came to an end
+        self.silent = 0
         self.timer: asyncio.TimerHandle | None = None
         self.watched: tuple[Awaited, int] | None = None
         # since the timer began: bytes that came, and whether the connection was kept from bringing more
@@ -73,59 +76,82 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self.silent += len(data)
         super().data_received(data)
-        if self.closing or self.transport.is_closing():
-            return
-        if self.silent > self.limits.max_header_bytes:
+        if self.stage == "idle" and self.timer is None and self._running():
+            return  # a request in one piece, as most are
+        if not self.closing and not self.transport.is_closing():
+            self._bound()
+            self.held = self.held or self.flow.read_paused
+            self._watch()
+
+    def _bound(self) -> None:
+        """Refuse what grows and does not end: a head, an extension of a chunk, trailers."""
+        url = len(self.url) if self.stage == "head" else 0
+        if url > MAX_URL:
+            self.refuse(generic("url_too_long"))
+        elif self.silent > self.limits.max_header_bytes + url:
             self.refuse(generic("headers_too_large"))
-        self.held = self.held or self.flow.read_paused
-        self._watch()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self.closing and not self.transport.is_closing():
+        if self.stage != "idle" and not self.closing and not self.transport.is_closing():
             self._watch()
+
+    def shutdown(self) -> None:
+        """The server stops: what runs may end, for a while."""
+        super().shutdown()
+        if self._running() and not self.transport.is_closing():
+            self.loop.call_later(LAST_SECONDS, self._last_call)
+
+    def _running(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _last_call(self) -> None:
+        """Answer before uvicorn does: nobody knows what comes of work that is cancelled."""
+        if self._running() and not (self.closing or self.transport.is_closing() or self.cycle.response_started):
+            self._abandon()
+            if self.stage == "body":
+                self._answer(generic("request_timeout"))
+            elif self.cycle.scope["method"] in READING:
+                self._answer(
+                    generic("db_unavailable", "The server is stopping; try again", headers={"Retry-After": "1"})
+                )
+            else:
+                self._answer(generic("outcome_unknown", headers={"Retry-After": "1"}))
 
     # -- what the parser tells
 
     def on_message_begin(self) -> None:
         self.stage, self.silent = "head", 0
-        self.url_size = self.header_size = self.header_count = 0
         super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        self.silent = 0
-        self.url_size += len(url)
-        if self.url_size > MAX_URL:
-            self._fail("url_too_long")
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.silent = 0
-        self.header_count += 1
-        self.header_size += len(name) + len(value) + 4
-        if self.header_count > self.limits.max_headers or self.header_size > self.limits.max_header_bytes:
-            self._fail("headers_too_large")
-        if self.stage == "head":  # else it is a trailer, which may not say anything any more
-            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self.silent = 0
-        version = self.parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            self._fail("bad_request", "The server speaks HTTP/1.1")
-        hosts = 0
-        for name, value in self.headers:
-            if name == b"host":
-                hosts += 1
-            elif name == b"transfer-encoding" and (value.strip().lower() != b"chunked" or version == "1.0"):
-                self._fail("bad_request", "Transfer-Encoding can only be chunked, in HTTP/1.1")
-        if hosts > 1 or (hosts == 0 and version == "1.1"):
-            self._fail("bad_request", "A request names its Host, once")
+        self._check(self.parser.get_http_version())
         super().on_headers_complete()
         self.stage = "body"
-        if self.parser.should_upgrade() and self.cycle is not None:
+        # a trailer is kept apart: it may not say anything any more
+        self.headers = []
+        if self.parser.should_upgrade():
             # the parser loses count of what comes after such a request
             self.cycle.keep_alive = False
+
+    def _check(self, version: str) -> None:
+        """Refuse a head that is too large, or that leaves open where the request ends or whom it is for."""
+        if len(self.url) > MAX_URL:
+            self._fail("url_too_long")
+        size = hosts = 0
+        for name, value in self.headers:
+            size += len(name) + len(value) + 4
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding" and (value.strip().lower() != b"chunked" or version != "1.1"):
+                self._fail("bad_request", "Transfer-Encoding can only be chunked, in HTTP/1.1")
+        if size > self.limits.max_header_bytes or len(self.headers) > self.limits.max_headers:
+            self._fail("headers_too_large")
+        if hosts != 1 and (hosts or version != "1.0"):
+            self._fail("bad_request", "A request names its Host, once")
+        if version not in ("1.1", "1.0"):
+            self._fail("bad_request", "The server speaks HTTP/1.1")
 
     def on_body(self, body: bytes) -> None:
         self.silent = 0
@@ -149,7 +175,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def refuse(self, error: ApiError) -> None:
         """Answer in the place of the application, and close. Answers that are on their way go before, and are the last."""
-        running = self.cycle is not None and not self.cycle.response_complete
+        running = self._running()
         if running and self.stage != "body":
             self.cycle.keep_alive = False
             self.closing = True
@@ -157,10 +183,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.stage == "body" and self.cycle is not None and (not running or self.cycle.response_started):
             return self.transport.close()
         if running:
-            # the application hears that nobody listens any more
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+            self._abandon()
         self._answer(error)
+
+    def _abandon(self) -> None:
+        """Let the application hear that nobody listens any more."""
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
 
     def _answer(self, error: ApiError) -> None:
         known = request_id()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import asyncpg
 import httpx
 import pytest
 
@@ -38,6 +40,7 @@ def serving(live: Live, workers: int) -> Iterator[tuple[subprocess.Popen[bytes],
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     said = {
+        "CXG_COMMAND_TIMEOUT": "60",
         "CXG_DATA": str(live.system.settings.data),
         "CXG_BCRYPT_ROUNDS": "4",
         "CXG_ADMIN_PASSWORD": "Test-Password-1",
@@ -61,18 +64,31 @@ def answers(live: Live) -> bool:
         return False
 
 
+@contextmanager
+def locked_role(live: Live) -> Iterator[str]:
+    """A role that nobody can write."""
+    with asyncio.Runner() as runner:
+        connection = runner.run(asyncpg.connect(live.system.places["manager"].owner, ssl=False))
+        runner.run(connection.execute("begin"))
+        key = runner.run(connection.fetchval("select id::text from idam.roles limit 1 for update"))
+        yield str(key)
+        runner.run(connection.close())
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_is_in_flight_ends_well_and_nothing_else_is_waited_for(prepared: Live, workers: int) -> None:
-    with serving(prepared, workers) as (process, live):
+    with serving(prepared, workers) as (process, live), locked_role(live) as locked:
         body = b'{"code": "STOP%d", "name": "Stopping"}' % workers
         head = posting(live) + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-        lines = [Line(live) for _ in range(4)]
-        flying, idle, silent, stuck = lines
+        lines = [Line(live) for _ in range(5)]
+        flying, idle, silent, stuck, waiting = lines
         idle.say(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
         assert idle.hear().status == 200
         silent.say(b"GET /hea")
         flying.say(head + body[:10])
         stuck.say(head + body[:10])
+        change = posting(live, f"{ROLES}/{locked}").replace(b"POST", b"PATCH", 1)
+        waiting.say(change + b"Content-Length: 15\r\n\r\n" + b'{"name": "New"}')
         time.sleep(0.3)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -82,6 +98,8 @@ def test_what_is_in_flight_ends_well_and_nothing_else_is_waited_for(prepared: Li
         answer = flying.hear_all()
         assert answer.status == 201 and answer.headers["connection"] == "close"
         assert idle.hear().status == silent.hear().status == 0
+        # who says nothing more, and who waits for what does not come, is told in the envelope
+        assert [stuck.hear_all().code, waiting.hear_all().code] == ["request_timeout", "outcome_unknown"]
         assert process.wait(LONGEST + 5) == 0
         assert time.monotonic() - began <= LONGEST
         for line in lines:
