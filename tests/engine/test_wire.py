@@ -228,14 +228,14 @@ def test_a_head_that_drips_is_cut_off(guarded: Live) -> None:
     began = time.monotonic()
     answer = ask(guarded, *(bytes([one]) for one in GET[:30]), pause=0.05)
     assert (answer.status, answer.code) == (408, "request_timeout")
-    assert HEADER <= time.monotonic() - began < HEADER + 2.5
+    assert HEADER <= time.monotonic() - began < HEADER + 6
 
 
 @pytest.mark.parametrize("parts", [(), tuple(b"\r\n" for _ in range(30))], ids=["nothing", "line ends"])
 def test_who_begins_no_request_is_not_waited_for(guarded: Live, parts: tuple[bytes, ...]) -> None:
     began = time.monotonic()
     assert ask(guarded, *parts, pause=0.05).status == 0
-    assert HEADER * 0.9 <= time.monotonic() - began < HEADER + 1.5 + 0.05 * len(parts)
+    assert HEADER * 0.9 <= time.monotonic() - began < HEADER + 6 + 0.05 * len(parts)
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 500\r\n\r\n", CHUNKED + b"\r\n1f4\r\n"])
@@ -243,7 +243,7 @@ def test_a_body_that_drips_is_cut_off(guarded: Live, framing: bytes) -> None:
     head, began = posting(guarded) + framing, time.monotonic()
     answer = ask(guarded, head, *(b" " for _ in range(30)), pause=0.05)
     assert (answer.status, answer.code) == (408, "request_timeout")
-    assert BODY <= time.monotonic() - began < BODY + 2.5
+    assert BODY <= time.monotonic() - began < BODY + 6
 
 
 def test_a_body_that_keeps_coming_may_take_longer(guarded: Live) -> None:
@@ -259,10 +259,10 @@ def test_the_rest_of_an_answered_request_is_not_waited_for(guarded: Live) -> Non
     with Line(guarded) as line:
         line.say(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + b" " * 100)
         answer = line.hear()
-        assert answer.status == 404 and time.monotonic() - began < 1
+        assert answer.status == 404 and time.monotonic() - began < LINGER_SECONDS
         line.say(*(b" " for _ in range(10)), pause=0.1)
         assert line.hear().status == 0
-    assert LINGER_SECONDS * 0.9 <= time.monotonic() - began < LINGER_SECONDS + 2
+    assert LINGER_SECONDS * 0.9 <= time.monotonic() - began < LINGER_SECONDS + 6
 
 
 def test_a_flood_after_the_answer_is_cut_off(guarded: Live) -> None:
