@@ -26,6 +26,7 @@ from engine.errors import ApiError, StartupFault
 from engine.grants import read_grants
 from engine.main import System, load
 from engine.settings import Settings
+from engine.wire import GRACEFUL_SECONDS, GuardedProtocol
 
 app = App(
     name="cxg",
@@ -105,10 +106,11 @@ def _listen(settings: Settings, reload: bool) -> None:
         port=settings.port,
         workers=None if settings.workers == 1 else settings.workers,
         reload=reload,
-        http="httptools",
+        http=GuardedProtocol,
+        ws="none",
         access_log=False,
         log_level="warning",
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
         server_header=False,
         proxy_headers=False,
     )

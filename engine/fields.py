@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -66,11 +66,20 @@ class Field:
         return self.column is not None and not self.masked and not self.encrypted and ordered
 
     @cached_property
+    def item(self) -> Field | None:
+        """Of an array that filters look into: one item as a field."""
+        if not isinstance(self.type, sa.ARRAY):
+            return None
+        found = scalar_of(self.type.item_type)
+        return replace(self, type=self.type.item_type, scalar=found) if "equal" in found.families else None
+
+    @cached_property
     def operators(self) -> tuple[str, ...]:
         """Filter operators the field takes."""
         if self.column is None or self.concealed or self.masked or self.encrypted:
             return ()
-        return operators_of(self.scalar.families, tree=bool(self.column.table.info.get("tree")) and self.name == "id")
+        families = self.scalar.families if self.item or self.scalar.name != "array" else frozenset[str]()
+        return operators_of(families, tree=bool(self.column.table.info.get("tree")) and self.name == "id")
 
 
 def engine_set(entity: Entity, column: Column[Any]) -> bool:

@@ -43,11 +43,14 @@ from engine.repetition import add_answers
 from engine.row_rules import with_row_rules
 from engine.settings import Settings
 from engine.signin import OutsideEndpoints, PrincipalLoader, SignInEndpoints, callers_of, routes_of
+from engine.store import has_trigrams
 from engine.types import ENGINE, Principal, Scope
 from engine.views import Policy
+from engine.wire import WireLimits
 from tenancy.embedded import EmbeddedServer, start_embedded
 from tenancy.pool import Pool, PoolOptions
 from tenancy.shape import bind_to_tenant, index_foreign_keys
+from tenancy.trigrams import offer_trigrams
 
 if TYPE_CHECKING:
     # Alembic is imported where it is used: a worker only serves, and starts 0.2 s sooner without it
@@ -171,11 +174,15 @@ class System:
                 )
         elif await synchronise(owner, scope.metadata, options):
             self.say(f"{scope.name}: tables are up to date with the models")
+        if self.settings.environment != "production":
+            await offer_trigrams(owner)
 
     async def upgrade(self) -> dict[str, list[str]]:
         """Run the pending revisions of every scope."""
         from tenancy.migrate import upgrade
 
+        for place in self.places.values():
+            await offer_trigrams(place.owner)
         return {
             s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s))
             for s in self.catalog.scopes.values()
@@ -285,11 +292,15 @@ class System:
             plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity}/_meta")
         ]
         routes.append(plain(dispatcher, "/{scope}/batch", Batch(dispatcher).answer, "POST"))
-        return build_app(dispatcher, [*routes, *docs_routes(self.catalog)], start=[self.start], stop=[self.close])
+        app = build_app(dispatcher, [*routes, *docs_routes(self.catalog)], start=[self.start], stop=[self.close])
+        app.state.wire = WireLimits.of(self.settings)
+        return app
 
     async def start(self) -> None:
-        """Begin what goes on beside the requests."""
+        """Ask each database whether it knows trigrams, and begin what goes on beside the requests."""
         assert self.relay is not None, "app() made it"
+        known = {name: await has_trigrams(pool, 1.0) for name, pool in self.pools.items()}
+        self.operations.shop.reads.similar = frozenset(name for name, there in known.items() if there)
         await self.relay.start()
         if self.policy is not None:
             # only the main thread gets signals, and not every system has this one

@@ -46,6 +46,12 @@ class Settings(BaseSettings):
     max_filters: int = Field(20, ge=1, le=1000, description="conditions of one query, those of expansions included")
     max_in_values: int = Field(500, ge=1, le=100_000, description="values of one filter with in")
     hook_timeout: float = Field(2.0, gt=0, description="seconds one hook may take before its request is rolled back")
+    header_timeout: float = Field(10.0, gt=0, description="seconds for a request's headers to come before 408")
+    body_timeout: float = Field(
+        30.0, gt=0, description="seconds for a body to come before 408, or at least 1 KiB of it for each of them"
+    )
+    max_header_bytes: int = Field(32_768, ge=1024, description="largest headers of a request, all together")
+    max_headers: int = Field(100, ge=10, description="most headers of a request")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="largest request body")
     max_bulk_bytes: int = Field(33_554_432, ge=1024, description="largest body that is a list of rows, or a batch")
     max_import_bytes: int = Field(1_073_741_824, ge=1024, description="largest file to import; it waits on the disk")

@@ -141,13 +141,13 @@ class GetShape(NamedTuple):
 
 
 class ListShape(NamedTuple):
-    """A list without its values: equal shapes share one statement. `own` as above. `after`: of the place after which the page
-    begins, which values are null; empty = it begins at an offset."""
+    """A list without its values: equal shapes share one statement. `search`: how many words. `own` as above. `after`: of the
+    place after which the page begins, which values are null; empty = it begins at an offset."""
 
     conditions: tuple[Node, ...]
     sort: tuple[Order, ...]
     fields: tuple[str, ...]
-    search: bool
+    search: int
     deleted: Deleted
     counting: Count
     expand: tuple[Expansion, ...] = ()

@@ -71,6 +71,7 @@ class Views:
         catalog = seen_by(whole.catalog, roles)
         shop = Workshop(catalog, whole.databases, whole.vault, whole.defaults, walled=whole.reads.walled)
         shop.settings, shop.asked, shop.handlers, shop.wake = whole.settings, whole.asked, whole.handlers, whole.wake
+        shop.reads.similar = whole.reads.similar
         service = Service(Operations(shop), self.service.max_body, self.service.max_bulk)
         permissions = {code for role in roles for code in role.permissions}
         for path in {path for role in roles for path in role.shares}:

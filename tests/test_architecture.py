@@ -23,7 +23,7 @@ expansions row_rules
 auth checks cursors encode grants load observe openapi parse query routes secrets sql store
 setting_lookup attempts query_body
 moment
-budgets delivery request records verify
+budgets delivery request records verify wire
 refusals roads
 operations repetition streaming
 many

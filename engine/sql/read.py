@@ -26,9 +26,9 @@ from engine.sql.parts import (
     key_predicate,
     presence,
     same_key,
-    search,
     wall,
 )
+from engine.sql.search import by_rank, matches, rank_of
 
 FREE = Limited()
 ESTIMATE_ABOVE = 10_000
@@ -41,6 +41,8 @@ class Reads:
 
     def __init__(self, catalog: Catalog, *, walled: bool = True) -> None:
         self.catalog, self.walled = catalog, walled
+        # scopes whose database compares texts by their trigrams; the door asks them before the first request
+        self.similar: Collection[str] = ()
 
     def get(self, resource: Resource, shape: GetShape) -> Statement:
         """(version, document) of one row."""
@@ -73,8 +75,8 @@ class Reads:
         row, scene = resource.table.alias("t"), self._scene(shape.own)
         where = self._where(resource, row, shape, scene)
         columns = scene.columns(resource, row, shape.fields, shape.expand)
-        terms = scene.terms(resource, row, shape.sort)
-        placed = not shows_place(resource, shape.sort, shape.fields)
+        terms = self._terms(resource, row, shape, scene)
+        placed = by_rank(shape) or not shows_place(resource, shape.sort, shape.fields)
         items, *place = page_of(sa.select(*columns).where(*where), terms, shape.after, placed=placed)
         return compile_statement(sa.select(items, self._total(row, where, shape), *place))
 
@@ -82,7 +84,8 @@ class Reads:
         """(text,) of every row of a list, without page or total; a cursor called `export` gives them."""
         row, scene = resource.table.alias("t"), self._scene(shape.own)
         where = self._where(resource, row, shape, scene)
-        plain = compile_statement(rows_of(scene, resource, shape, (row, where), rendering))
+        order = [term.ordered(term.value) for term in self._terms(resource, row, shape, scene)]
+        plain = compile_statement(rows_of(scene, resource, shape, (row, where, order), rendering))
         return Statement(f"DECLARE export NO SCROLL CURSOR FOR {plain.text}", plain.order)
 
     def _total(self, row: Any, where: list[Any], shape: ListShape) -> Any:
@@ -114,7 +117,14 @@ class Reads:
     def _where(self, resource: Resource, row: Any, shape: ListShape, scene: Scene) -> list[Any]:
         where = [*wall(resource, row, self.walled), *presence(row, shape.deleted), *scene.owned(resource, row)]
         where += [scene.predicate(resource, row, node) for node in shape.conditions]
-        return [*where, search(resource, row)] if shape.search else where
+        return [*where, *matches(resource, row, shape.search)]
+
+    def _terms(self, resource: Resource, row: Any, shape: ListShape, scene: Scene) -> list[Term]:
+        """The keys of a list's order."""
+        terms = scene.terms(resource, row, shape.sort)
+        if not by_rank(shape):
+            return terms
+        return [rank_of(resource, row, shape.search, similar=resource.scope.name in self.similar), *terms]
 
     # -- sets
 
