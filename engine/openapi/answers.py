@@ -85,6 +85,7 @@ ALWAYS = (
 BODY = ("invalid_json", "bad_request", "too_complex", "payload_too_large", "unsupported_media_type")
 REPEATED = ("bad_request", "idempotency_in_progress", "idempotency_key_reused")
 WRITE = ("serialization_conflict", "resource_locked", "conflict", "read_only", "storage_full", "outcome_unknown")
+EVERYWHERE = frozenset({*ALWAYS, *BODY, *REPEATED, *WRITE, "not_found"})
 # what an operation on many rows does to each of them
 LIKE: dict[Op, tuple[Op, ...]] = {
     Op.UPDATE_MANY: (Op.UPDATE,),

@@ -88,22 +88,26 @@ SCHEMAS: dict[str, Schema] = {
         "description": "The entities that the caller may use, and the filter operators",
         "properties": {
             "scope": TEXT,
-            "entities": {"type": "array", "items": {"type": "object"}},
+            "entities": {"type": "array", "items": ref("EntitySummary")},
             "operators": {"type": "object", "additionalProperties": TEXT},
         },
         "required": ["scope", "entities", "operators"],
     },
+    "EntitySummary": {"type": "object", "description": "Path, label and operations of an entity"},
+    "FieldMeta": {"type": "object", "description": "Name, type, flags and filter operators of a field"},
     "EntityMeta": {
         "type": "object",
         "description": "Fields, states, constraints and declared behaviour of an entity, and what the caller may do",
-        "properties": {"path": TEXT, "fields": {"type": "array", "items": {"type": "object"}}},
+        "properties": {"path": TEXT, "fields": {"type": "array", "items": ref("FieldMeta")}},
         "required": ["path", "fields"],
     },
     "Keys": {
         "type": "object",
-        "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
+        "properties": {"keys": {"type": "array", "items": ref("Key")}},
         "required": ["keys"],
     },
+    "Key": {"type": "object", "description": "A key as RFC 7517 says"},
+    "Done": closed({}),
     "Live": closed({"status": {"const": "live"}}, ["status"]),
     "Ready": closed(
         {
@@ -140,7 +144,7 @@ def _oauth(success: Schema) -> Schema:
 def _auth_paths() -> Schema:
     token = _operation("auth_token", "Sign in, or renew a session", _oauth(_bare("A token", ref("Token"))))
     revoke = _operation(
-        "auth_revoke", "Sign out: end the session of a token, known or not", _oauth(_bare("Done", closed({})))
+        "auth_revoke", "Sign out: end the session of a token, known or not", _oauth(_bare("Done", ref("Done")))
     )
     me = _operation(
         "auth_me",

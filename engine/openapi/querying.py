@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.openapi.parameters import COUNT, DELETED, LAST_PAGE
+from engine.openapi.parameters import LAST_PAGE
 from engine.openapi.schemas import Schema, closed, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_PAGE_SIZE
 
@@ -33,24 +33,35 @@ BRANCH = closed(
         "fields": TEXTS,
         "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
         "sort": TEXTS,
-        "filter": FILTER,
-        "where": WHERE,
-        "expand": {"oneOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}, EXPAND]},
+        "filter": ref("QueryFilter"),
+        "where": ref("QueryWhere"),
+        "expand": {"oneOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}, ref("QueryExpand")]},
     },
     [],
 )
 # as the query string has them; what else a list takes is a text or a list of texts
 WORDS: dict[str, Schema] = {
-    "page": {"type": "integer", "minimum": 1, "maximum": LAST_PAGE, "default": 1},
-    "page_size": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE},
+    "page": {"type": "integer", "minimum": 1, "maximum": LAST_PAGE, "description": "1 unless given"},
+    "page_size": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_PAGE_SIZE,
+        "description": f"{DEFAULT_PAGE_SIZE} unless given",
+    },
     "cursor": {"type": "string", "minLength": 1, "maxLength": MAX_CURSOR, "description": "Not together with `page`"},
-    "count": COUNT,
+    "count": ref("Count"),
     "sort": TEXTS,
     "fields": TEXTS,
     "q": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "\\S"},
-    "deleted": DELETED,
-    "filter": FILTER,
-    "where": {"oneOf": [WHERE, {"type": "string", "maxLength": 16384}]},
-    "expand": {"oneOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}, EXPAND]},
+    "deleted": ref("Deleted"),
+    "filter": ref("QueryFilter"),
+    "where": {"oneOf": [ref("QueryWhere"), {"type": "string", "maxLength": 16384}]},
+    "expand": {"oneOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}, ref("QueryExpand")]},
 }
-SCHEMAS: dict[str, Schema] = {"Query": closed(WORDS, []), "QueryBranch": BRANCH}
+SCHEMAS: dict[str, Schema] = {
+    "Query": closed(WORDS, []),
+    "QueryBranch": BRANCH,
+    "QueryFilter": FILTER,
+    "QueryWhere": WHERE,
+    "QueryExpand": EXPAND,
+}
