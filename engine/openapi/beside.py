@@ -108,6 +108,7 @@ SCHEMAS: dict[str, Schema] = {
     },
     "Key": {"type": "object", "description": "A key as RFC 7517 says"},
     "Done": closed({}),
+    "Document": {"type": "object", "description": "As OpenAPI 3.1 says"},
     "Live": closed({"status": {"const": "live"}}, ["status"]),
     "Ready": closed(
         {
@@ -233,7 +234,7 @@ def paths(*, signs_in: bool = True) -> Schema:
     document = {
         "description": "This document",
         "headers": {"ETag": {"schema": TEXT}},
-        "content": content({"type": "object"}),
+        "content": content(ref("Document")),
     }
     unchanged = {"description": "Not changed", "headers": {"ETag": {"schema": TEXT}}}
     return {
