@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from engine.catalog import Catalog, Resource
 from engine.errors import CODES
 from engine.hooks import Point
-from engine.openapi.schemas import NULL, Schema, closed, ref
+from engine.openapi.schemas import NULL, Schema, closed, opened, ref
 from engine.types import Op
 
 JSON = "application/json"
@@ -33,7 +33,7 @@ FAULT = closed(
         "field": {"type": "string", "description": "A path such as lines[2].qty; empty = the whole"},
         "code": {"type": "string"},
         "message": {"type": "string"},
-        "params": {"type": "object", "description": "What the code compares with"},
+        "params": opened("What the code compares with"),
     },
     ["field", "code", "message", "params"],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.openapi.answers import answer
-from engine.openapi.schemas import NULL, Schema, closed, ref
+from engine.openapi.schemas import NULL, Schema, closed, opened, ref
 
 ITEM = {"type": "integer", "minimum": 200, "maximum": 599, "description": "HTTP status of the item"}
 BATCH: dict[str, Schema] = {
@@ -23,7 +23,7 @@ BATCH: dict[str, Schema] = {
     ),
     "Batch": closed(
         {
-            "mode": {"type": "string", "enum": ["atomic", "each"], "default": "atomic"},
+            "mode": {"type": "string", "enum": ["atomic", "each"], "description": "`atomic` unless given"},
             "operations": {"type": "array", "items": ref("Operation"), "minItems": 1, "maxItems": 100},
         },
         ["operations"],
@@ -33,7 +33,7 @@ BATCH: dict[str, Schema] = {
         {
             "id": {"type": ["string", "null"]},
             "status": ITEM,
-            "body": {"type": ["object", "null"], "description": "The answer of the operation, in its envelope"},
+            "body": {"anyOf": [opened("The answer of the operation, in its envelope"), NULL]},
         },
         ["id", "status", "body"],
     ),

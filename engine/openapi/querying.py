@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.openapi.parameters import LAST_PAGE
-from engine.openapi.schemas import Schema, closed, ref
+from engine.openapi.schemas import Schema, closed, opened, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_PAGE_SIZE
 
 TEXT: Schema = {"type": "string", "minLength": 1}
@@ -19,8 +19,7 @@ FILTER: Schema = {
     "examples": [{"version": {"gte": 1}}],
 }
 WHERE: Schema = {
-    "type": "object",
-    "description": "Nested conditions: field, op and value; and, or, not; some, none, every of a relation with where",
+    **opened("Nested conditions: field, op and value; and, or, not; some, none, every of a relation with where"),
     "examples": [{"or": [{"field": "version", "op": "gt", "value": 1}]}],
 }
 EXPAND: Schema = {
@@ -31,7 +30,7 @@ EXPAND: Schema = {
 BRANCH = closed(
     {
         "fields": TEXTS,
-        "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "100 unless given"},
         "sort": TEXTS,
         "filter": ref("QueryFilter"),
         "where": ref("QueryWhere"),

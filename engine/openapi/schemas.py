@@ -43,6 +43,12 @@ def closed(properties: Schema, required: list[str] | None = None, **extra: Any) 
     return {"type": "object", "properties": properties, **demanded, "additionalProperties": False, **extra}
 
 
+def opened(text: str, **properties: Schema) -> Schema:
+    """An object that may have other members too. That is said, for some generators take a bare object for an empty one."""
+    known = {"properties": properties, "required": list(properties)} if properties else {}
+    return {"type": "object", "description": text, **known, "additionalProperties": True}
+
+
 def nullable(schema: Schema) -> Schema:
     """The schema, or null."""
     if not set(schema) & {"type", "anyOf", "enum"}:
@@ -107,6 +113,19 @@ def structured(schema: Any) -> bool:
     if isinstance(schema, list):
         return any(map(structured, schema))
     return isinstance(schema, dict) and (schema.get("type") == "object" or any(map(structured, schema.values())))
+
+
+def spelled_out(schema: Any) -> Any:
+    """The schema of a jsonb column, its bare objects said to be open."""
+    if isinstance(schema, list):
+        return [spelled_out(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    bare = schema.get("type") == "object" and not {"properties", "additionalProperties"} & set(schema)
+    return {
+        **{key: spelled_out(part) for key, part in schema.items()},
+        **({"additionalProperties": True} if bare else {}),
+    }
 
 
 def default_of(field: Field) -> Any:
@@ -193,7 +212,7 @@ class Schemas:
         if (choice := choice_of(resource, field)) and not mask:
             named = self._keep(choice[0], lambda: choice[1])
         elif field.scalar.name == "jsonb" and structured(shape):
-            named = self._keep(f"{name_of(resource)}_{field.name}_value", lambda: shape)
+            named = self._keep(f"{name_of(resource)}_{field.name}_value", lambda: spelled_out(shape))
         else:
             return None
         either = [named, *([{"const": "***"}] if mask else ()), *([NULL] if field.nullable else ())]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from engine.catalog import Resource
 from engine.formats import FORMATS
 from engine.openapi.answers import headers
-from engine.openapi.schemas import Schema, closed, ref
+from engine.openapi.schemas import Schema, closed, opened, ref
 from engine.types import Op
 
 # parameters of a list that an export does not take
@@ -36,7 +36,7 @@ ERROR = closed(
         "field": {"type": "string"},
         "code": {"type": "string"},
         "message": {"type": "string"},
-        "params": {"type": "object"},
+        "params": opened("What the code compares with"),
     },
     ["row", "field", "code", "message", "params"],
 )

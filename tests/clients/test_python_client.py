@@ -107,7 +107,7 @@ def plan(generated: Generated, code: str, **values: Any) -> Any:
     return generated.models.ManagerBillPlansCreate(code=code, **given)
 
 
-def test_rows_are_made_found_changed_and_deleted(generated: Generated, admin: Any) -> None:
+def test_rows_are_made_and_found(generated: Generated, admin: Any) -> None:
     models = generated.models
     created = generated.call("manager_bill_plans_create", admin, body=plan(generated, "PY-1", amount="31.50"))
     row = created.parsed.data
@@ -128,6 +128,10 @@ def test_rows_are_made_found_changed_and_deleted(generated: Generated, admin: An
     assert (found.total, found.next_cursor, found.items[0].name) == (1, None, generated.types.UNSET)
     assert generated.call("manager_bill_plans_list", admin, filteramountgt="31.5", q="PY-").parsed.data.items == []
 
+
+def test_versions_and_states(generated: Generated, admin: Any) -> None:
+    models = generated.models
+    row = generated.call("manager_bill_plans_create", admin, body=plan(generated, "PY-2")).parsed.data
     read = generated.call("manager_bill_plans_get", admin, row.id)
     assert read.parsed.data.to_dict() == row.to_dict()
     known = generated.call("manager_bill_plans_get", admin, row.id, if_none_match=read.headers["ETag"])

@@ -220,6 +220,23 @@ def test_clients_are_not_told_to_send_what_may_be_left_out() -> None:
     assert given == []
 
 
+def test_objects_say_whether_they_are_open() -> None:
+    """Some generators take a bare object for one without members, and its values cannot be read."""
+
+    def bare(part: Any, at: str) -> Iterator[str]:
+        if isinstance(part, dict):
+            if "object" in part.get("type", ()) and not {"properties", "additionalProperties"} & set(part):
+                yield at
+            for key, inner in part.items():
+                yield from bare(inner, f"{at}.{key}")
+        elif isinstance(part, list):
+            for number, inner in enumerate(part):
+                yield from bare(inner, f"{at}[{number}]")
+
+    paths = [{method: op for method, op in item.items() if method in METHODS} for item in DOCUMENT["paths"].values()]
+    assert [*bare(paths, "paths"), *bare(DOCUMENT["components"], "components")] == []
+
+
 def nameless(part: Any, at: str) -> Iterator[str]:
     """Where objects with members, and choices of entities, stand without a name of their own."""
     if isinstance(part, dict) and "$ref" not in part:
