@@ -287,8 +287,17 @@ class Schemas:
         fields = [f for f in resource.fields.values() if f.creatable and f.name != under]
         properties = {f.name: _unless_given(self._given(resource, f), default_of(f)) for f in fields}
         made = closed({**properties, **self._nested(resource, "c")}, [f.name for f in fields if f.required])
-        example = {f.name: example_of(body_schema(self.catalog, resource, f)) for f in fields if f.required}
+        declared = resource.entity.info.get("example", {})
+        shown = [f for f in fields if f.required or f.name in declared]
+        example = {
+            f.name: self._example(resource, f) if declared.get(f.name) is None else declared[f.name] for f in shown
+        }
         return {**made, "description": resource.entity.description, "examples": [example]}
+
+    def _example(self, resource: Resource, field: Field) -> Any:
+        schema = body_schema(self.catalog, resource, field)
+        value = example_of(schema)
+        return f"Example {field.name.replace('_', ' ')}"[: schema.get("maxLength")] if value == "text" else value
 
     def update(self, resource: Resource) -> Schema:
         """The body of an update: absent keeps, null clears."""
