@@ -254,4 +254,6 @@ def _taking(operator: Operator, one: Schema) -> Schema:
 def joined(item: Schema, **extra: Any) -> Schema:
     """A list that travels as one text with commas. It may be given as that text: some generated clients can only repeat a
     parameter for each item, which is refused."""
-    return {"type": ["array", "string"], "items": item, "minItems": 1, "minLength": 1, **extra}
+    array = {"type": "array", "items": item, "minItems": 1, **extra}
+    # without a `type` of its own Swagger UI shows a line and no page to type it in; `items` tells readers that look no deeper
+    return {"anyOf": [array, {"type": "string", "minLength": 1}], "items": {}}
