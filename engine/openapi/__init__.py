@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from engine.catalog import Catalog, Resource
 from engine.described import described
-from engine.openapi import answers, beside, many, querying, tables
+from engine.openapi import answers, beside, envelopes, many, parameters, querying, tables
 from engine.openapi.answers import answer, content, failures, headers, page_of
 from engine.openapi.parameters import Parameters, simple
 from engine.openapi.schemas import NULL, Schema, Schemas, name_of, ref
@@ -19,7 +19,8 @@ ABOUT = """One set of routes for every entity: `/<scope>/<domain>/<entity>`.
 
 Every answer is `{"success", "data", "error"}`; an error has a `code`, a `message` and `details` for every fault found.
 numeric and bigint values are strings. Each row has a `version`; its ETag is the strong form of it. Deletion is soft.
-Unknown, repeated or misspelt parameters are errors, never ignored. `x-error-codes` has the codes of each operation."""
+Unknown, repeated or misspelt parameters are errors, never ignored. An operation names the codes that are its own;
+`x-error-codes` has all of them."""
 SIGN_IN = """An access token of `POST /auth/token`. On the Swagger page a person of a tenant signs in with the user name
 `tenant/address`, such as `acme/ann@example.com`; elsewhere the form has a field `tenant`."""
 
@@ -44,7 +45,7 @@ class Builder:
         self.catalog = catalog
         # whether callers get their tokens here, or from an outside issuer alone
         self.signs_in = catalog.identity is not None
-        self.schemas, self.parameters = Schemas(catalog), Parameters()
+        self.schemas, self.parameters = Schemas(catalog), Parameters(catalog)
         self.responses: dict[str, Schema] = {
             **answers.error_responses(),
             "minimal": answers.minimal(),
@@ -69,12 +70,8 @@ class Builder:
         }
         key = [self.parameters.key(resource)] if "{id}" in route.tail else []
         repeated = simple("idempotency_key", "prefer") if writes else []
-        if parameters := [
-            *key,
-            *(many.parameters_of(self.parameters.components, resource, op) or self.parameters.of(resource, op)),
-            *repeated,
-        ]:
-            made["parameters"] = parameters
+        if taken := [*key, *self.parameters.of(resource, op), *repeated]:
+            made["parameters"] = taken
         if op in BODIES:
             made["requestBody"] = {"required": True, "content": BODIES[op](self, resource)}
         return made
@@ -109,20 +106,23 @@ class Builder:
 
     def files(self, _resource: Resource) -> Schema:
         """A table in each format."""
-        return tables.files()
+        return tables.files(sent=True)
 
     # -- answers
 
     def created(self, resource: Resource) -> Schema:
         """201 with the row, or with the rows in the order of the body."""
         row = self.schemas.written(resource)
-        both: Schema = {"oneOf": [row, {"type": "array", "items": row}, NULL]}
+        both = self._named(resource, "created", {"oneOf": [row, {"type": "array", "items": row}, NULL]})
         text = "The row as it is stored; a list for a list; null for return=minimal. ETag and Location for one row"
         return {"201": answer(text, both, ETAG, LOCATION), **self.each(resource)}
 
     def upserted(self, resource: Resource) -> Schema:
         """200 or 201 with the row, or with what became of each."""
-        return {**many.upserted(self.schemas.written(resource), self._results(resource)), **self.each(resource)}
+        row = self.schemas.written(resource)
+        known = self._named(resource, "upserted", {"oneOf": [row, self._results(resource)]})
+        new = self._named(resource, "new", {"oneOf": [row, NULL]})
+        return {**many.upserted(known, new), **self.each(resource)}
 
     def each(self, resource: Resource) -> Schema:
         """207 with what became of each row of a list."""
@@ -132,13 +132,19 @@ class Builder:
         return {"207": {"$ref": f"#/components/responses/{name}"}}
 
     def _results(self, resource: Resource) -> Schema:
-        name = f"{name_of(resource)}_results"
-        self.schemas.components.setdefault(name, many.results(self.schemas.written(resource)))
+        one = self._named(resource, "result", many.result(self.schemas.written(resource)))
+        return self._named(resource, "results", {"type": "array", "items": one})
+
+    def _named(self, resource: Resource, suffix: str, schema: Schema) -> Schema:
+        """A reference to a schema of the entity: what has a name has it in generated clients too."""
+        name = f"{name_of(resource)}_{suffix}"
+        self.schemas.components.setdefault(name, schema)
         return ref(name)
 
     def counted(self, resource: Resource) -> Schema:
         """200 with the number of rows."""
-        return many.counted(self.schemas.written(resource))
+        count = self._named(resource, "count", many.count(self.schemas.written(resource)))
+        return {"200": answer("How many rows were written", count)}
 
     def row(self, resource: Resource) -> Schema:
         """200 with the row as it now stands."""
@@ -150,7 +156,7 @@ class Builder:
 
     def listed(self, resource: Resource) -> Schema:
         """200 with one page."""
-        return {"200": answer("One page", page_of(self.schemas.part(resource)))}
+        return {"200": answer("One page", self._named(resource, "page", page_of(self.schemas.part(resource))))}
 
     def exported(self, _resource: Resource) -> Schema:
         """200 with a file."""
@@ -173,7 +179,9 @@ class Builder:
         """200 with one page of the change log."""
         name = f"{resource.scope.name}_history"
         if name not in self.responses:
-            self.responses[name] = answer("One page, newest first", page_of(self.schemas.record(resource, HISTORY)))
+            page = page_of(self.schemas.record(resource, HISTORY))
+            self.schemas.components[f"{name}_page"] = page
+            self.responses[name] = answer("One page, newest first", ref(f"{name}_page"))
         return {"200": {"$ref": f"#/components/responses/{name}"}}
 
     # -- the whole
@@ -200,6 +208,7 @@ class Builder:
                 **beside.SCHEMAS,
                 **querying.SCHEMAS,
                 **tables.SCHEMAS,
+                **parameters.SCHEMAS,
                 **self.parameters.values,
                 **self.schemas.components,
             },
@@ -258,8 +267,11 @@ def tag_of(resource: Resource) -> str:
 
 
 def describe(resource: Resource, op: Op, codes: answers.Codes) -> str:
-    """What the entity is, what the caller needs, what can go wrong."""
-    errors = "\n".join(f"- {status}: {', '.join(f'`{name}`' for name in names)}" for status, names in codes.items())
+    """What the entity is, what the caller needs, what can go wrong here and not everywhere."""
+    told = {
+        status: [f"`{name}`" for name in names if name not in answers.EVERYWHERE] for status, names in codes.items()
+    }
+    errors = "\n".join(f"- {status}: {', '.join(names)}" for status, names in told.items() if names)
     needed = " and ".join(f"`{name}`" for name in resource.needed(op))
     return f"{resource.entity.description}\n\nNeeds {needed}.\n\n{errors}"
 
@@ -289,6 +301,8 @@ def build_document(
     """The document of a catalogue; `routes` is the table of `engine.routes`. KeyError for an operation unknown here."""
     builder = Builder(catalog)
     paths = builder.paths(routes)
+    components = builder.components()
+    components["schemas"] |= envelopes.named(paths, components["responses"])
     tags = tags_of(catalog)
     return {
         "openapi": "3.1.0",
@@ -297,7 +311,7 @@ def build_document(
         "security": [*([{"oauth2": []}] if builder.signs_in else []), {"bearer": []}],
         "tags": tags,
         "paths": paths,
-        "components": builder.components(),
+        "components": components,
         "x-tagGroups": groups_of(catalog, tags),
         "x-error-codes": answers.generic_codes(),
     }

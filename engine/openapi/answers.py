@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from engine.catalog import Catalog, Resource
 from engine.errors import CODES
 from engine.hooks import Point
-from engine.openapi.schemas import NULL, Schema, closed, ref
+from engine.openapi.schemas import NULL, Schema, closed, opened, ref
 from engine.types import Op
 
 JSON = "application/json"
@@ -33,7 +33,7 @@ FAULT = closed(
         "field": {"type": "string", "description": "A path such as lines[2].qty; empty = the whole"},
         "code": {"type": "string"},
         "message": {"type": "string"},
-        "params": {"type": "object", "description": "What the code compares with"},
+        "params": opened("What the code compares with"),
     },
     ["field", "code", "message", "params"],
 )
@@ -85,6 +85,7 @@ ALWAYS = (
 BODY = ("invalid_json", "bad_request", "too_complex", "payload_too_large", "unsupported_media_type")
 REPEATED = ("bad_request", "idempotency_in_progress", "idempotency_key_reused")
 WRITE = ("serialization_conflict", "resource_locked", "conflict", "read_only", "storage_full", "outcome_unknown")
+EVERYWHERE = frozenset({*ALWAYS, *BODY, *REPEATED, *WRITE, "not_found"})
 # what an operation on many rows does to each of them
 LIKE: dict[Op, tuple[Op, ...]] = {
     Op.UPDATE_MANY: (Op.UPDATE,),

@@ -7,7 +7,7 @@ from typing import Any
 from engine.openapi.answers import answer, content, failures, headers, written
 from engine.openapi.many import BATCH
 from engine.openapi.parameters import simple
-from engine.openapi.schemas import Schema, closed, ref
+from engine.openapi.schemas import Schema, closed, opened, ref
 
 TEXT: Schema = {"type": "string"}
 OAUTH_STATUSES = {
@@ -50,16 +50,12 @@ SCHEMAS: dict[str, Schema] = {
         examples=[{"grant_type": "password", "username": "ann@example.com", "password": "Correct-Horse-1"}],
     ),
     "RevokeForm": {"type": "object", "properties": {"token": TEXT, "token_type_hint": TEXT}, "required": ["token"]},
-    "Profile": {
-        "type": "object",
-        "description": "The caller as the registry shows him",
-        "properties": {
-            "scope": TEXT,
-            "roles": {"type": "array", "items": TEXT},
-            "permissions": {"type": "array", "items": TEXT},
-        },
-        "required": ["scope", "roles", "permissions"],
-    },
+    "Profile": opened(
+        "The caller as the registry shows him",
+        scope=TEXT,
+        roles={"type": "array", "items": TEXT},
+        permissions={"type": "array", "items": TEXT},
+    ),
     "SecondFactorStep": closed(
         {
             "step": {"type": "string", "enum": ["begin", "confirm", "end"]},
@@ -69,10 +65,7 @@ SCHEMAS: dict[str, Schema] = {
         ["step"],
         examples=[{"step": "begin"}],
     ),
-    "SecondFactor": {
-        "type": "object",
-        "description": "`begin` shows `secret` and `uri` once; the others say `mfa_enabled`",
-    },
+    "SecondFactor": opened("`begin` shows `secret` and `uri` once; the others say `mfa_enabled`"),
     "Acceptance": closed(
         {
             "token": {**TEXT, "description": "As the link in the invitation has it; good for one use"},
@@ -82,28 +75,24 @@ SCHEMAS: dict[str, Schema] = {
         ["token"],
         examples=[{"token": "from-the-link", "full_name": "Ann Example", "password": "Correct-Horse-1"}],
     ),
-    "Joined": {"type": "object", "description": "The tenant, the user and his role in it"},
-    "ScopeMeta": {
-        "type": "object",
-        "description": "The entities that the caller may use, and the filter operators",
-        "properties": {
-            "scope": TEXT,
-            "entities": {"type": "array", "items": {"type": "object"}},
-            "operators": {"type": "object", "additionalProperties": TEXT},
-        },
-        "required": ["scope", "entities", "operators"],
-    },
-    "EntityMeta": {
-        "type": "object",
-        "description": "Fields, states, constraints and declared behaviour of an entity, and what the caller may do",
-        "properties": {"path": TEXT, "fields": {"type": "array", "items": {"type": "object"}}},
-        "required": ["path", "fields"],
-    },
-    "Keys": {
-        "type": "object",
-        "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
-        "required": ["keys"],
-    },
+    "Joined": opened("The tenant, the user and his role in it"),
+    "ScopeMeta": opened(
+        "The entities that the caller may use, and the filter operators",
+        scope=TEXT,
+        entities={"type": "array", "items": ref("EntitySummary")},
+        operators={"type": "object", "additionalProperties": TEXT},
+    ),
+    "EntitySummary": opened("Path, label and operations of an entity"),
+    "EntityMeta": opened(
+        "Fields, states, constraints and declared behaviour of an entity, and what the caller may do",
+        path=TEXT,
+        fields={"type": "array", "items": ref("FieldMeta")},
+    ),
+    "FieldMeta": opened("Name, type, flags and filter operators of a field"),
+    "Keys": opened("A set of keys, as RFC 7517 says", keys={"type": "array", "items": ref("Key")}),
+    "Key": opened("A key, as RFC 7517 says"),
+    "Done": closed({}),
+    "Document": opened("As OpenAPI 3.1 says"),
     "Live": closed({"status": {"const": "live"}}, ["status"]),
     "Ready": closed(
         {
@@ -140,7 +129,7 @@ def _oauth(success: Schema) -> Schema:
 def _auth_paths() -> Schema:
     token = _operation("auth_token", "Sign in, or renew a session", _oauth(_bare("A token", ref("Token"))))
     revoke = _operation(
-        "auth_revoke", "Sign out: end the session of a token, known or not", _oauth(_bare("Done", closed({})))
+        "auth_revoke", "Sign out: end the session of a token, known or not", _oauth(_bare("Done", ref("Done")))
     )
     me = _operation(
         "auth_me",
@@ -229,7 +218,7 @@ def paths(*, signs_in: bool = True) -> Schema:
     document = {
         "description": "This document",
         "headers": {"ETag": {"schema": TEXT}},
-        "content": content({"type": "object"}),
+        "content": content(ref("Document")),
     }
     unchanged = {"description": "Not changed", "headers": {"ETag": {"schema": TEXT}}}
     return {

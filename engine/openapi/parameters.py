@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
-from engine.catalog import Resource
-from engine.fields import ENGINE_SET, Field
+from engine.catalog import Catalog, Resource
+from engine.fields import Field
 from engine.filters import OPERATORS, Operator
 from engine.openapi import tables
-from engine.openapi.schemas import SEARCHED, Schema, ref
+from engine.openapi.schemas import SEARCHED, Schema, choice_of, name_of, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_OFFSET, MAX_PAGE_SIZE
 from engine.shapes import LIMITS
 from engine.types import Op
@@ -28,8 +29,6 @@ VALUES: dict[str, Schema] = {
     "timestamptz": {"type": "string", "format": "date-time"},
     "time": {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"},
 }
-# fields that most entities have with the same type: their filters are parameters that entities share
-SHARED = ENGINE_SET - {"status", "tenant_id"} | {"id"}
 
 
 def query(name: str, schema: Schema, text: str = "", **extra: Any) -> Schema:
@@ -44,8 +43,10 @@ def header(name: str, text: str, schema: Schema | None = None) -> Schema:
 
 
 COMMA: Schema = {"style": "form", "explode": False}
-DELETED = {"type": "string", "enum": ["exclude", "include", "only"], "default": "exclude"}
-COUNT = {"type": "string", "enum": ["exact", "estimated", "none"], "default": "exact"}
+SCHEMAS: dict[str, Schema] = {
+    "Deleted": {"type": "string", "enum": ["exclude", "include", "only"]},
+    "Count": {"type": "string", "enum": ["exact", "estimated", "none"]},
+}
 EXPAND = (
     "Related rows shown inside the row. A path such as `lines.product` goes on, three levels deep unless set; each may have "
     "`fields[path]=a,b`, `expand[path][limit]=5`, `expand[path][sort]=-a` and `expand[path][filter][a][op]=value`"
@@ -62,10 +63,12 @@ PREFERENCE = "(dry-run|return=(minimal|representation)|merge=disjoint|each|max-a
 # a text: generators of clients take no list for a header
 PREFERENCES: Schema = {"type": "string", "pattern": f"^{PREFERENCE}(, ?{PREFERENCE})*$", "examples": ["return=minimal"]}
 LAST_PAGE = MAX_OFFSET // MAX_PAGE_SIZE
+MANY = 3  # entities that have the same field, so that they share its filters
+# what is left out is said in words: generated clients send a `default`, and `page` beside a cursor is an error
 SIMPLE: dict[str, Schema] = {
-    "page": query("page", {"type": "integer", "minimum": 1, "maximum": LAST_PAGE, "default": 1}),
+    "page": query("page", {"type": "integer", "minimum": 1, "maximum": LAST_PAGE}, "1 unless given"),
     "page_size": query(
-        "page_size", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
+        "page_size", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE}, f"{DEFAULT_PAGE_SIZE} unless given"
     ),
     "cursor": query(
         "cursor",
@@ -74,15 +77,16 @@ SIMPLE: dict[str, Schema] = {
     ),
     "count": query(
         "count",
-        COUNT,
-        "Whether `total` is counted; `estimated` asks the planner above 10,000 rows. With a cursor `none` unless given",
+        ref("Count"),
+        "Whether `total` is counted: `exact` unless given, with a cursor `none`; `estimated` asks the planner above 10,000 rows",
     ),
     "where": query(
         "where",
         {"type": "string", "maxLength": 16384, "examples": ['{"or":[{"field":"version","op":"gt","value":1}]}']},
-        "Nested conditions as JSON: field, op and value; and, or, not; some, none, every of a relation with where",
+        "Conditions as JSON: field (or a path through relations), op and value; and, or, not; some, none, every of a relation "
+        "with where",
     ),
-    "deleted": query("deleted", DELETED, "Whether deleted rows are shown"),
+    "deleted": query("deleted", ref("Deleted"), "Whether deleted rows are shown; `exclude` unless given"),
     "version": query("version", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "The version that was read"),
     "if_match": header("If-Match", "ETag of the version that was read; 412 when the row has moved on"),
     "idempotency_key": header("Idempotency-Key", REPEAT, {"type": "string", "pattern": "^[!-~]{1,255}$"}),
@@ -99,9 +103,10 @@ def simple(*names: str) -> list[Schema]:
 class Parameters:
     """Makes parameters; what is shared goes into `components` (parameters) and `values` (schemas of filter values)."""
 
-    def __init__(self) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self.components: dict[str, Schema] = dict(SIMPLE)
         self.values: dict[str, Schema] = {}
+        self.fields = Counter(_kind(field) for r in catalog.resources.values() for field in r.shown)
 
     def of(self, resource: Resource, op: Op) -> list[Schema]:
         """The parameters of an operation beside the key."""
@@ -113,7 +118,11 @@ class Parameters:
         if op is Op.HISTORY:
             return simple("page", "page_size", "cursor")
         if op in (Op.EXPORT, Op.IMPORT):
-            return tables.parameters_of(resource, op, self._words(resource) if op is Op.EXPORT else ())
+            return tables.parameters_of(resource, op, self._moved(resource, op))
+        if op in (Op.UPDATE_MANY, Op.DELETE_MANY):
+            return [*self._equal(resource), *simple("where", "deleted"), *self._search(resource)]
+        if op is Op.UPSERT:
+            return [{**self._unique(resource), "required": True}]
         if op is Op.DELETE:
             return simple("version", "if_match")
         return simple("if_match") if op in (Op.UPDATE, Op.REPLACE, Op.STATUS) else []
@@ -135,8 +144,14 @@ class Parameters:
         }
 
     def _list(self, resource: Resource) -> list[Schema]:
-        filters = (made for field in resource.shown for made in self._filters(field))
+        filters = (made for field in resource.shown for made in self._filters(resource, field))
         return [*self._words(resource), *filters]
+
+    def _moved(self, resource: Resource, op: Op) -> list[Schema]:
+        """What a file needs of the list or of the upsert."""
+        if op is Op.EXPORT:
+            return [*self._words(resource), *self._equal(resource)]
+        return [self._unique(resource)] if Op.UPSERT in resource.ops and resource.unique_keys else []
 
     def _words(self, resource: Resource) -> list[Schema]:
         """The parameters of a list beside its filters."""
@@ -147,57 +162,75 @@ class Parameters:
             *self._related(resource),
             simple("where")[0],
         ]
-        if resource.entity.search:
-            text = f"Words, any case, each of which one of {', '.join(resource.entity.search)} holds; best first without `sort`"
-            found.append(query("q", SEARCHED, text))
-        return found
+        return [*found, *self._search(resource)]
+
+    def _search(self, resource: Resource) -> list[Schema]:
+        """`q`, where some fields are declared searchable."""
+        if not resource.entity.search:
+            return []
+        text = f"Words, any case, each of which one of {', '.join(resource.entity.search)} holds; best first without `sort`"
+        return [query("q", SEARCHED, text)]
+
+    def _unique(self, resource: Resource) -> Schema:
+        """`on`: the unique key by which a row is known."""
+        keys = self._choice(f"{name_of(resource)}_key", list(resource.unique_keys))
+        return query("on", keys, "The unique key by which a row is known")
 
     def _sort(self, resource: Resource) -> Schema:
         names = [f.name for f in resource.shown if f.sortable]
         item = {"type": "string", "pattern": f"^[+-]?({'|'.join(names)})(:nulls(first|last))?$"}
-        schema = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True, "examples": [[names[0]]]}
+        schema = joined(item, uniqueItems=True, examples=[[names[0]]])
         return query("sort", schema, "`-` descending; `:nullsfirst` or `:nullslast` may follow a name", **COMMA)
 
     def _fields(self, resource: Resource, *, nested: bool) -> Schema:
         names = [*(f.name for f in resource.shown), *(resource.nested if nested else ())]
-        schema = {"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1}
-        return query("fields", schema, "The fields to show; all when left out", **COMMA)
+        one = self._choice(f"{name_of(resource)}_{'view_' if nested and resource.nested else ''}field", names)
+        return query("fields", joined(one), "The fields to show; all when left out", **COMMA)
 
     def _related(self, resource: Resource) -> list[Schema]:
         """`expand`, where there is something behind a relation."""
         if not resource.relations:
             return []
-        item = {"type": "string", "enum": sorted(resource.relations)}
-        schema = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}
-        return [query("expand", schema, EXPAND, **COMMA)]
+        one = self._choice(f"{name_of(resource)}_relation", sorted(resource.relations))
+        return [query("expand", joined(one, uniqueItems=True), EXPAND, **COMMA)]
+
+    def _choice(self, name: str, choices: list[str]) -> Schema:
+        self.values.setdefault(name, {"type": "string", "enum": choices})
+        return ref(name)
 
     # -- filters
 
-    def _filters(self, field: Field) -> list[Schema]:
+    def _equal(self, resource: Resource) -> list[Schema]:
+        """The filters that say what a field is equal to: enough for many, beside `where`, and a tenth of them all."""
+        fields = (field for field in resource.shown if "eq" in field.operators)
+        return [self._filter(resource, field, "", OPERATORS["eq"]) for field in fields]
+
+    def _filters(self, resource: Resource, field: Field) -> list[Schema]:
         found = []
         for name in field.operators:
             if name == "eq":
-                found.append(self._filter(field, f"filter[{field.name}]", OPERATORS[name]))
-            found.append(self._filter(field, f"filter[{field.name}][{name}]", OPERATORS[name]))
+                found.append(self._filter(resource, field, "", OPERATORS[name]))
+            found.append(self._filter(resource, field, f"[{name}]", OPERATORS[name]))
         return found
 
-    def _filter(self, field: Field, name: str, operator: Operator) -> Schema:
+    def _filter(self, resource: Resource, field: Field, tail: str, operator: Operator) -> Schema:
+        """Entities that have a field of the same name and type share its filters, where that makes the document shorter."""
         several: Schema = COMMA if operator.takes in ("many", "two", "items") else {}
-        made = query(name, self._value(field, operator), **several)
-        if field.name not in SHARED:
+        made = query(f"filter[{field.name}]{tail}", self._value(resource, field, operator), **several)
+        own = choice_of(resource, field.item or field) is not None
+        if tail and (own or self.fields[_kind(field)] < MANY):
             return made
-        key = name.replace("][", "_").replace("[", "_").replace("]", "")
-        if self.components.setdefault(key, made) != made:
-            return made
+        stem = f"{name_of(resource)}_filter_{field.name}" if own else f"filter_{'_'.join(_kind(field))}"
+        key = stem + tail.replace("[", "_").replace("]", "")
+        self.components.setdefault(key, made)
         return simple(key)[0]
 
-    def _value(self, field: Field, operator: Operator) -> Schema:
+    def _value(self, resource: Resource, field: Field, operator: Operator) -> Schema:
         said = field.item or field
-        choices = getattr(said.type, "enums", None)
-        if choices and operator.takes in ("one", "many", "item", "items"):
-            return _taking(operator, {"type": "string", "enum": list(choices)})
-        typed = ("one", "many", "two", "node", *(("item", "items") if field.item else ()))
-        kind = said.scalar.name if operator.takes in typed else "text"
+        of_items = ("item", "items") if field.item else ()
+        if (choice := choice_of(resource, said)) and operator.takes in ("one", "many", *of_items):
+            return _taking(operator, self._choice(choice[0], choice[1]["enum"]))
+        kind = said.scalar.name if operator.takes in ("one", "many", "two", "node", *of_items) else "text"
         name = f"filter_{kind}_{operator.name}"
         self.values.setdefault(
             name, {"description": operator.meaning, **_taking(operator, VALUES.get(kind, VALUES["text"]))}
@@ -205,12 +238,24 @@ class Parameters:
         return ref(name)
 
 
+def _kind(field: Field) -> tuple[str, str]:
+    return (str(field.name), f"{field.item.scalar.name}_list" if field.item else field.scalar.name)
+
+
 def _taking(operator: Operator, one: Schema) -> Schema:
     """The schema of what an operator takes, given that of one value."""
     if operator.takes == "bool":
         return {"type": "boolean"}
     if operator.takes == "two":
-        return {"type": "array", "items": one, "minItems": 2, "maxItems": 2}
+        return joined(one, minItems=2, maxItems=2)
     if operator.takes in ("many", "items"):
-        return {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_CHOICES}
+        return joined(one, maxItems=MAX_CHOICES)
     return one
+
+
+def joined(item: Schema, **extra: Any) -> Schema:
+    """A list that travels as one text with commas. It may be given as that text: some generated clients can only repeat a
+    parameter for each item, which is refused."""
+    array = {"type": "array", "items": item, "minItems": 1, **extra}
+    # without a `type` of its own Swagger UI shows a line and no page to type it in; `items` tells readers that look no deeper
+    return {"anyOf": [array, {"type": "string", "minLength": 1}], "items": {}}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.openapi.parameters import COUNT, DELETED, LAST_PAGE
-from engine.openapi.schemas import SEARCHED, Schema, closed, ref
+from engine.openapi.parameters import LAST_PAGE
+from engine.openapi.schemas import SEARCHED, Schema, closed, opened, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_PAGE_SIZE
 
 TEXT: Schema = {"type": "string", "minLength": 1}
@@ -19,8 +19,7 @@ FILTER: Schema = {
     "examples": [{"version": {"gte": 1}}],
 }
 WHERE: Schema = {
-    "type": "object",
-    "description": "Nested conditions: field, op and value; and, or, not; some, none, every of a relation with where",
+    **opened("Nested conditions: field, op and value; and, or, not; some, none, every of a relation with where"),
     "examples": [{"or": [{"field": "version", "op": "gt", "value": 1}]}],
 }
 EXPAND: Schema = {
@@ -31,26 +30,37 @@ EXPAND: Schema = {
 BRANCH = closed(
     {
         "fields": TEXTS,
-        "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "100 unless given"},
         "sort": TEXTS,
-        "filter": FILTER,
-        "where": WHERE,
-        "expand": {"oneOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}, EXPAND]},
+        "filter": ref("QueryFilter"),
+        "where": ref("QueryWhere"),
+        "expand": {"oneOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}, ref("QueryExpand")]},
     },
     [],
 )
 # as the query string has them; what else a list takes is a text or a list of texts
 WORDS: dict[str, Schema] = {
-    "page": {"type": "integer", "minimum": 1, "maximum": LAST_PAGE, "default": 1},
-    "page_size": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE},
+    "page": {"type": "integer", "minimum": 1, "maximum": LAST_PAGE, "description": "1 unless given"},
+    "page_size": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_PAGE_SIZE,
+        "description": f"{DEFAULT_PAGE_SIZE} unless given",
+    },
     "cursor": {"type": "string", "minLength": 1, "maxLength": MAX_CURSOR, "description": "Not together with `page`"},
-    "count": COUNT,
+    "count": ref("Count"),
     "sort": TEXTS,
     "fields": TEXTS,
     "q": SEARCHED,
-    "deleted": DELETED,
-    "filter": FILTER,
-    "where": {"oneOf": [WHERE, {"type": "string", "maxLength": 16384}]},
-    "expand": {"oneOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}, EXPAND]},
+    "deleted": ref("Deleted"),
+    "filter": ref("QueryFilter"),
+    "where": {"oneOf": [ref("QueryWhere"), {"type": "string", "maxLength": 16384}]},
+    "expand": {"oneOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}, ref("QueryExpand")]},
 }
-SCHEMAS: dict[str, Schema] = {"Query": closed(WORDS, []), "QueryBranch": BRANCH}
+SCHEMAS: dict[str, Schema] = {
+    "Query": closed(WORDS, []),
+    "QueryBranch": BRANCH,
+    "QueryFilter": FILTER,
+    "QueryWhere": WHERE,
+    "QueryExpand": EXPAND,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import date, datetime
 from typing import Any
@@ -24,6 +25,7 @@ SEARCHED: Schema = {
     "maxLength": 200,
     "pattern": r"^\s*\S+(\s+\S+){0,9}\s*$",
 }
+REASONS = ("reserved_transition", "invalid_transition", "permission_denied")
 SAMPLES = {
     "uuid": "01890a5d-ac96-774b-bcce-b302099a8057",
     "date": "2026-01-31",
@@ -46,6 +48,12 @@ def closed(properties: Schema, required: list[str] | None = None, **extra: Any) 
     """An object that has these members and no others."""
     demanded = {"required": required} if required else {}
     return {"type": "object", "properties": properties, **demanded, "additionalProperties": False, **extra}
+
+
+def opened(text: str, **properties: Schema) -> Schema:
+    """An object that may have other members too. That is said, for some generators take a bare object for an empty one."""
+    known = {"properties": properties, "required": list(properties)} if properties else {}
+    return {"type": "object", "description": text, **known, "additionalProperties": True}
 
 
 def nullable(schema: Schema) -> Schema:
@@ -101,6 +109,12 @@ def target_of(catalog: Catalog, resource: Resource, field: Field) -> str | None:
     )
 
 
+def choice_of(resource: Resource, field: Field) -> tuple[str, Schema] | None:
+    """Name and schema of the values that a field chooses from: one class for rows, bodies and filters."""
+    choices = getattr(field.type, "enums", None)
+    return (f"{name_of(resource)}_{field.name}_choice", {"type": "string", "enum": list(choices)}) if choices else None
+
+
 def structured(schema: Any) -> bool:
     """Whether the schema of a jsonb column holds objects."""
     if isinstance(schema, list):
@@ -108,17 +122,32 @@ def structured(schema: Any) -> bool:
     return isinstance(schema, dict) and (schema.get("type") == "object" or any(map(structured, schema.values())))
 
 
-def default_of(field: Field) -> Schema:
-    """`{"default": ...}` of a field whose default is a constant."""
+def spelled_out(schema: Any) -> Any:
+    """The schema of a jsonb column, its bare objects said to be open."""
+    if isinstance(schema, list):
+        return [spelled_out(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    bare = schema.get("type") == "object" and not {"properties", "additionalProperties"} & set(schema)
+    return {
+        **{key: spelled_out(part) for key, part in schema.items()},
+        **({"additionalProperties": True} if bare else {}),
+    }
+
+
+def default_of(field: Field) -> Any:
+    """The constant that a field gets when a body leaves it out; None where there is none.
+
+    It is said in words and not as `default`: generated clients would send it, and so reset what an upsert leaves out."""
     default: Any = field.column.default if field.column is not None else None
     if default is None or not default.is_scalar:
-        return {}
+        return None
     value = default.arg
     if isinstance(value, (date, datetime)):
         value = value.isoformat()
     if field.scalar.name in ("numeric", "bigint"):
         value = str(value)
-    return {"default": value} if isinstance(value, (str, int, float, bool)) else {}
+    return value if isinstance(value, (str, int, float, bool)) else None
 
 
 def example_of(schema: Schema) -> Any:
@@ -151,6 +180,14 @@ def _example_of_kind(kind: str, schema: Schema) -> Any:
     return text.ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength")]
 
 
+def _unless_given(schema: Schema, default: Any) -> Schema:
+    """The schema, with a word on what a field is when it is left out."""
+    if default is None:
+        return schema
+    said = [*([schema["description"]] if "description" in schema else ()), f"`{json.dumps(default)}` unless given"]
+    return {**schema, "description": "; ".join(said)}
+
+
 class Schemas:
     """Makes component schemas on demand; each is made once and kept in `components`."""
 
@@ -176,11 +213,15 @@ class Schemas:
         return self._named(resource, field, mask=False) or body_schema(self.catalog, resource, field)
 
     def _named(self, resource: Resource, field: Field, *, mask: bool) -> Schema | None:
-        """Generators of clients make a class of each structure: one that stands in several schemas must be one of them."""
+        """Generators of clients make a class of each structure and choice: one that stands in several schemas must be one
+        of them."""
         shape = field.scalar.schema(field.type, field.bounds)
-        if field.scalar.name != "jsonb" or not structured(shape):
+        if (choice := choice_of(resource, field)) and not mask:
+            named = self._keep(choice[0], lambda: choice[1])
+        elif field.scalar.name == "jsonb" and structured(shape):
+            named = self._keep(f"{name_of(resource)}_{field.name}_value", lambda: spelled_out(shape))
+        else:
             return None
-        named = self._keep(f"{name_of(resource)}_{field.name}_value", lambda: shape)
         either = [named, *([{"const": "***"}] if mask else ()), *([NULL] if field.nullable else ())]
         return {"anyOf": either} if len(either) > 1 else named
 
@@ -208,11 +249,9 @@ class Schemas:
 
     def plain(self, resource: Resource) -> Schema:
         """A whole row without child rows."""
-        required = [field.name for field in resource.shown]
+        fields = {field.name: self._shown(resource, field) for field in resource.shown}
         text = resource.entity.description
-        return self._keep(
-            name_of(resource), lambda: {"description": text, "allOf": [self.part(resource)], "required": required}
-        )
+        return self._keep(name_of(resource), lambda: closed(fields, list(fields), description=text))
 
     def _children(self, resource: Resource) -> dict[str, Schema]:
         found = {}
@@ -253,24 +292,32 @@ class Schemas:
 
     def _create(self, resource: Resource, under: str | None) -> Schema:
         fields = [f for f in resource.fields.values() if f.creatable and f.name != under]
-        properties = {f.name: {**self._given(resource, f), **default_of(f)} for f in fields}
+        properties = {f.name: _unless_given(self._given(resource, f), default_of(f)) for f in fields}
         made = closed({**properties, **self._nested(resource, "c")}, [f.name for f in fields if f.required])
-        example = {f.name: example_of(body_schema(self.catalog, resource, f)) for f in fields if f.required}
+        declared = resource.entity.info.get("example", {})
+        shown = [f for f in fields if f.required or f.name in declared]
+        example = {
+            f.name: self._example(resource, f) if declared.get(f.name) is None else declared[f.name] for f in shown
+        }
         return {**made, "description": resource.entity.description, "examples": [example]}
+
+    def _example(self, resource: Resource, field: Field) -> Any:
+        schema = body_schema(self.catalog, resource, field)
+        value = example_of(schema)
+        return f"Example {field.name.replace('_', ' ')}"[: schema.get("maxLength")] if value == "text" else value
 
     def update(self, resource: Resource) -> Schema:
         """The body of an update: absent keeps, null clears."""
         return self._keep(f"{name_of(resource)}_update", lambda: self._update(resource))
 
-    def _update(self, resource: Resource) -> Schema:
+    def _update(self, resource: Resource, required: list[str] | None = None) -> Schema:
         fields = {f.name: self._given(resource, f) for f in resource.fields.values() if f.updatable}
-        return closed({**fields, **self._nested(resource, "u"), "version": VERSION})
+        return closed({**fields, **self._nested(resource, "u"), "version": VERSION}, required)
 
     def replace(self, resource: Resource) -> Schema:
         """The body of a replace: that of an update with the fields that have no default."""
         required = [f.name for f in resource.fields.values() if f.updatable and f.required]
-        demanded = {"required": required} if required else {}
-        return self._keep(f"{name_of(resource)}_replace", lambda: {"allOf": [self.update(resource)], **demanded})
+        return self._keep(f"{name_of(resource)}_replace", lambda: self._update(resource, required))
 
     def _nested(self, resource: Resource, letter: str) -> dict[str, Schema]:
         found = {}
@@ -284,7 +331,7 @@ class Schemas:
         """The body of the status route."""
         states = list(resource.machine.states)
         members: Schema = {
-            "status": {"type": "string", "enum": states},
+            "status": self._state(resource),
             "version": VERSION,
             "reason": {"type": ["string", "null"], "maxLength": 500, "description": "Printable characters"},
         }
@@ -296,12 +343,19 @@ class Schemas:
 
     def transitions(self, resource: Resource) -> Schema:
         """What may happen now, and why the rest may not."""
-        state: Schema = {"type": "string", "enum": list(resource.machine.states)}
-        reasons = ["reserved_transition", "invalid_transition", "permission_denied", None]
-        way = {"status": state, "allowed": {"type": "boolean"}, "reason": {"type": ["string", "null"], "enum": reasons}}
-        ways: Schema = {"type": "array", "items": closed(way, list(way))}
-        members = {"status": state, "transitions": ways}
+        state = self._state(resource)
+        reason = self._keep("TransitionReason", lambda: {"type": "string", "enum": list(REASONS)})
+        way: Schema = {"status": state, "allowed": {"type": "boolean"}, "reason": {"anyOf": [reason, NULL]}}
+        ways = self._keep(f"{name_of(resource)}_transition", lambda: closed(way, list(way)))
+        members: Schema = {"status": state, "transitions": {"type": "array", "items": ways}}
         return self._keep(f"{name_of(resource)}_transitions", lambda: closed(members, list(members)))
+
+    def _state(self, resource: Resource) -> Schema:
+        """A state of the machine: what the status column chooses from, else active or inactive."""
+        field = resource.fields.get("status") if resource.stateful else None
+        states: Schema = {"type": "string", "enum": list(resource.machine.states)}
+        name, schema = (field and choice_of(resource, field)) or ("Activity", states)
+        return self._keep(name, lambda: schema)
 
     def record(self, resource: Resource, names: tuple[str, ...]) -> Schema:
         """One record of a row's history, as the change log of the scope keeps it."""

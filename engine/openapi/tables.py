@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from engine.catalog import Resource
 from engine.formats import FORMATS
 from engine.openapi.answers import headers
-from engine.openapi.schemas import Schema, closed, ref
+from engine.openapi.schemas import Schema, closed, opened, ref
 from engine.types import Op
 
-# parameters of a list that an export takes as well, beside its filters
-SHARED = frozenset({"sort", "q", "fields", "expand", "where", "deleted"})
+# parameters of a list that an export does not take
+PAGED = frozenset({"page", "page_size", "cursor", "count"})
 
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 REPORT = closed(
@@ -36,29 +36,27 @@ ERROR = closed(
         "field": {"type": "string"},
         "code": {"type": "string"},
         "message": {"type": "string"},
-        "params": {"type": "object"},
+        "params": opened("What the code compares with"),
     },
     ["row", "field", "code", "message", "params"],
 )
-SCHEMAS: dict[str, Schema] = {"ImportReport": REPORT, "ImportError": ERROR}
+SCHEMAS: dict[str, Schema] = {
+    "ImportReport": REPORT,
+    "ImportError": ERROR,
+    "ImportMode": {"type": "string", "enum": ["create", "upsert"]},
+    "FileFormat": {"type": "string", "enum": list(FORMATS)},
+}
 
 
 def parameters_of(resource: Resource, op: Op, listed: Sequence[Schema]) -> list[Schema]:
-    """The parameters of an import, or of an export; `listed` are those of the list."""
+    """The parameters of an import, or of an export; `listed` are those of the list, or that which names a unique key."""
     if op is Op.EXPORT:
-        names = {"type": "string", "enum": list(FORMATS)}
-        form = {"name": "format", "in": "query", "description": "In place of Accept", "schema": names}
-        members: Schema = {"type": "object", "properties": {f.name: {} for f in resource.shown if f.operators}}
-        text = "Conditions as a list takes them: `filter[field]=value`, `filter[field][op]=value`"
-        chosen = {"name": "filter", "in": "query", "style": "deepObject", "explode": True, "schema": members}
-        return [*(one for one in listed if _name(one) in SHARED), {**chosen, "description": text}, form]
-    titles = {"type": "object", "additionalProperties": {"type": "string", "enum": ["", *_fields(resource)]}}
+        form = {"name": "format", "in": "query", "description": "In place of Accept", "schema": ref("FileFormat")}
+        return [*(one for one in listed if _name(one) not in PAGED), form]
+    field = {"type": "string", "pattern": f"^({'|'.join(_fields(resource))})?$"}
+    titles = {"type": "object", "additionalProperties": field}
     text = "`map[Title]=field` says which field a column is, `map[Title]=` leaves it out; else its title is the field's name"
-    mode = {
-        "name": "mode",
-        "in": "query",
-        "schema": {"type": "string", "enum": ["create", "upsert"], "default": "create"},
-    }
+    mode = {"name": "mode", "in": "query", "description": "`create` unless given", "schema": ref("ImportMode")}
     mapped = {
         "name": "map",
         "in": "query",
@@ -67,12 +65,9 @@ def parameters_of(resource: Resource, op: Op, listed: Sequence[Schema]) -> list[
         "description": text,
         "schema": titles,
     }
-    keys = list(resource.unique_keys)
-    if Op.UPSERT not in resource.ops or not keys:
+    if not listed:
         mode["schema"] = {"const": "create"}
-        return [mode, mapped]
-    known = {"name": "on", "in": "query", "description": "With mode=upsert", "schema": {"type": "string", "enum": keys}}
-    return [mode, known, mapped]
+    return [mode, *listed, mapped]
 
 
 def _name(parameter: Schema) -> str:
@@ -84,11 +79,11 @@ def _fields(resource: Resource) -> list[str]:
     return [*(field.name for field in resource.fields.values() if field.creatable), *resource.nested]
 
 
-def files() -> Schema:
-    """A media type for each format."""
+def files(*, sent: bool = False) -> Schema:
+    """A media type for each format. What is sent is bytes, so that clients open a file for it."""
     found: Schema = {}
     for form in FORMATS.values():
-        kind = {"format": "binary"} if form.name == "xlsx" else {}
+        kind = {"format": "binary"} if sent or form.name == "xlsx" else {}
         found[form.media[0]] = {"schema": {"type": "string", "description": form.meaning, **kind}}
     return found
 

@@ -114,6 +114,7 @@ policies = Entity(
     once=["code", "kind", "tenant_id"],
     frozen=[Frozen("active", but=("valid_until",), code="policy_locked")],
     machine="draft* active retired : draft>active; active>retired",
+    info={"example": {"kind": "session", "parameters": {"idle_minutes": 30}}},
 )
 
 

@@ -47,6 +47,7 @@ jobs = Entity(
     machine="active* paused : active>paused; active~>paused; paused>active",
     stamps={"paused": {"next_run_at": "null"}},
     role="jobs",
+    info={"example": {"handler": "close_tenants", "cron": "0 3 * * *"}},
 )
 
 

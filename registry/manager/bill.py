@@ -121,6 +121,7 @@ coupons = Entity(
     once=["code", "percent_off", "amount_off", "currency", "duration", "duration_months"],
     read_only=["times_redeemed"],
     currency="currency",
+    info={"example": {"percent_off": "25"}},
 )
 
 

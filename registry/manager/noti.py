@@ -45,6 +45,7 @@ templates = Entity(
     once=["code", "channel_kind", "locale"],
     read_only=["revision"],
     machine="draft* published archived : draft>published; published>archived; published~>archived",
+    info={"example": {"subject": "Welcome"}},
 )
 
 

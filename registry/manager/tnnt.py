@@ -150,4 +150,5 @@ domains = Entity(
     read_only=["verification_token", "verified_at", "certificate_expires_on"],
     machine="pending* verified failed : pending~>verified,failed; failed>pending; verified~>failed",
     stamps={"verified": {"verified_at": "now"}, "failed": {"verified_at": "null"}},
+    info={"example": {"hostname": "shop.example.org"}},
 )

@@ -142,6 +142,7 @@ leads = Entity(
     frozen=[Frozen("converted")],
     needed=[Needed("disqualify_reason", "new>disqualified contacted>disqualified qualified>disqualified")],
     stamps={"converted": {"converted_at": "now"}},
+    info={"example": {"email": "ann@example.com"}},
 )
 
 
@@ -220,4 +221,5 @@ activities = Entity(
     read_only=["done_at"],
     machine="planned* done canceled : planned>done,canceled; done>planned",
     stamps={"done": {"done_at": "now"}, "planned": {"done_at": "null"}},
+    info={"example": {"customer_id": None}},
 )

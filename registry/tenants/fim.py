@@ -138,6 +138,7 @@ exchange_rates = Entity(
     kind="config",
     unique=[Unique(("from_currency", "to_currency", "rate_date"))],
     once=["from_currency", "to_currency", "rate_date"],
+    info={"example": {"from_currency": "EUR", "to_currency": "USD", "rate": "1.08"}},
 )
 
 
@@ -195,6 +196,7 @@ fiscal_periods = Entity(
     },
     guards={"closed>open": "fim.fiscal-periods.reopen"},
     permissions=["fim.fiscal-periods.reopen"],
+    info={"example": {"code": "2027-01", "fiscal_year": 2027, "start_date": "2027-01-01", "end_date": "2027-01-31"}},
 )
 
 

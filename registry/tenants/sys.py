@@ -122,6 +122,7 @@ settings = Entity(
     search=["key"],
     once=["key", "value_type"],
     role="settings",
+    info={"example": {"value": 90, "value_type": "int"}},
 )
 
 
@@ -206,6 +207,7 @@ attachments = Entity(
     once=["owner_type", "owner_id", "file_name", "content_type", "size_bytes", "checksum", "label"],
     read_only=["storage_key"],
     hidden=["storage_key"],
+    info={"example": {"owner_type": "crm.customers", "content_type": "application/pdf", "file_name": "offer.pdf"}},
 )
 
 
