@@ -39,7 +39,9 @@ def _any(column: Column, values: Any) -> Column:
 def _under(column: Column, node: Any) -> Column:
     """Ids of the tree below `node`; the table says in `info["tree"]` which column names the parent."""
     table: Any = column.table
-    part = table.original if hasattr(table, "original") else table
+    # an alias of the table, or of the table as it was, which names itself
+    part = getattr(table, "whole", None)
+    part = getattr(table, "original", table) if part is None else part
     child, top = part.alias(), part.alias()
     below = sa.select(top.c.id).where(top.c.id == node).cte(recursive=True)
     below = below.union(sa.select(child.c.id).join(below, child.c[part.info["tree"]] == below.c.id))

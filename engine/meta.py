@@ -10,6 +10,7 @@ from engine.dispatch import Dispatcher
 from engine.encode import Answer, success_of
 from engine.errors import ForbiddenError, generic
 from engine.filters import OPERATORS
+from engine.past import log_of
 from engine.request import Request
 from engine.types import Op, Principal
 from engine.views import view_of
@@ -41,7 +42,8 @@ class Meta:
             raise generic("route_not_found")
         if not principal.may(resource.permissions[Op.LIST]):
             raise ForbiddenError("permission_denied", f"This needs the permission {resource.permissions[Op.LIST]}")
-        return success_of(_entity(resource, principal))
+        past = log_of(self.catalog, resource) is not None
+        return success_of({**_entity(resource, principal), "as_of": past})
 
 
 def _scope(catalog: Catalog, name: str, principal: Principal) -> dict[str, Any]:

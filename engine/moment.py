@@ -11,7 +11,6 @@ from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 import sqlalchemy as sa
@@ -24,6 +23,7 @@ from engine.errors import ApiError, ForbiddenError, UnavailableError, generic
 from engine.hooks import Key, Point, Row, Rows, Rule
 from engine.jobs import Handler
 from engine.observe import Observer
+from engine.past import TIMES, day_of
 from engine.secrets import readable, shows_secrets, unseal
 from engine.setting_lookup import SettingLookup
 from engine.shapes import ChangeShape, GetShape, InsertShape, ListShape, Statement
@@ -119,8 +119,8 @@ class Circumstances(dict[str, Any]):
         self.unit = unit
 
     def __missing__(self, name: str) -> Any:
-        if name in ("now", "today"):
-            return getattr(self.unit, name)
+        if name in TIMES:
+            return TIMES[name](self.unit, self)
         if name.startswith(UNMASKED):
             return self.unit.principal.may(sensitive(name.removeprefix(UNMASKED)))
         if name in (row_values := self.unit.shop.catalog.row_values):
@@ -196,8 +196,7 @@ class UnitOfWork:
 
     @property
     def today(self) -> date:
-        zone = self.principal.tenant.timezone if self.principal.tenant else "UTC"
-        return self.now.astimezone(ZoneInfo(zone)).date()
+        return day_of(self.now, self.principal)
 
     async def __aenter__(self) -> UnitOfWork:
         """Begin a transaction."""

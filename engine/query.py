@@ -16,6 +16,7 @@ from engine.conditions import Conditions, Given, field_of, relation_of
 from engine.errors import ApiError, Fault, ValidationError, generic, invalid
 from engine.expansions import Expansions
 from engine.paging import read_cursor, read_page, read_page_size
+from engine.past import WORD, read_moment, without_past
 from engine.scalars import BadValue
 from engine.shapes import LIMITS, Deleted, Limits, Listing, Node, Order
 
@@ -229,6 +230,8 @@ class Reading:
             # who walks on has counted already
             self.found.setdefault("count", "none")
         used = tuple(self.conditions.used)
+        if WORD in self.found and (lost := without_past(self.conditions.catalog, used)):
+            raise invalid(lost)
         return Listing(**self.found, conditions=tuple(self.nodes), expand=self.expansions.read(), used=used)
 
 
@@ -260,6 +263,7 @@ VIEWING: dict[str, Reader] = {
     "fields": lambda reading, text: reading.keep("fields", read_fields(reading.resource, text)),
     "deleted": lambda reading, text: reading.keep("deleted", read_deleted(text)),
     "expand": lambda reading, text: reading.expansions.take(text),
+    WORD: lambda reading, text: reading.keep(WORD, read_moment(reading.conditions.catalog, reading.resource, text)),
 }
 PARAMETERS: dict[str, Reader] = {
     **PAGING,
@@ -321,7 +325,7 @@ def read_paging(catalog: Catalog, resource: Resource, raw: bytes) -> Listing:
 
 
 def read_view(catalog: Catalog, resource: Resource, raw: bytes, limits: Limits = LIMITS) -> Listing:
-    """`fields`, `deleted` and `expand` of a get."""
+    """`fields`, `deleted`, `expand` and `as_of` of a get."""
     if not raw:
         return DEFAULT
     reading = Reading(catalog, resource, limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 Deleted = Literal["exclude", "include", "only"]
@@ -87,6 +88,7 @@ class Listing:
     expand: tuple[Expansion, ...] = ()
     used: tuple[str, ...] = ()
     cursor: str | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -132,17 +134,19 @@ class Limited(NamedTuple):
 
 
 class GetShape(NamedTuple):
-    """Read rows by key. `own`: the rules of the entities of which only some rows exist for the caller."""
+    """Read rows by key. `own`: the rules of the entities of which only some rows exist for the caller. `past`: as they were at the
+    moment `as_of`."""
 
     fields: tuple[str, ...]
     deleted: Deleted
     expand: tuple[Expansion, ...] = ()
     own: frozenset[RowRule] = NO_RULES
+    past: bool = False
 
 
 class ListShape(NamedTuple):
-    """A list without its values: equal shapes share one statement. `search`: how many words. `own` as above. `after`: of the
-    place after which the page begins, which values are null; empty = it begins at an offset."""
+    """A list without its values: equal shapes share one statement. `search`: how many words. `own` and `past` as above.
+    `after`: of the place after which the page begins, which values are null; empty = it begins at an offset."""
 
     conditions: tuple[Node, ...]
     sort: tuple[Order, ...]
@@ -153,6 +157,7 @@ class ListShape(NamedTuple):
     expand: tuple[Expansion, ...] = ()
     own: frozenset[RowRule] = NO_RULES
     after: tuple[bool, ...] = ()
+    past: bool = False
 
 
 class InsertShape(NamedTuple):

@@ -18,7 +18,7 @@ hooks filters scalars entity
 paging registration behaviours events jobs ordering relations preferences formats shapes
 fields
 catalog declared
-chain checks_behaviour checks_jobs conditions described
+chain checks_behaviour checks_jobs conditions described past
 expansions row_rules
 auth checks cursors encode grants load observe openapi parse query routes secrets sql store
 setting_lookup attempts query_body

@@ -38,7 +38,7 @@ def _read_format(text: str) -> str:
     return text
 
 
-EXPORTING = {name: PARAMETERS[name] for name in ("sort", "q", "where", "fields", "deleted", "expand")} | {
+EXPORTING = {name: PARAMETERS[name] for name in ("sort", "q", "where", "fields", "deleted", "expand", "as_of")} | {
     "format": lambda reading, text: reading.keep("format", _read_format(text))
 }
 

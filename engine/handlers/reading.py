@@ -89,7 +89,7 @@ async def answer_question(call: Call, question: Question) -> Answer:
 async def get(call: Call) -> Answer:
     """One row."""
     view = read_view(call.catalog, call.resource, call.request.query, call.service.limits)
-    shape = GetShape(view.fields, view.deleted, shape_of(view.expand), call.own(view))
+    shape = GetShape(view.fields, view.deleted, shape_of(view.expand), call.own(view), view.as_of is not None)
     row = await call.read(shape, condition_values(view))
     if call.request.header(b"if-none-match") in (b'"%d"' % row[0], b"*"):
         return Answer(304, (etag(row[0]),), b"")
@@ -149,12 +149,13 @@ def list_shape(listing: Listing, own: frozenset[RowRule] = NO_RULES) -> ListShap
     """The list without its values."""
     conditions = tuple(without_values(node) for node in listing.conditions)
     searched, expand = len((listing.search or "").split()), shape_of(listing.expand)
-    return ListShape(conditions, listing.sort, listing.fields, searched, listing.deleted, listing.count, expand, own)
+    shape = ListShape(conditions, listing.sort, listing.fields, searched, listing.deleted, listing.count, expand, own)
+    return shape._replace(past=listing.as_of is not None)
 
 
 def condition_values(listing: Listing) -> dict[str, Any]:
-    """The values of all conditions, by parameter name, in the order in which statements number them."""
-    values: dict[str, Any] = {}
+    """The values of all conditions, by parameter name, in the order in which statements number them, and the moment."""
+    values: dict[str, Any] = {} if listing.as_of is None else {"as_of": listing.as_of}
     for index, condition in enumerate(_all_leaves(listing.conditions, listing.expand)):
         if OPERATORS[condition.operator].takes == "two":
             values[f"f{index}a"], values[f"f{index}b"] = condition.value

@@ -11,6 +11,7 @@ from engine.filters import OPERATORS, Operator
 from engine.openapi import tables
 from engine.openapi.schemas import SEARCHED, Schema, choice_of, name_of, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_OFFSET, MAX_PAGE_SIZE
+from engine.past import log_of
 from engine.shapes import LIMITS
 from engine.types import Op
 
@@ -43,6 +44,8 @@ def header(name: str, text: str, schema: Schema | None = None) -> Schema:
 
 
 COMMA: Schema = {"style": "form", "explode": False}
+AS_OF = {"type": "string", "format": "date-time", "examples": ["2026-01-31T10:00:00Z"]}
+PAST = "The rows, and all that they are related to, as they were at this moment, which is over"
 SCHEMAS: dict[str, Schema] = {
     "Deleted": {"type": "string", "enum": ["exclude", "include", "only"]},
     "Count": {"type": "string", "enum": ["exact", "estimated", "none"]},
@@ -87,6 +90,7 @@ SIMPLE: dict[str, Schema] = {
         "with where",
     ),
     "deleted": query("deleted", ref("Deleted"), "Whether deleted rows are shown; `exclude` unless given"),
+    "as_of": query("as_of", AS_OF, PAST),
     "version": query("version", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "The version that was read"),
     "if_match": header("If-Match", "ETag of the version that was read; 412 when the row has moved on"),
     "idempotency_key": header("Idempotency-Key", REPEAT, {"type": "string", "pattern": "^[!-~]{1,255}$"}),
@@ -104,6 +108,7 @@ class Parameters:
     """Makes parameters; what is shared goes into `components` (parameters) and `values` (schemas of filter values)."""
 
     def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
         self.components: dict[str, Schema] = dict(SIMPLE)
         self.values: dict[str, Schema] = {}
         self.fields = Counter(_kind(field) for r in catalog.resources.values() for field in r.shown)
@@ -114,7 +119,7 @@ class Parameters:
             return self._list(resource)
         if op is Op.GET:
             shown = [self._fields(resource, nested=True), *self._related(resource)]
-            return [*shown, *simple("deleted", "if_none_match")]
+            return [*shown, *simple("deleted", "if_none_match"), *self._past(resource)]
         if op is Op.HISTORY:
             return simple("page", "page_size", "cursor")
         if op in (Op.EXPORT, Op.IMPORT):
@@ -161,6 +166,7 @@ class Parameters:
             self._fields(resource, nested=False),
             *self._related(resource),
             simple("where")[0],
+            *self._past(resource),
         ]
         return [*found, *self._search(resource)]
 
@@ -175,6 +181,10 @@ class Parameters:
         """`on`: the unique key by which a row is known."""
         keys = self._choice(f"{name_of(resource)}_key", list(resource.unique_keys))
         return query("on", keys, "The unique key by which a row is known")
+
+    def _past(self, resource: Resource) -> list[Schema]:
+        """`as_of`, where a change log tells of it."""
+        return simple("as_of") if log_of(self.catalog, resource) else []
 
     def _sort(self, resource: Resource) -> Schema:
         names = [f.name for f in resource.shown if f.sortable]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.openapi.parameters import LAST_PAGE
+from engine.openapi.parameters import AS_OF, LAST_PAGE, PAST
 from engine.openapi.schemas import SEARCHED, Schema, closed, opened, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_PAGE_SIZE
 
@@ -53,6 +53,7 @@ WORDS: dict[str, Schema] = {
     "fields": TEXTS,
     "q": SEARCHED,
     "deleted": ref("Deleted"),
+    "as_of": {**AS_OF, "description": PAST},
     "filter": ref("QueryFilter"),
     "where": {"oneOf": [ref("QueryWhere"), {"type": "string", "maxLength": 16384}]},
     "expand": {"oneOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}, ref("QueryExpand")]},

@@ -16,6 +16,7 @@ from engine.relations import Relation
 from engine.shapes import NO_RULES, Condition, Expansion, Group, Node, Order, RowRule, Through
 from engine.sql.keyset import Term
 from engine.sql.parts import TYPES, Column, bind, condition, fields_to_show, shown, wall
+from engine.sql.past import Past
 
 NO_ROWS: Any = sa.literal_column("'[]'::json")
 
@@ -23,12 +24,19 @@ NO_ROWS: Any = sa.literal_column("'[]'::json")
 class Scene:
     """What the parts of one statement share: the catalogue, the walls, and the numbers of its values.
 
-    `own`: rules of the entities of which only some rows exist for the caller.
+    `own`: rules of the entities of which only some rows exist for the caller. `past`: rows are those of the moment `as_of`.
     """
 
-    def __init__(self, catalog: Catalog, *, walled: bool, own: Collection[RowRule] = NO_RULES) -> None:
+    def __init__(
+        self, catalog: Catalog, *, walled: bool, own: Collection[RowRule] = NO_RULES, past: bool = False
+    ) -> None:
         self.catalog, self.walled, self.own = catalog, walled, own
         self.names: Iterator[str] = (f"f{number}" for number in count())
+        self.past = Past(catalog, walled=walled) if past else None
+
+    def source(self, resource: Resource, name: str | None = None, *, narrow: bool = False) -> FromClause:
+        """An alias of an entity's table, now or as it was. `narrow`: single rows of it are asked for by their key."""
+        return self.past.source(resource, name, narrow=narrow) if self.past else resource.table.alias(name)
 
     # -- conditions
 
@@ -51,10 +59,12 @@ class Scene:
         found = sa.exists(sa.select(sa.literal_column("1")).where(*where, asked).correlate(source))
         return found if node.match == "some" else sa.not_(found)
 
-    def behind(self, resource: Resource, source: FromClause, relation: Relation) -> tuple[Resource, Any, list[Column]]:
+    def behind(
+        self, resource: Resource, source: FromClause, relation: Relation, *, narrow: bool = False
+    ) -> tuple[Resource, Any, list[Column]]:
         """The entity behind a relation, an alias of it, and which of its rows are meant."""
         target = self.catalog.resources[relation.target]
-        row = target.table.alias()
+        row = self.source(target, narrow=narrow)
         where = [row.c[relation.remote] == source.c[relation.local], row.c.is_active]
         if resource.scope.tenant_bound:
             where.append(row.c.tenant_id == source.c.tenant_id)
@@ -72,7 +82,7 @@ class Scene:
             return sa.or_(*(self._ruled(source, one) for one in (rule._replace(otherwise=()), *rule.otherwise)))
         # a rule looks where the caller may not: at hidden columns, and at rows that do not exist for him
         plain = Scene(self.catalog.whole, walled=self.walled)
-        plain.names = iter(rule.names)
+        plain.past, plain.names = self.past, iter(rule.names)
         asked = plain.predicate(plain.catalog.resources[rule.path], source, rule.node)
         return sa.and_(bind(rule.known, sa.Boolean()), asked) if rule.known else asked
 
@@ -98,7 +108,7 @@ class Scene:
         if len(path) == 1:
             field = resource.fields[path[0]]
             return source.c[path[0]], field, field.nullable
-        target, row, where = self.behind(resource, source, resource.relations[path[0]])
+        target, row, where = self.behind(resource, source, resource.relations[path[0]], narrow=True)
         inner, field, _ = self._sorted_by(target, row, path[1:])
         return sa.select(inner).where(*where).correlate(source).scalar_subquery(), field, True
 
@@ -109,9 +119,13 @@ class Scene:
     ) -> list[Any]:
         """What a read shows of a row, by name; expansions last."""
         found: list[Any] = [
-            shown(resource, source, field).label(field.name) for field in fields_to_show(resource, names)
+            self._shown(resource, source, field).label(field.name) for field in fields_to_show(resource, names)
         ]
         return [*found, *(self._expanded(resource, source, part) for part in expand)]
+
+    def _shown(self, resource: Resource, source: FromClause, field: Field) -> Any:
+        value = shown(resource, source, field)
+        return self.past.computed(value) if self.past and field.virtual else value
 
     def nested(self, resource: Resource, names: tuple[str, ...], expand: Sequence[Expansion]) -> list[Expansion]:
         """The nested children of a whole document as expansions, where the caller does not say more of them."""
@@ -132,7 +146,7 @@ class Scene:
 
     def _expanded(self, resource: Resource, source: FromClause, part: Expansion) -> Any:
         relation = self._relation(resource, part.relation)
-        target, row, where = self.behind(resource, source, relation)
+        target, row, where = self.behind(resource, source, relation, narrow=not relation.many)
         where += [self.predicate(target, row, node) for node in part.conditions]
         rows: Any = sa.select(*self.columns(target, row, part.fields, part.parts)).where(*where)
         if relation.many:

@@ -46,7 +46,8 @@ class Reads:
 
     def get(self, resource: Resource, shape: GetShape) -> Statement:
         """(version, document) of one row."""
-        row, scene = resource.table.alias("t"), self._scene(shape.own)
+        scene = self._scene(shape.own, past=shape.past)
+        row = scene.source(resource, "t", narrow=True)
         statement = sa.select(row.c.version, scene.document(resource, row, shape.fields, shape.expand))
         return compile_statement(
             statement.where(
@@ -72,7 +73,8 @@ class Reads:
     def listing(self, resource: Resource, shape: ListShape) -> Statement:
         """(rows as JSON texts, total or null) of one page: `limit` rows from `offset` on, or after the place `c0` ...; and
         where a row does not show its own place, that of row `last`, as texts."""
-        row, scene = resource.table.alias("t"), self._scene(shape.own)
+        scene = self._scene(shape.own, past=shape.past)
+        row = scene.source(resource, "t")
         where = self._where(resource, row, shape, scene)
         columns = scene.columns(resource, row, shape.fields, shape.expand)
         terms = self._terms(resource, row, shape, scene)
@@ -82,7 +84,8 @@ class Reads:
 
     def export(self, resource: Resource, shape: ListShape, rendering: Rendering) -> Statement:
         """(text,) of every row of a list, without page or total; a cursor called `export` gives them."""
-        row, scene = resource.table.alias("t"), self._scene(shape.own)
+        scene = self._scene(shape.own, past=shape.past)
+        row = scene.source(resource, "t")
         where = self._where(resource, row, shape, scene)
         order = [term.ordered(term.value) for term in self._terms(resource, row, shape, scene)]
         plain = compile_statement(rows_of(scene, resource, shape, (row, where, order), rendering))
@@ -103,16 +106,15 @@ class Reads:
 
     def estimate(self, resource: Resource, shape: ListShape) -> Statement:
         """EXPLAIN of the list without page or order; its plan says how many rows PostgreSQL expects."""
-        row = resource.table.alias("t")
+        scene = self._scene(shape.own, past=shape.past)
+        row = scene.source(resource, "t")
         plain = compile_statement(
-            sa.select(sa.literal_column("1"))
-            .select_from(row)
-            .where(*self._where(resource, row, shape, self._scene(shape.own)))
+            sa.select(sa.literal_column("1")).select_from(row).where(*self._where(resource, row, shape, scene))
         )
         return Statement(f"EXPLAIN (FORMAT JSON) {plain.text}", plain.order)
 
-    def _scene(self, own: Collection[RowRule] = NO_RULES) -> Scene:
-        return Scene(self.catalog, walled=self.walled, own=own)
+    def _scene(self, own: Collection[RowRule] = NO_RULES, *, past: bool = False) -> Scene:
+        return Scene(self.catalog, walled=self.walled, own=own, past=past)
 
     def _where(self, resource: Resource, row: Any, shape: ListShape, scene: Scene) -> list[Any]:
         where = [*wall(resource, row, self.walled), *presence(row, shape.deleted), *scene.owned(resource, row)]

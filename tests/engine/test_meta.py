@@ -39,6 +39,14 @@ def test_an_entity_tells_fields_states_and_behaviour(live: Live, reader: httpx.C
     assert told["operations"] == ["list", "get", "status", "transitions", "history", "query", "export"]
 
 
+def test_an_entity_tells_whether_it_has_a_past(live: Live) -> None:
+    client = live.client("manager")
+    told = {
+        name: client.get(f"/manager/{name}/_meta").json()["data"]["as_of"] for name in ("bill/plans", "audt/audit-logs")
+    }
+    assert told == {"bill/plans": True, "audt/audit-logs": False}
+
+
 def test_hidden_columns_are_not_told(live: Live) -> None:
     told = live.client("manager").get("/manager/idam/users/_meta").text
     assert "password_hash" not in told and "mfa_secret" not in told

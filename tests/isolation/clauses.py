@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from engine.catalog import Resource
+from engine.clock import CLOCK
 from engine.query import BRACKETS, PARAMETERS
 from engine.types import Op
 
@@ -67,6 +68,9 @@ def naming(resource: Resource, key: str, name: str, value: str) -> Iterator[Aske
         yield Asked("GET", f"{path}?{query}")
         yield Asked("GET", f"{path}/export?format=ndjson&{query}")
     yield Asked("GET", f"{path}/{key}?fields={name}")
+    for query in (f"fields={name}", f"sort=-{name}", f"filter[{name}][startswith]={value}"):
+        yield Asked("GET", f"{path}?{past()}&{query}")
+    yield Asked("GET", f"{path}/{key}?{past()}&fields={name}")
     yield from _bodies(resource, name, value)
 
 
@@ -119,6 +123,7 @@ def showing(catalog: Mapping[str, Resource], resource: Resource, key: str, value
     for tail in ("", "?deleted=include", "/history?page_size=100", "/transitions"):
         yield Asked("GET", f"{path}/{key}{tail}", names=False)
     yield Asked("POST", f"{path}/query", {"page_size": 100}, names=False)
+    yield from showing_past(catalog, resource, key, past())
     yield Asked("GET", f"{path}/_meta", names=False)
     wanted = [{"method": "GET", "path": f"{path}/{key}"}, {"method": "GET", "path": f"{path}?page_size=100"}]
     yield Asked("POST", f"/{resource.scope.name}/batch", {"operations": wanted}, names=False)
@@ -126,6 +131,25 @@ def showing(catalog: Mapping[str, Resource], resource: Resource, key: str, value
         for relation in other.relations.values():
             if relation.target == resource.path:
                 yield Asked("GET", f"/{other.path}?page_size=100&sort=-updated_at&expand={relation.name}", names=False)
+
+
+def past() -> str:
+    """A moment that is over as soon as somebody asks."""
+    return f"as_of={quote(CLOCK.now().isoformat())}"
+
+
+def showing_past(catalog: Mapping[str, Resource], resource: Resource, key: str, moment: str) -> Iterator[Asked]:
+    """Requests that show rows of the entity as they were, `as_of=` a moment."""
+    path = f"/{resource.path}"
+    yield Asked("GET", f"{path}?{moment}&deleted=include&page_size=100&sort=-updated_at", names=False)
+    yield Asked("GET", f"{path}/{key}?{moment}&deleted=include", names=False)
+    for form in ("csv", "ndjson"):
+        yield Asked("GET", f"{path}/export?format={form}&{moment}&deleted=include", names=False)
+    for other in catalog.values():
+        for relation in other.relations.values():
+            if relation.target == resource.path:
+                query = f"page_size=100&sort=-updated_at&expand={relation.name}&{moment}"
+                yield Asked("GET", f"/{other.path}?{query}", names=False)
 
 
 def _said(text: str, name: str, value: str, fill: bool = True) -> str:

@@ -21,7 +21,7 @@ from engine.testing.rows import Body, RowMaker, key_of, unique_columns
 from engine.testing.walls import walls
 from engine.types import Formatted, Op
 from tests.contract.recipes import RECIPES
-from tests.isolation.clauses import Asked, assert_complete, from_beside, naming, showing
+from tests.isolation.clauses import Asked, assert_complete, from_beside, naming, past, showing, showing_past
 from tests.isolation.test_matrix import StrangerMaker
 
 _, CATALOG = load(["registry"])
@@ -131,7 +131,7 @@ def test_hidden_columns_are_not_guessed(live: Live, path: str, name: str) -> Non
 def test_writes_do_not_show_hidden_columns(live: Live, path: str, name: str) -> None:
     """Neither the answers of writes, nor the log of them, nor refusals."""
     cage = Cage(live, path, name)
-    bench, row = cage.bench, cage.row
+    bench, row, before = cage.bench, cage.row, past()
     where = f"{bench.path(row)}"
     for field, value in bench.updates(row)[:3] if Op.UPDATE in bench.resource.ops else ():
         cage.ask(Asked("PATCH", where, {field.name: value}))
@@ -148,6 +148,8 @@ def test_writes_do_not_show_hidden_columns(live: Live, path: str, name: str) -> 
     if Op.DELETE in bench.resource.ops:
         assert answered(bench.client.delete(where), cage.canary)
     cage.ask(Asked("GET", f"{where}/history?page_size=100"))
+    for asked in showing_past(live.catalog.resources, bench.resource, key_of(bench.resource, row), before):
+        cage.ask(asked)
     log = live.catalog.roles[bench.resource.scope.name, "change_log"]
     cage.ask(Asked("GET", f"/{log.path}?page_size=100&sort=-id"))
 

@@ -66,3 +66,13 @@ def test_to_the_standard_output(stall: Live) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert {"title": "out"} in [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_as_of_a_moment(stall: Live, tmp_path: Path) -> None:
+    client = stall.client("stall")
+    row = client.post(f"/{WARES}", json={"title": "before"}).json()["data"]
+    assert client.patch(f"/{WARES}/{row['id']}", json={"title": "after"}).status_code == 200
+    query = f"as_of={row['updated_at'].replace('+', '%2B')}&filter[id]={row['id']}&fields=title"
+    path = tmp_path / "then.csv"
+    done = cxg(stall, "export", str(path), "--entity", WARES, "--tenant", "first", "--query", query)
+    assert done.returncode == 0 and path.read_text().splitlines() == ["title", '"before"'], done.stderr
