@@ -116,6 +116,7 @@ class Walk:
 SOME = quote(json.dumps({"some": "parts", "where": {"field": "sku", "op": "startswith", "value": "P"}}))
 NONE = quote(json.dumps({"none": "parts", "where": {"field": "grams", "op": "gt", "value": 4}}))
 EVERY = quote(json.dumps({"not": {"field": "group.parent.name", "op": "isnull", "value": True}}))
+PARTS_OF_ALL = (PARTS, "deleted=include&sort=thing.name,sku&expand=thing&fields[thing]=name,price,words")
 QUESTIONS = [
     (THINGS, "deleted=include&sort=id"),
     (THINGS, ""),
@@ -137,7 +138,7 @@ QUESTIONS = [
     (THINGS, "filter[group.parent.name]=Root"),
     (GROUPS, "expand=children,things,things.parts,parent&sort=name"),
     (GROUPS, "filter[things.status]=sold"),
-    (PARTS, "deleted=include&sort=thing.name,sku&expand=thing&fields[thing]=name,price,words"),
+    PARTS_OF_ALL,
     (QUOTES, "deleted=include"),
     (f"{THINGS}/export", "format=ndjson&sort=id&deleted=include&expand=group"),
     (f"{THINGS}/export", "format=csv&sort=id&filter[ready]=true&fields=name,price,big,seen,tags,raw,words,phone"),
@@ -226,6 +227,8 @@ def test_the_walk_goes_somewhere(remembered: Told) -> None:
     assert set(strange) == {0}
     own = [answers["seller", THINGS, "deleted=include&sort=id"][2]["total"] for answers in remembered.answers.values()]
     assert {0, 1, 2} <= set(own)
+    lines = [len(answers["seller", *PARTS_OF_ALL][2]["items"]) for answers in remembered.answers.values()]
+    assert {0, 1, 2} <= set(lines)
 
 
 def test_hidden_and_masked_values_stay_so(remembered: Told) -> None:

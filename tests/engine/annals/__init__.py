@@ -76,7 +76,7 @@ things = Entity(
 
 
 class Part(AnnalModel, table="ann.parts"):
-    """A line of a thing."""
+    """A line of a thing, and as much its owner's."""
 
     thing_id: Mapped[UUID] = reference("ann.things", "cascade")
     position: Mapped[int | None]
@@ -84,7 +84,12 @@ class Part(AnnalModel, table="ann.parts"):
     grams: Mapped[int] = column(default=1)
 
 
-parts = Entity(Part, parent=("ann.things", "thing_id"), search=["sku"])
+parts = Entity(
+    Part,
+    parent=("ann.things", "thing_id"),
+    search=["sku"],
+    owner=Owner("thing.seller_id", unless="ann.things.manage"),  # the lines follow their header
+)
 
 
 class Group(AnnalModel, table="ann.groups"):
