@@ -124,10 +124,11 @@ async def history(call: Call) -> Answer:
     await call.read(GetShape(("version",), "include"))
     if log is None:
         return page(None, listing, 0)
-    values: dict[str, Any] = {f"key{i}": part for i, part in enumerate(call.target.key)}
+    values = call.values()
+    values.update((f"key{i}", part) for i, part in enumerate(call.target.key))
     path = f"{call.resource.path}/{','.join(call.target.key)}/history"
     turn = Turn(call, listing, [name for name, _ in LOG_ORDER], binding_of(listing, path))
-    values |= {"tenant": call.unit.tenant, **turn.values}
+    values.update(turn.values)
     shape = list_shape(listing)._replace(after=turn.nulls)
     record = (await call.unit.run(call.service.shop.question("history", call.resource, log, shape), values))[0]
     items, cursor = turn.taken(record)

@@ -17,6 +17,7 @@ from engine.sql.exports import Rendering, rows_of
 from engine.sql.keyset import Term, page_of
 from engine.sql.parts import (
     TYPES,
+    UNMASKED,
     UUID,
     bind,
     compile_statement,
@@ -303,8 +304,25 @@ class Reads:
 
 
 def _changes_seen(resource: Resource, row: Any) -> Any:
-    """What a record says of the fields that the caller sees."""
+    """What a record says of the fields that the caller sees; of masked ones without the permission, that they changed."""
     unseen = [constant(str(field.name)) for field in resource.columns if field.unseen]
-    if not unseen:
-        return row.c.changes
-    return sa.cast(row.c.changes, pg.JSONB).op("-")(pg.array(unseen, type_=sa.Text())).label("changes")
+    masked = [constant(str(field.name)) for field in resource.columns if field.masked and not field.unseen]
+    changes: Any = sa.cast(row.c.changes, pg.JSONB)
+    if masked:
+        plain = bind(UNMASKED + resource.entity.domain, sa.Boolean())
+        changes = sa.case((plain, changes), else_=changes.op("||")(_masked_pairs(changes, masked)))
+    if unseen:
+        changes = changes.op("-")(pg.array(unseen, type_=sa.Text()))
+    return changes.label("changes") if masked or unseen else row.c.changes
+
+
+def _masked_pairs(changes: Any, names: list[Any]) -> Any:
+    """Column -> (old, new) of these columns as far as the record has them, values that are not null as `***`."""
+    pair = sa.func.jsonb_each(changes).table_valued(
+        sa.column("key", sa.Text()), sa.column("value", pg.JSONB()), name="m"
+    )
+    null, stars = sa.literal_column("'null'::jsonb", pg.JSONB()), sa.literal_column("""'"***"'::jsonb""", pg.JSONB())
+    sides = [pair.c.value.op("->")(sa.literal_column(side)) for side in "01"]
+    shown_as = sa.func.jsonb_build_array(*(sa.case((side == null, null), else_=stars) for side in sides))
+    found = sa.select(sa.func.jsonb_object_agg(pair.c.key, shown_as)).where(pair.c.key.in_(names))
+    return sa.func.coalesce(found.scalar_subquery(), sa.literal_column("'{}'::jsonb"))
