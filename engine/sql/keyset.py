@@ -85,16 +85,17 @@ def page_of(query: Any, terms: Sequence[Term], nulls: Sequence[bool], *, placed:
     begun = page.where(after(terms, nulls)) if nulls else page.offset(bind("offset", sa.BigInteger()))
     if not placed:
         rows = begun.subquery("x")
-        return [sa.select(_texts(rows)).scalar_subquery()]
+        return [sa.select(texts_of(rows)).scalar_subquery()]
     rows = begun.subquery("p")
     # the row without its place: PostgreSQL makes one scan of both
     shown = sa.select(*(rows.c[name] for name in names)).correlate(rows).lateral("x")
     place = pg.array([_last(rows.c[column.name]) for column in sorted_by], type_=sa.Text())
-    found = sa.select(_texts(shown).label("items"), place.label("place")).select_from(rows, shown).subquery("l")
+    found = sa.select(texts_of(shown).label("items"), place.label("place")).select_from(rows, shown).subquery("l")
     return [found.c["items"], found.c.place]
 
 
-def _texts(rows: Any) -> Any:
+def texts_of(rows: Any) -> Any:
+    """The rows of a query as JSON texts, in its order."""
     return sa.func.array_agg(sa.cast(sa.func.row_to_json(rows.table_valued()), sa.Text))
 
 

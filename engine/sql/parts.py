@@ -155,8 +155,13 @@ def _cast(value: Any, target: Any) -> Any:
 
 def condition(resource: Resource, source: FromClause, asked: Condition, name: str) -> Column:
     """The predicate of one filter; its value is the parameter `name` (`between`: `name`a and `name`b)."""
-    field, operator = resource.fields[asked.field], OPERATORS[asked.operator]
-    column = field.virtual.compute(source) if field.virtual else source.c[field.name]
+    field = resource.fields[asked.field]
+    return compared(field, field.virtual.compute(source) if field.virtual else source.c[field.name], asked, name)
+
+
+def compared(field: Field, column: Any, asked: Condition, name: str) -> Column:
+    """The same, of anything that has the field's type."""
+    operator = OPERATORS[asked.operator]
     if field.item and operator.family == "items":
         # varchar[] and text[] do not compare; a cast to what it is already is none
         column = sa.cast(column, pg.ARRAY(_compared(field)))

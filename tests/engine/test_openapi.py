@@ -15,6 +15,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from engine import conditions, query, query_body
+from engine.aggregates import FUNCTIONS
 from engine.catalog import Catalog
 from engine.errors import CODES
 from engine.filters import OPERATORS
@@ -174,7 +175,8 @@ def test_filters_are_those_of_the_fields(path: str) -> None:
 
 def test_list_parameters_are_those_that_the_reader_knows() -> None:
     plain = {name for name in parameter_names("/manager/bill/plans") if not name.startswith("filter[")}
-    assert plain == set(query.PARAMETERS)
+    assert plain == {*query.PARAMETERS, "having"}
+    assert set(DOCUMENT["x-functions"]) == set(FUNCTIONS)
     assert set(querying.WORDS) == set(query_body.WORDS)
     assert "q" not in parameter_names("/manager/bill/subscriptions")
     assert set(VALUES) == set(conditions.READERS)
