@@ -16,7 +16,7 @@ from engine.grouping import result_of
 from engine.shapes import MOST_VALUES, GroupKey, GroupShape, Measure
 from engine.sql.documents import Scene
 from engine.sql.keyset import Term, texts_of
-from engine.sql.parts import Column, bind, compared, constant
+from engine.sql.parts import WHOLE, Column, bind, compared, constant
 
 EMPTY: Any = sa.literal_column("'[]'::json")
 Source = tuple[FromClause, Sequence[Any]]
@@ -86,7 +86,7 @@ def grouped(scene: Scene, resource: Resource, shape: GroupShape, source: Source)
     page = page.limit(bind("limit", sa.BigInteger())).offset(bind("offset", sa.BigInteger()))
     total = sa.select(sa.func.count()).select_from(found).scalar_subquery()
     return sa.select(
-        sa.select(texts_of(page.subquery("x"))).scalar_subquery(), sa.null() if shape.rows.counting == "none" else total
+        sa.select(texts_of(page.subquery(WHOLE))).scalar_subquery(), sa.null() if shape.rows.counting == "none" else total
     )
 
 
@@ -115,7 +115,7 @@ def facets(scene: Scene, resource: Resource, parts: Sequence[tuple[str, Source]]
         counted = sa.select(rows.c.value, often).group_by(rows.c.value).order_by(often.desc(), rows.c.value)
         top = counted.limit(sa.literal_column(str(MOST_VALUES))).subquery("t")
         lines = sa.select(_shown(field, top.c.value).label("value"), top.c["count"])
-        found = lines.order_by(top.c["count"].desc(), top.c.value).subquery("x")
+        found = lines.order_by(top.c["count"].desc(), top.c.value).subquery(WHOLE)
         told = sa.func.coalesce(sa.func.json_agg(sa.func.row_to_json(found.table_valued())), EMPTY)
         members += [constant(path), sa.select(told).scalar_subquery()]
     return sa.select(sa.cast(sa.func.json_build_object(*members), sa.Text))

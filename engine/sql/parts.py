@@ -24,6 +24,9 @@ Column = ColumnElement[Any]
 # before a domain's name: the parameter that says whether the caller reads its masked columns; a statement may show several
 UNMASKED = "unmasked_"
 
+# what a subquery is called whose rows are rendered whole: a column of that name would be taken for the row
+WHOLE = "cxg row"
+
 # PostgreSQL types of values that arrive as text or in a JSON record set, by `Scalar.record_type`
 TYPES: dict[str, Any] = {
     "uuid": UUID,

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from engine.sql.parts import DIALECT
-from engine.testing.harness import Live
+from engine.testing.harness import Live, serving, settings_for_tests
 from tests.engine.wares import SCOPE
 
 
@@ -43,3 +43,12 @@ def bench(live: Live) -> Iterator[Bench]:
                 ready.rows(str(CreateIndex(index).compile(dialect=DIALECT)))
         yield ready
         runner.run(connection.close())
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A live server with the market of `tests.equivalence.market` beside the bundled registry."""
+    with serving(
+        settings_for_tests(tmp_path_factory.mktemp("market")), ["registry", "tests.equivalence.market"]
+    ) as live:
+        yield live
