@@ -15,6 +15,8 @@ from engine.testing.harness import Live
 from engine.types import Principal, TenantRef
 from tests.calls import Caller
 from tests.engine.wares import CATALOG, WARES
+from tests.isolation.clauses import from_beside, naming
+from tests.isolation.test_canaries import send, silent
 
 BUYERS, ORDERS, CARDS = "market/shop/buyers", "market/shop/orders", "market/vault/cards"
 N = "aggregate=n:count()"
@@ -133,6 +135,18 @@ def test_masked_columns_need_the_permission_that_unmasks_them(market: Live, mark
     error = unable.expect_refusal("403:permission_denied", "GET", f"{BUYERS}?{query}")
     assert "shop.sensitive.read" in error["message"]
     assert unable.send(200, "GET", f"{BUYERS}?{N}&group=kind")["groups"]
+
+
+def test_no_clause_shows_a_masked_column(market: Live) -> None:
+    """Nor do refusals, whatever names it."""
+    secret, unable = f"CANARY{CLOCK.new_id().hex}", someone(market, "shop.sensitive.read").client
+    row = someone(market).make(BUYERS, name="Ann", phone=secret)
+    resources = {path: r for path, r in market.catalog.resources.items() if r.scope.name == "market"}
+    buyers = resources[BUYERS]
+    asked = [*naming(buyers, row["id"], "phone", "CANARY"), *from_beside(resources, buyers, "phone", "CANARY")]
+    assert len([one for one in asked if "aggregate" in one.path or "facets" in one.path]) > 10
+    for one in asked:
+        silent(send(unable, one), secret)
 
 
 def test_masked_columns_behind_a_relation_need_it_too(market: Live) -> None:
