@@ -241,11 +241,10 @@ def leaves_in(node: Any) -> Sequence[Leaf]:
     return [leaf for part in parts for leaf in leaves_in(part)]
 
 
-def fits(query: Query) -> bool:
-    """Whether the question stays within what a request may ask."""
-    return (
-        len(query.filters) + len(leaves_in(query.where)) + _filters(query.expand) <= 20 and _count(query.expand) <= 20
-    )
+def fits(query: Query, more: int = 0) -> bool:
+    """Whether the question stays within what a request may ask; `more`: conditions beside its own."""
+    conditions = len(query.filters) + len(leaves_in(query.where)) + _filters(query.expand) + more
+    return conditions <= 20 and _count(query.expand) <= 20
 
 
 def _filters(parts: Sequence[Branch]) -> int:
