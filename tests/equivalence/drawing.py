@@ -133,10 +133,11 @@ def leaves(draw: st.DrawFn, entity: str, steps: int = 2) -> Leaf:
     kind = COLUMNS[entity][name]
     tree = ("under",) if entity in TREES and name == "id" else ()
     op = draw(st.sampled_from((*TAKES[kind], "isnull", *tree)))
-    return Leaf((*path, name), op, draw(_asked(entity, name, op)))
+    return Leaf((*path, name), op, draw(asked_of(entity, name, op)))
 
 
-def _asked(entity: str, name: str, op: str) -> st.SearchStrategy[Any]:
+def asked_of(entity: str, name: str, op: str) -> st.SearchStrategy[Any]:
+    """Values that a condition compares a column with."""
     kind = COLUMNS[entity][name]
     one = _ids(entity, name) if kind == "uuid" else st.sampled_from(POOL[kind] if kind != "list" else ())
     if op == "isnull":

@@ -9,9 +9,9 @@ from urllib.parse import quote, urlencode
 from hypothesis import strategies as st
 
 from tests.equivalence.asking import SEVERAL, query_string
-from tests.equivalence.drawing import NEEDLES, POOL, SELLERS, key, queries
+from tests.equivalence.drawing import NEEDLES, POOL, SELLERS, asked_of, key, queries
 from tests.equivalence.groups import DAYS, FUNCTIONS, GROUPED, Asked, By, Grouped, Key, Made, Path, end_of, kinds
-from tests.equivalence.model import COLUMNS, RELATIONS, TAKES, TEXT, Query, written
+from tests.equivalence.model import COLUMNS, RELATIONS, TAKES, TEXT, Leaf, Query, written
 
 LIKE = {"whole": "bigint", "mean": "numeric", "masked": "text", "list": "text"}
 
@@ -33,9 +33,19 @@ def paths(draw: st.DrawFn, entity: str, among: tuple[str, ...]) -> Path:
 
 
 @st.composite
+def _wide(draw: st.DrawFn) -> Query:
+    """A list, most often of many rows: few of them are no groups."""
+    query = replace(draw(queries()), entity="shop/buyers") if draw(st.booleans()) else draw(queries())
+    if query.entity == "shop/buyers" or draw(st.integers(0, 3)):
+        query = replace(query, where=None, filters=(), sort=(), fields=(), expand=(), q=None)
+    deleted = draw(st.sampled_from(("exclude", "include", "include", "only")))
+    return replace(query, deleted=deleted, page=1 if draw(st.integers(0, 5)) else 2)
+
+
+@st.composite
 def grouped(draw: st.DrawFn) -> Grouped:
     """A grouped list of any entity."""
-    query = replace(draw(queries()), sort=(), fields=(), expand=())
+    query = replace(draw(_wide()), sort=(), fields=(), expand=())
     made: dict[str, Made] = {}
     for place in range(draw(st.integers(1, 3))):
         function = draw(st.sampled_from(sorted(FUNCTIONS)))
@@ -47,7 +57,8 @@ def grouped(draw: st.DrawFn) -> Grouped:
     made = made or {"count": Made("count", "count", ())}
     found: dict[str, Key] = {}
     for place in range(draw(st.integers(0, 2))):
-        if path := draw(paths(query.entity, GROUPED)):
+        among = draw(st.sampled_from((GROUPED, GROUPED, ("date", "moment"))))
+        if path := draw(paths(query.entity, among)):
             part = draw(_parts(end_of(query.entity, path)[1]))
             usual = "_".join((part, *path)) if part else ".".join(path)
             name = usual if usual not in found and draw(st.booleans()) else f"k{place}"
@@ -94,16 +105,19 @@ def _sorts(draw: st.DrawFn, asked: Grouped) -> tuple[By, ...]:
 
 @st.composite
 def facets(draw: st.DrawFn) -> tuple[Query, tuple[Path, ...]]:
-    """A list, and the columns whose values are counted beside it."""
-    query = draw(queries())
+    """A list, and the columns whose values are counted beside it; half of those have a condition of their own."""
+    query = draw(_wide())
     found = [draw(paths(query.entity, GROUPED)) for _ in range(draw(st.integers(1, 3)))]
-    # half of them are columns that the list has a condition on
-    found += [leaf.path for leaf in query.filters if _plain(query.entity, leaf.path) and draw(st.booleans())]
-    return query, tuple(dict.fromkeys(path for path in found if path)) or (("version",),)
-
-
-def _plain(entity: str, path: Path) -> bool:
-    return all(part not in RELATIONS[entity] for part in path[:-1]) and end_of(entity, path)[1] in GROUPED
+    found = list(dict.fromkeys(path for path in found if path)) or [("version",)]
+    own: list[Leaf] = []
+    for path in found:
+        entity, kind = end_of(query.entity, path)
+        if kind not in ("masked", "tenant") and draw(st.booleans()):
+            op = draw(st.sampled_from(("eq", "ne", "in", "nin", "isnull")))
+            own.append(Leaf(path, op, draw(asked_of(entity, path[-1], op))))
+    if own and draw(st.integers(0, 4)) == 0:
+        return replace(query, where=own[0], filters=tuple(own[1:])), tuple(found)
+    return replace(query, filters=(*query.filters, *own)), tuple(found)
 
 
 # -- as the query string says it
