@@ -323,6 +323,9 @@ def test_answers_fit_their_schemas(live: Live) -> None:
     path = f"/manager/bill/invoices/{created.json()['data']['id']}"
     fits("/manager/bill/invoices", "post", created)
     fits("/manager/bill/invoices", "get", client.get("/manager/bill/invoices?fields=id,total"))
+    groups = "aggregate=n:count(),sum(total),avg(version)&group=status,is_active,month(created_at)&having[n][gte]=1"
+    fits("/manager/bill/invoices", "get", client.get(f"/manager/bill/invoices?{groups}"))
+    fits("/manager/bill/invoices", "get", client.get("/manager/bill/invoices?facets=status,total,is_active"))
     fits("/manager/bill/invoices/{id}", "get", client.get(path))
     fits("/manager/bill/invoices/{id}", "get", client.get(f"{path}?fields=lines"))
     fits("/manager/bill/invoices/{id}", "patch", client.patch(path, json={"memo": "x"}))

@@ -66,3 +66,9 @@ def test_to_the_standard_output(stall: Live) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert {"title": "out"} in [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_groups_are_not_exported(stall: Live, tmp_path: Path) -> None:
+    where = ["--entity", WARES, "--tenant", "first", "--query", "aggregate=count()"]
+    done = cxg(stall, "export", str(tmp_path / "wares.csv"), *where)
+    assert done.returncode == 1 and "ask the list for groups" in " ".join(done.stderr.split()), done.stderr
