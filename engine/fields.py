@@ -69,7 +69,9 @@ class Field:
     @property
     def functions(self) -> tuple[str, ...]:
         """Aggregate functions the field takes; a masked one only of those who read its domain's masked columns."""
-        return functions_of(self.scalar.name) if self.column is not None and not (self.hidden or self.encrypted) else ()
+        if self.column is None or self.concealed or self.encrypted:
+            return ()
+        return functions_of(self.scalar.name)
 
     @property
     def groupable(self) -> bool:

@@ -86,7 +86,8 @@ def grouped(scene: Scene, resource: Resource, shape: GroupShape, source: Source)
     page = page.limit(bind("limit", sa.BigInteger())).offset(bind("offset", sa.BigInteger()))
     total = sa.select(sa.func.count()).select_from(found).scalar_subquery()
     return sa.select(
-        sa.select(texts_of(page.subquery(WHOLE))).scalar_subquery(), sa.null() if shape.rows.counting == "none" else total
+        sa.select(texts_of(page.subquery(WHOLE))).scalar_subquery(),
+        sa.null() if shape.rows.counting == "none" else total,
     )
 
 
