@@ -187,6 +187,8 @@ def alone(query: dict[str, Any]) -> None:
     """Groups stand in the place of rows: what does not go with them is left out, and with rows what goes with groups."""
     grouped = "aggregate" in query
     others = ("fields", "expand", "facets", "sort") if grouped else ("group",)
+    if grouped and "(" not in str(query["aggregate"]):  # a text that is drawn is hardly ever a function
+        query["aggregate"], others = "n:count()", (*others, "group")
     for name in [name for name in query if name in others or name.startswith("having")]:
         query.pop(name)
 
