@@ -7,21 +7,28 @@ reach; a query that is too dear is priced anew each time, since other values of 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
+from engine.attempts import attempt
 from engine.catalog import Catalog, Resource
 from engine.errors import Fault, ValidationError
 from engine.moment import UnitOfWork
-from engine.shapes import Condition, Group, Listing, ListShape, Node, Statement, Through
+from engine.shapes import Condition, Group, Listing, Node, Statement, Through
 from engine.store import Timed
 from engine.types import Principal
 
 BELIEVED_SECONDS, MOST_KEPT = 60.0, 10_000
 EQUAL, ORDERED = frozenset({"eq", "in", "isnull"}), frozenset({"gt", "gte", "lt", "lte", "between"})
+# another time for the statements of a transaction; the former one
+ALLOW = Statement(
+    "with b as materialized (select current_setting('statement_timeout') as said)"
+    " select said, set_config('statement_timeout', $1, true) from b",
+    ("allowed",),
+)
 # operators that an index of another kind serves
 KINDS = {
     **dict.fromkeys(("contains", "icontains", "startswith", "istartswith", "endswith"), "trigram"),
@@ -37,6 +44,7 @@ class Budgets:
         self.timeouts: Mapping[str, float] = settings.get("role_timeouts") or {}
         self.ceiling: float | None = settings.get("max_query_cost")
         self.ceilings: Mapping[str, float] = settings.get("tenant_query_costs") or {}
+        self.facet_seconds: float = settings.get("facet_timeout", 0.25)
         self.priced: dict[Any, float] = {}
 
     def seconds(self, principal: Principal) -> float | None:
@@ -56,9 +64,10 @@ class Budgets:
         return own if own is not None else self.ceiling
 
     async def admit(
-        self, unit: UnitOfWork, resource: Resource, asked: tuple[Listing, ListShape], query: tuple[Statement, Any]
+        self, unit: UnitOfWork, resource: Resource, asked: tuple[Listing, Hashable], query: tuple[Statement, Any]
     ) -> None:
-        """422 `too_expensive` for a list whose price is above the ceiling. `query`: its statement and values."""
+        """422 `too_expensive` for a list whose price is above the ceiling. `asked`: what it asks for, and the statement's shape;
+        `query`: the statement and its values."""
         most = self.most(unit.principal)
         if most is None:
             return
@@ -75,6 +84,18 @@ class Budgets:
         if len(self.priced) >= MOST_KEPT:
             self.priced.pop(next(iter(self.priced)))
         self.priced[key] = time.monotonic() + BELIEVED_SECONDS
+
+    async def hasty(self, unit: UnitOfWork, query: tuple[Statement, Mapping[str, Any]]) -> list[Any]:
+        """Rows of a statement that may take `facet_seconds` at most; a transaction around it outlives its end."""
+        statement, values = query
+        seconds = min(self.facet_seconds, self.seconds(unit.principal) or self.facet_seconds)
+        if unit.connection is None:
+            return await unit.database.run(unit.tenant, statement.text, statement.arguments(values), seconds)
+        async with attempt(unit):
+            [before] = await unit.run(ALLOW, {"allowed": str(max(1, int(seconds * 1000)))})
+            found = await unit.run(statement, values)
+            await unit.run(ALLOW, {"allowed": before[0]})
+        return found
 
 
 # -- why a query costs so much

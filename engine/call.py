@@ -104,6 +104,8 @@ class Call:
     def own(self, listing: Listing = DEFAULT) -> frozenset[RowRule]:
         """The rules of the entities of which only some rows exist for the caller. 403 for one of them that he may not read."""
         who = self.unit.principal
+        for permission in listing.reveals:
+            self.unit.require(permission)
         own = self.resource.limits(who, "read") | self.resource.seen_beside(who)
         for path in listing.used:
             other = self.catalog.resources[path]

@@ -7,7 +7,7 @@ filter[lines.qty][gt]=5    some line           {"some": "lines", "where": {"fiel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from difflib import get_close_matches
@@ -20,7 +20,7 @@ from engine.catalog import Catalog, Resource
 from engine.fields import Field
 from engine.filters import OPERATORS, Operator
 from engine.scalars import BadValue, walk_json
-from engine.shapes import LIMITS, Condition, Group, Limits, Node, Through
+from engine.shapes import LIMITS, Condition, Group, Limits, Node, Order, Through
 
 # relations on the way of one path, and levels of and, or, not
 MAX_STEPS, MAX_NESTING = 3, 8
@@ -179,6 +179,16 @@ class Conditions:
         self.used[target.path] = None
         return target
 
+    def many(self, steps: Sequence[str]) -> bool:
+        """Whether a relation on the way leads to many rows."""
+        resource = self.resource
+        for step in steps:
+            relation = relation_of(resource, step)
+            if relation.many:
+                return True
+            resource = self.catalog.resources[relation.target]
+        return False
+
     def read_where(self, given: Any) -> Node:
         """A tree of JSON."""
         return self._node(self.resource, given, 0)
@@ -237,7 +247,14 @@ def read_condition(
 ) -> Condition:
     """`filter[name][operator]=given`, checked against the field. `choices`: the most values of one filter."""
     field = field_of(resource, name)
-    allowed = field.operators
+    return compare((name, field), field.operators, (operator, given), choices)
+
+
+def compare(
+    named: tuple[str, Field], allowed: Sequence[str], asked: tuple[str, Given], choices: int = LIMITS.choices
+) -> Condition:
+    """The comparison of what is called so, and is of the field's type, by one of the `allowed` operators."""
+    (name, field), (operator, given) = named, asked
     if operator not in allowed:
         takes = ", ".join(allowed) or "no filter"
         raise BadValue("invalid_choice", f"{name!r} takes {takes}; not {operator[:32]!r}", operators=list(allowed))
@@ -245,6 +262,21 @@ def read_condition(
     if row.takes in ("many", "items") and len(_read_items(given)) > choices:
         raise BadValue("out_of_range", f"takes at most {choices} values", maximum=choices)
     return Condition(name, operator, TAKES[row.takes](field, row, given))
+
+
+def read_orders(text: str, check: Callable[[str], object]) -> tuple[Order, ...]:
+    """`-created_at,name:nullslast` -> sort keys; `check` refuses names."""
+    orders = []
+    for part in text.split(","):
+        name, _, nulls = part.strip().partition(":")
+        path = name.lstrip("-+") if name[:1] in "-+" else name
+        check(path)
+        if nulls not in ("", "nullsfirst", "nullslast"):
+            raise BadValue("invalid_choice", f"after {path!r} comes nullsfirst or nullslast, not {nulls[:32]!r}")
+        orders.append(Order(path, name[:1] == "-", nulls[5:] or None))  # type: ignore[arg-type]
+    if len({order.field for order in orders}) != len(orders):
+        raise BadValue("repeated", "names a field twice")
+    return tuple(orders)
 
 
 def as_given(value: Any) -> Given:

@@ -22,7 +22,7 @@ Place = tuple[str | None, ...]
 
 MARK = 16
 # what a next page may say otherwise: it shows the same rows
-FREE = frozenset({"page", "page_size", "cursor", "count", "fields", "expand", "used", "facets"})
+FREE = frozenset({"page", "page_size", "cursor", "count", "fields", "expand", "used", "facets", "reveals"})
 BINDING = tuple(field.name for field in fields(Listing) if field.name not in FREE)
 PLACE = msgspec.json.Decoder(list[str | None])
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from engine.aggregates import parts_of
 from engine.catalog import Resource
 from engine.fields import Field
 
@@ -68,8 +69,8 @@ def unique_keys_of(resource: Resource) -> list[Plain]:
     ]
 
 
-def field_described(field: Field) -> Plain:
-    """Type, flags and filter operators of one field."""
+def field_described(field: Field, *, unmasked: bool = True) -> Plain:
+    """Type, flags, filter operators of one field, and what is made of it for a reader who sees masked columns or not."""
     outside = field.column.info.get("outside") if field.column is not None else None
     flags = {name: True for name in FLAGS if getattr(field, name)}
     known: Plain = {"name": str(field.name), "type": field.scalar.name, **flags, "operators": list(field.operators)}
@@ -77,6 +78,13 @@ def field_described(field: Field) -> Plain:
         known["references"] = str(outside or field.references)
     if getattr(field.type, "enums", None):
         known["choices"] = list(field.type.enums)
+    if field.functions and (unmasked or not field.masked):
+        parts = list(parts_of(field.scalar.name))
+        known |= {
+            "functions": list(field.functions),
+            "groupable": field.groupable,
+            **({"parts": parts} if parts else {}),
+        }
     return known | ({"virtual": True} if field.virtual else {})
 
 

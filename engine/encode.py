@@ -61,17 +61,20 @@ def rows_text(texts: Iterable[str]) -> str:
     return f"[{','.join(texts)}]"
 
 
+ESTIMATED = '"total_is_estimate":true'
+
+
 def page(
-    items: str | None, listing: Listing, total: int | None, *, estimated: bool = False, cursor: str | None = None
+    items: str | None, listing: Listing, total: int | None, *, cursor: str | None = None, more: Sequence[str] = ()
 ) -> Answer:
-    """A page of a list. `items`: rendered rows with commas between; `cursor` leads to the next page, where there is one."""
+    """A page of a list. `items`: rendered rows with commas between; `cursor` leads to the next page, where there is one;
+    `more`: other members of the data."""
     pages = "null" if total is None else total_pages(total, listing.page_size)
     shown = "null" if total is None else total
-    mark = ',"total_is_estimate":true' if estimated else ""
     number = listing.page if listing.cursor is None else "null"
     following = f'"{cursor}"' if cursor else "null"
     counts = f'"page_size":{listing.page_size},"total":{shown},"total_pages":{pages}'
-    tail = f'"page":{number},{counts},"next_cursor":{following}{mark}'
+    tail = ",".join((f'"page":{number},{counts},"next_cursor":{following}', *more))
     return success(f'{{"items":[{items or ""}],{tail}}}')
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Column
 
+from engine.aggregates import COMPARABLE, functions_of
 from engine.entity import Entity, Virtual
 from engine.filters import operators_of
 from engine.registration import bounds_of
@@ -64,6 +65,18 @@ class Field:
         """Whether lists can be sorted by it."""
         ordered = "order" in self.scalar.families or self.scalar.name == "boolean"
         return self.column is not None and not self.masked and not self.encrypted and ordered
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """Aggregate functions the field takes; a masked one only of those who read its domain's masked columns."""
+        if self.column is None or self.concealed or self.encrypted:
+            return ()
+        return functions_of(self.scalar.name)
+
+    @property
+    def groupable(self) -> bool:
+        """Whether rows can be grouped by it, on the same terms."""
+        return bool(self.functions) and self.scalar.name in COMPARABLE
 
     @cached_property
     def item(self) -> Field | None:

@@ -60,7 +60,7 @@ Say = Callable[[str], None]
 # settings that say what a query may cost
 BUDGETS = (
     *("max_expand_depth", "max_filters", "max_in_values"),
-    *("role_timeouts", "max_query_cost", "tenant_query_costs"),
+    *("role_timeouts", "max_query_cost", "tenant_query_costs", "facet_timeout"),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.aggregates import FUNCTIONS, PARTS
 from engine.catalog import Catalog, Resource
 from engine.described import described, field_described
 from engine.dispatch import Dispatcher
@@ -47,7 +48,7 @@ class Meta:
 
 
 def _scope(catalog: Catalog, name: str, principal: Principal) -> dict[str, Any]:
-    """Every entity of which the caller may do something, and the operators that filters know."""
+    """Every entity of which the caller may do something; the operators of filters, functions of groups and periods of time."""
     entities = [
         {
             "path": resource.path,
@@ -60,7 +61,8 @@ def _scope(catalog: Catalog, name: str, principal: Principal) -> dict[str, Any]:
         if resource.scope.name == name and (allowed := _allowed(resource, principal))
     ]
     operators = {operator.name: operator.meaning for operator in OPERATORS.values()}
-    return {"scope": name, "entities": entities, "operators": operators}
+    functions = {function.name: function.meaning for function in FUNCTIONS.values()}
+    return {"scope": name, "entities": entities, "operators": operators, "functions": functions, "parts": [*PARTS]}
 
 
 def _allowed(resource: Resource, principal: Principal) -> list[str]:
@@ -69,7 +71,7 @@ def _allowed(resource: Resource, principal: Principal) -> list[str]:
 
 def _entity(resource: Resource, principal: Principal) -> dict[str, Any]:
     fields = [
-        field_described(field)
+        field_described(field, unmasked=principal.may(resource.sensitive))
         for field in resource.fields.values()
         if field.shown or field.creatable or field.updatable
     ]

@@ -12,9 +12,10 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from engine.catalog import Catalog, Resource
-from engine.conditions import Conditions, Given, field_of, relation_of
+from engine.conditions import Conditions, Given, field_of, read_orders
 from engine.errors import ApiError, Fault, ValidationError, generic, invalid
 from engine.expansions import Expansions
+from engine.grouping import UNGROUPED, Groupings
 from engine.paging import read_cursor, read_page, read_page_size
 from engine.past import WORD, read_moment, without_past
 from engine.scalars import BadValue
@@ -28,8 +29,9 @@ BRACKETED = re.compile(r"([a-z]+)((?:\[[^\[\]]*\])+)")
 PART = re.compile(r"\[([^\[\]]*)\]")
 
 
-# said of an expansion, which has to be known first
-AFTER = ("expand[", "fields[")
+# results have to be known before they are sorted or compared, expansions before more is said of them
+FIRST, LAST = ("aggregate", "group"), ("expand[", "fields[")
+USUAL = 1
 
 
 class Asked(NamedTuple):
@@ -76,6 +78,16 @@ def unknown(name: str, known: Any) -> ApiError:
     close = get_close_matches(name, list(known), n=1, cutoff=0.6)
     text = f"{name[:64]!r} is not a parameter here" + (f"; perhaps you meant {close[0]!r}" if close else "")
     return ValidationError("unknown_parameter", text, details=[Fault(name[:64], "unknown_parameter", text)], status=400)
+
+
+def refuse(name: str, hint: str) -> Reader:
+    """400 with a hint for a parameter that others take."""
+
+    def read(_reading: Reading, _text: str) -> None:
+        text = f"{name!r} is not taken here; {hint}"
+        raise ValidationError("unknown_parameter", text, details=[Fault(name, "unknown_parameter", text)], status=400)
+
+    return read
 
 
 def single(pairs: list[Asked], known: tuple[str, ...]) -> dict[str, str]:
@@ -130,29 +142,14 @@ def read_fields(resource: Resource, text: str) -> tuple[str, ...]:
 
 def read_sort(conditions: Conditions, resource: Resource, text: str) -> tuple[Order, ...]:
     """`-created_at,customer.name:nullslast` -> sort keys. A path goes through to-one relations."""
-    orders = []
-    for part in text.split(","):
-        name, _, nulls = part.strip().partition(":")
-        path = name.lstrip("-+") if name[:1] in "-+" else name
-        steps, target, last = conditions.below(resource).walk(path)
-        field = field_of(target, last)
-        if not field.sortable or _many(conditions, resource, steps):
+    conditions = conditions.below(resource)
+
+    def check(path: str) -> None:
+        steps, target, last = conditions.walk(path)
+        if not field_of(target, last).sortable or conditions.many(steps):
             raise BadValue("invalid_choice", f"{path[:64]!r} cannot be sorted by")
-        if nulls not in ("", "nullsfirst", "nullslast"):
-            raise BadValue("invalid_choice", f"after {path!r} comes nullsfirst or nullslast, not {nulls[:32]!r}")
-        orders.append(Order(path, name[:1] == "-", nulls[5:] or None))  # type: ignore[arg-type]
-    if len({order.field for order in orders}) != len(orders):
-        raise BadValue("repeated", "names a field twice")
-    return tuple(orders)
 
-
-def _many(conditions: Conditions, resource: Resource, steps: list[str]) -> bool:
-    for step in steps:
-        relation = relation_of(resource, step)
-        if relation.many:
-            return True
-        resource = conditions.catalog.resources[relation.target]
-    return False
+    return read_orders(text, check)
 
 
 class Reading:
@@ -162,16 +159,17 @@ class Reading:
         self.resource = resource
         self.conditions = Conditions(catalog, resource, limits=limits)
         self.expansions = Expansions(self.conditions)
+        self.groupings = Groupings(self.conditions)
         self.found: dict[str, Any] = {}
         self.nodes: list[Node] = []
         self.faults: list[Fault] = []
         self.seen: set[str] = set()
 
     def take_all(self, raw: bytes, known: Mapping[str, Reader]) -> None:
-        """Read every parameter; what is said of an expansion after the expansion itself."""
+        """Read every parameter, each after those that it speaks of."""
         asked = split_query(raw)
-        if any(one.name.startswith(AFTER) for one in asked):
-            asked.sort(key=lambda one: one.name.startswith(AFTER))
+        if any(_turn(one.name) != USUAL for one in asked):
+            asked.sort(key=lambda one: _turn(one.name))
         for name, value in asked:
             self._take(name, value, known)
         if self.faults:
@@ -202,10 +200,23 @@ class Reading:
     def filter(self, path: str, operator: str, value: Given) -> None:
         """One more condition."""
         node = self.conditions.read(path, operator, value)
-        if f"{path} {operator}" in self.seen:
-            raise BadValue("repeated", "is given twice; `in` takes several values")
-        self.seen.add(f"{path} {operator}")
+        self._once(f"{path} {operator}")
         self.nodes.append(node)
+
+    def having(self, name: str, operator: str, value: Given) -> None:
+        """One more condition on a result."""
+        self.groupings.compare(name, operator, value)
+        self._once(f"having {name} {operator}")
+
+    def _once(self, what: str) -> None:
+        if what in self.seen:
+            raise BadValue("repeated", "is given twice; `in` takes several values")
+        self.seen.add(what)
+
+    def sort(self, text: str) -> None:
+        """The sort keys: fields, or results where there are groups."""
+        grouped = self.groupings.asked
+        self.keep("sort", self.groupings.order(text) if grouped else read_sort(self.conditions, self.resource, text))
 
     def expand_sort(self, path: str, value: str) -> None:
         """`expand[path][sort]`."""
@@ -229,10 +240,19 @@ class Reading:
         if "cursor" in self.found:
             # who walks on has counted already
             self.found.setdefault("count", "none")
-        used = tuple(self.conditions.used)
+        grouping, expand = self.groupings.read(), self.expansions.read()
+        for name, hint in UNGROUPED.items() if grouping else ():
+            if name in self.found or (name == "expand" and expand):
+                raise exclusive(name, "aggregate", hint)
+        used, reveals = tuple(self.conditions.used), tuple(self.groupings.reveals)
         if WORD in self.found and (lost := without_past(self.conditions.catalog, used)):
             raise invalid(lost)
-        return Listing(**self.found, conditions=tuple(self.nodes), expand=self.expansions.read(), used=used)
+        self.found |= {"grouping": grouping, "conditions": tuple(self.nodes), "expand": expand}
+        return Listing(**self.found, used=used, reveals=reveals)
+
+
+def _turn(name: str) -> int:
+    return 0 if name in FIRST else 2 if name.startswith(LAST) else USUAL
 
 
 def repeated(name: str) -> ApiError:
@@ -241,9 +261,9 @@ def repeated(name: str) -> ApiError:
     return ValidationError("unknown_parameter", f"{name[:64]!r} is given twice", details=[fault], status=400)
 
 
-def exclusive(name: str, other: str) -> ApiError:
+def exclusive(name: str, other: str, hint: str = "") -> ApiError:
     """400 for two parameters that cannot stand together."""
-    text = f"{name} and {other} exclude each other"
+    text = f"{name} and {other} exclude each other" + (f"; {hint}" if hint else "")
     return ValidationError("unknown_parameter", text, details=[Fault(name, "exclusive", text)], status=400)
 
 
@@ -265,21 +285,29 @@ VIEWING: dict[str, Reader] = {
     "expand": lambda reading, text: reading.expansions.take(text),
     WORD: lambda reading, text: reading.keep(WORD, read_moment(reading.conditions.catalog, reading.resource, text)),
 }
+GROUPING: dict[str, Reader] = {
+    "aggregate": lambda reading, text: reading.groupings.aggregate(text),
+    "group": lambda reading, text: reading.groupings.group(text),
+    "facets": lambda reading, text: reading.keep("facets", reading.groupings.facets(text)),
+}
 PARAMETERS: dict[str, Reader] = {
+    **GROUPING,
     **PAGING,
     "count": lambda reading, text: reading.keep("count", read_count(text)),
-    "sort": lambda reading, text: reading.keep("sort", read_sort(reading.conditions, reading.resource, text)),
+    "sort": lambda reading, text: reading.sort(text),
     "q": lambda reading, text: reading.keep("search", _searchable(reading.resource, text)),
     "where": lambda reading, text: reading.where(text),
     **VIEWING,
 }
 SELECTING: dict[str, Reader] = {name: PARAMETERS[name] for name in ("q", "where", "deleted")}
 # a word with brackets is known where this parameter is
-NEEDED = {"filter": "where", "fields": "expand", "expand": "expand"}
+NEEDED = {"filter": "where", "fields": "expand", "expand": "expand", "having": "aggregate"}
 # (word, number of bracketed parts) -> how they are read
 BRACKETS: dict[tuple[str, int], Callable[[Reading, list[str], str], None]] = {
     ("filter", 1): lambda reading, parts, text: reading.filter(parts[0], "eq", text),
     ("filter", 2): lambda reading, parts, text: reading.filter(parts[0], parts[1], text),
+    ("having", 1): lambda reading, parts, text: reading.having(parts[0], "eq", text),
+    ("having", 2): lambda reading, parts, text: reading.having(parts[0], parts[1], text),
     ("fields", 1): lambda reading, parts, text: reading.expansions.fields(parts[0], text),
     ("expand", 2): lambda reading, parts, text: EXPANDING[_word(parts)](reading, parts[0], text),
     ("expand", 3): lambda reading, parts, text: _expand_filter(reading, parts, "eq", text),

@@ -22,6 +22,7 @@ from engine.shapes import LIMITS, Limits, Listing
 # objects that stand for words with brackets, such as filter[total][gt]
 OBJECTS = tuple(dict.fromkeys(word for word, _ in BRACKETS if word not in PARAMETERS))
 WORDS = (*PARAMETERS, *OBJECTS)
+COMPARING = {"filter": Reading.filter, "having": Reading.having}
 BRANCH = ("fields", "limit", "sort", "filter", "where", "expand")
 
 
@@ -68,11 +69,8 @@ class Spoken:
         self.reading.nodes.append(self.reading.conditions.read_where(value))
 
     def _one(self, name: str, parts: tuple[str, str], asked: Any) -> None:
-        """`{"total": {"gte": 10}}` as `name[total][gte]=10`; a filter takes lists as they are."""
-        if name == "filter":
-            self.reading.filter(*parts, as_given(asked))
-        else:
-            BRACKETS[name, 2](self.reading, [*parts], _text(asked))
+        """`{"total": {"gte": 10}}` as `name[total][gte]=10`; lists are taken as they are."""
+        COMPARING[name](self.reading, *parts, as_given(asked))
 
     def _asked(self, path: str, value: Any) -> Iterator[tuple[tuple[str, str], Any]]:
         """((field, operator), value) of an object of filters."""

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     role_timeouts: dict[str, Annotated[float, Field(gt=0, le=3600)]] = Field(
         {}, description="the same for callers with a role, by its code; the longest of his roles counts"
     )
+    facet_timeout: float = Field(
+        0.25, gt=0, le=60, description="seconds that counting the values of facets may take; later they are null"
+    )
     connect_timeout: float = Field(2.0, gt=0, description="seconds to wait for a new connection")
     max_query_cost: float | None = Field(
         None, gt=0, description="planner's price above which a list is refused; unset = none is"

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 Deleted = Literal["exclude", "include", "only"]
+# values of a facet
+MOST_VALUES = 50
 Count = Literal["exact", "estimated", "none"]
 
 
@@ -45,6 +47,30 @@ class Order(NamedTuple):
     nulls: Literal["first", "last"] | None = None
 
 
+class Measure(NamedTuple):
+    """An aggregate of a grouped list: what it is called, a row of FUNCTIONS, and the path of its field ("" = the rows)."""
+
+    name: str
+    function: str
+    field: str = ""
+
+
+class GroupKey(NamedTuple):
+    """What rows are grouped by: what it is called, the path of a field, and a row of PARTS for periods of time."""
+
+    name: str
+    field: str
+    part: str | None = None
+
+
+class Grouping(NamedTuple):
+    """Groups in the place of rows. The fields of `having` are names of results."""
+
+    measures: tuple[Measure, ...]
+    keys: tuple[GroupKey, ...] = ()
+    having: tuple[Condition, ...] = ()
+
+
 class Expansion(NamedTuple):
     """Rows behind a relation, shown inside the row: which, how many, in which order, and what is expanded in them."""
 
@@ -75,7 +101,8 @@ LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a list asks for. `used`: the entities that it looks into beside its own."""
+    """What a list asks for. `used`: the entities that it looks into beside its own; `reveals`: the permissions that it needs
+    for what it makes of masked columns. With a `grouping` the sort keys are names of results."""
 
     page: int = 1
     page_size: int = 20
@@ -89,6 +116,9 @@ class Listing:
     used: tuple[str, ...] = ()
     cursor: str | None = None
     as_of: datetime | None = None
+    grouping: Grouping | None = None
+    facets: tuple[str, ...] = ()
+    reveals: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -158,6 +188,19 @@ class ListShape(NamedTuple):
     own: frozenset[RowRule] = NO_RULES
     after: tuple[bool, ...] = ()
     past: bool = False
+
+
+class GroupShape(NamedTuple):
+    """A grouped list without its values. Of `rows` the sort keys are names of results."""
+
+    rows: ListShape
+    grouping: Grouping
+
+
+class FacetShape(NamedTuple):
+    """Paths of fields, each with the rows among which its values are counted."""
+
+    parts: tuple[tuple[str, ListShape], ...]
 
 
 class InsertShape(NamedTuple):

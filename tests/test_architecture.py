@@ -14,12 +14,12 @@ ROOT = Path(__file__).parent.parent
 FLOORS = """
 clock errors settings __init__
 types
-hooks filters scalars entity
+hooks filters scalars entity aggregates
 paging registration behaviours events jobs ordering relations preferences formats shapes
 fields
 catalog declared
 chain checks_behaviour checks_jobs conditions described past
-expansions row_rules
+expansions row_rules grouping
 auth checks cursors encode grants load observe openapi parse query routes secrets sql store
 setting_lookup attempts query_body
 moment

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.aggregates import FUNCTIONS, PARTS
 from engine.entity import Entity
 from engine.errors import CODES
 from engine.filters import OPERATORS
@@ -35,6 +36,7 @@ def default_of(value: object) -> str:
 
 EXPECTED = {
     "operators": [(o.name, o.takes, o.meaning) for o in OPERATORS.values()],
+    "functions": [(f.name, f.takes, f.gives, f.meaning) for f in FUNCTIONS.values()],
     "errors": [(code, str(row[1]), row[2]) for code, row in CODES.items()],
     "settings": [(name, default_of(f.default), str(f.description)) for name, f in Settings.model_fields.items()],
 }
@@ -43,6 +45,11 @@ EXPECTED = {
 @pytest.mark.parametrize("marker", sorted(EXPECTED))
 def test_a_table_is_the_code(marker: str) -> None:
     assert table(marker) == EXPECTED[marker]
+
+
+def test_every_period_of_time_is_named() -> None:
+    days = " ".join(name for name, part in PARTS.items() if set(part.results.values()) == {"date"})
+    assert f"`{days}` (a date), `hour`" in README and set(PARTS) == {*days.split(), "hour"}
 
 
 def test_the_map_names_real_places() -> None:

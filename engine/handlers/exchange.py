@@ -19,7 +19,7 @@ from engine.exchange.trail import record_export
 from engine.formats import FORMATS, Format, format_of_answer, format_of_body
 from engine.handlers.reading import condition_values, list_shape, list_values
 from engine.moment import UnitOfWork
-from engine.query import PARAMETERS, Reading, repeated, split_query, unknown
+from engine.query import GROUPING, PARAMETERS, Reading, refuse, repeated, split_query, unknown
 from engine.repetition import preferences_of
 from engine.scalars import BadValue
 from engine.shapes import Listing
@@ -39,7 +39,8 @@ def _read_format(text: str) -> str:
 
 
 EXPORTING = {name: PARAMETERS[name] for name in ("sort", "q", "where", "fields", "deleted", "expand", "as_of")} | {
-    "format": lambda reading, text: reading.keep("format", _read_format(text))
+    "format": lambda reading, text: reading.keep("format", _read_format(text)),
+    **{name: refuse(name, "a file holds rows; ask the list for groups and counts") for name in GROUPING},
 }
 
 

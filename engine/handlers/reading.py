@@ -11,8 +11,8 @@ from engine.call import Call
 from engine.catalog import Resource
 from engine.conditions import leaves, without_values
 from engine.cursors import binding_of
-from engine.encode import Answer, etag, page, success, success_of
-from engine.filters import OPERATORS
+from engine.encode import ESTIMATED, Answer, etag, page, success, success_of
+from engine.handlers.grouping import answer_groups, facets_of, named_values
 from engine.handlers.pages import Turn
 from engine.query import read_listing, read_paging, read_view
 from engine.query_body import read_query
@@ -65,25 +65,28 @@ async def query(call: Call) -> Answer:
 
 
 async def answer_question(call: Call, question: Question) -> Answer:
-    """The rows that a list asks for, in one statement."""
-    shop, resource, listing, shape = call.service.shop, call.resource, question.listing, question.shape
-    turn = Turn(call, listing, question.names, question.binding)
+    """The rows or groups that a list asks for, in one statement; facets in another."""
+    shop, resource, listing, rows = call.service.shop, call.resource, question.listing, question.shape
     own = call.own(listing)
-    if own or turn.nulls:
-        shape = shape._replace(own=own, after=turn.nulls)
+    rows = rows._replace(own=own) if own else rows
     values = call.values()
     values.update(question.values)
+    if listing.grouping is not None:
+        return await answer_groups(call, listing, listing.grouping, (rows, values))
+    turn = Turn(call, listing, question.names, question.binding)
+    shape = rows._replace(after=turn.nulls) if turn.nulls else rows
     values.update(turn.values)
     statement = shop.statement(resource, shape)
     await call.service.budgets.admit(call.unit, resource, (listing, shape), (statement, values))
     record = (await call.unit.run(statement, values))[0]
     items, cursor = turn.taken(record)
     items, total = items and shop.readable(resource, items), record[1]
+    more = await facets_of(call, listing, rows, values)
     if listing.count == "estimated" and total > ESTIMATE_ABOVE:
         plan = await call.unit.run(shop.question("estimate", resource, shape), values)
         expected = int(msgspec.json.decode(plan[0][0])[0]["Plan"]["Plan Rows"])
-        return page(items, listing, expected, estimated=True, cursor=cursor)
-    return page(items, listing, total, cursor=cursor)
+        return page(items, listing, expected, cursor=cursor, more=(ESTIMATED, *more))
+    return page(items, listing, total, cursor=cursor, more=more)
 
 
 async def get(call: Call) -> Answer:
@@ -156,13 +159,8 @@ def list_shape(listing: Listing, own: frozenset[RowRule] = NO_RULES) -> ListShap
 
 def condition_values(listing: Listing) -> dict[str, Any]:
     """The values of all conditions, by parameter name, in the order in which statements number them, and the moment."""
-    values: dict[str, Any] = {} if listing.as_of is None else {"as_of": listing.as_of}
-    for index, condition in enumerate(_all_leaves(listing.conditions, listing.expand)):
-        if OPERATORS[condition.operator].takes == "two":
-            values[f"f{index}a"], values[f"f{index}b"] = condition.value
-        else:
-            values[f"f{index}"] = condition.value
-    return values
+    moment = {} if listing.as_of is None else {"as_of": listing.as_of}
+    return {**moment, **named_values("f", _all_leaves(listing.conditions, listing.expand))}
 
 
 def _all_leaves(nodes: Sequence[Node], expand: Sequence[Expansion]) -> Iterator[Condition]:

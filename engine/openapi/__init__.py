@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from engine.catalog import Catalog, Resource
 from engine.described import described
-from engine.openapi import answers, beside, envelopes, many, parameters, querying, tables
+from engine.openapi import answers, beside, envelopes, grouping, many, parameters, querying, tables
 from engine.openapi.answers import answer, content, failures, headers, page_of
 from engine.openapi.parameters import Parameters, simple
 from engine.openapi.schemas import NULL, Schema, Schemas, name_of, ref
@@ -156,7 +156,8 @@ class Builder:
 
     def listed(self, resource: Resource) -> Schema:
         """200 with one page."""
-        return {"200": answer("One page", self._named(resource, "page", page_of(self.schemas.part(resource))))}
+        page = page_of(self.schemas.part(resource), grouping.MEMBERS)
+        return {"200": answer("One page", self._named(resource, "page", page))}
 
     def exported(self, _resource: Resource) -> Schema:
         """200 with a file."""
@@ -207,6 +208,7 @@ class Builder:
                 **answers.SCHEMAS,
                 **beside.SCHEMAS,
                 **querying.SCHEMAS,
+                **grouping.SCHEMAS,
                 **tables.SCHEMAS,
                 **parameters.SCHEMAS,
                 **self.parameters.values,
@@ -313,6 +315,7 @@ def build_document(
         "paths": paths,
         "components": components,
         "x-tagGroups": groups_of(catalog, tags),
+        "x-functions": grouping.ROWS,
         "x-error-codes": answers.generic_codes(),
     }
 

@@ -152,8 +152,8 @@ def minimal() -> Schema:
     }
 
 
-def page_of(item: Schema) -> Schema:
-    """The data of a list."""
+def page_of(item: Schema, more: Schema | None = None) -> Schema:
+    """The data of a list; `more`: members that are not always there."""
     members: Schema = {
         "items": {"type": "array", "items": item},
         "page": {"type": ["integer", "null"], "minimum": 1, "description": "null for a page after a cursor"},
@@ -163,7 +163,7 @@ def page_of(item: Schema) -> Schema:
         "next_cursor": {"type": ["string", "null"], "description": "For the next page; null on the last one"},
         "total_is_estimate": {"type": "boolean", "description": "true, and only there when the total is an estimate"},
     }
-    return closed(members, [name for name in members if name != "total_is_estimate"])
+    return closed({**members, **(more or {})}, [name for name in members if name != "total_is_estimate"])
 
 
 WISHED = {

@@ -8,7 +8,7 @@ from typing import Any
 from engine.catalog import Catalog, Resource
 from engine.fields import Field
 from engine.filters import OPERATORS, Operator
-from engine.openapi import tables
+from engine.openapi import grouping, tables
 from engine.openapi.schemas import SEARCHED, Schema, choice_of, name_of, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_OFFSET, MAX_PAGE_SIZE
 from engine.past import log_of
@@ -89,6 +89,7 @@ SIMPLE: dict[str, Schema] = {
         "Conditions as JSON: field (or a path through relations), op and value; and, or, not; some, none, every of a relation "
         "with where",
     ),
+    "having": query("having", grouping.RESULTS, grouping.HAVING, style="deepObject", explode=True),
     "deleted": query("deleted", ref("Deleted"), "Whether deleted rows are shown; `exclude` unless given"),
     "as_of": query("as_of", AS_OF, PAST),
     "version": query("version", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "The version that was read"),
@@ -150,7 +151,7 @@ class Parameters:
 
     def _list(self, resource: Resource) -> list[Schema]:
         filters = (made for field in resource.shown for made in self._filters(resource, field))
-        return [*self._words(resource), *filters]
+        return [*self._words(resource), *grouping.parameters_of(resource, _listed), *simple("having"), *filters]
 
     def _moved(self, resource: Resource, op: Op) -> list[Schema]:
         """What a file needs of the list or of the upsert."""
@@ -261,6 +262,10 @@ def _taking(operator: Operator, one: Schema) -> Schema:
     if operator.takes in ("many", "items"):
         return joined(one, maxItems=MAX_CHOICES)
     return one
+
+
+def _listed(name: str, item: Schema, text: str, most: int) -> Schema:
+    return query(name, joined(item, uniqueItems=True, maxItems=most), text, **COMMA)
 
 
 def joined(item: Schema, **extra: Any) -> Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.openapi import grouping
 from engine.openapi.parameters import AS_OF, LAST_PAGE, PAST
 from engine.openapi.schemas import SEARCHED, Schema, closed, opened, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_PAGE_SIZE
@@ -40,6 +41,7 @@ BRANCH = closed(
 )
 # as the query string has them; what else a list takes is a text or a list of texts
 WORDS: dict[str, Schema] = {
+    **grouping.WORDS,
     "page": {"type": "integer", "minimum": 1, "maximum": LAST_PAGE, "description": "1 unless given"},
     "page_size": {
         "type": "integer",

@@ -96,20 +96,20 @@ class Scene:
         """The keys of an order, the row's own key last."""
         terms = []
         for order in ordered_by(resource, sort):
-            value, field, nullable = self._sorted_by(resource, source, order.field.split("."))
+            value, field, nullable = self.value_at(resource, source, order.field.split("."))
             first = order.nulls == "first" if order.nulls else order.descending
             # of floats their own type counts: 0.1 of four bytes is not 0.1 of eight
             kind = field.type if field.scalar.name == "float" else TYPES[field.scalar.record_type]
             terms.append(Term(value, kind, order.descending, first, nullable))
         return terms
 
-    def _sorted_by(self, resource: Resource, source: FromClause, path: list[str]) -> tuple[Any, Field, bool]:
+    def value_at(self, resource: Resource, source: FromClause, path: list[str]) -> tuple[Any, Field, bool]:
         """The value behind a path, the field that it is of, and whether it can be null."""
         if len(path) == 1:
             field = resource.fields[path[0]]
             return source.c[path[0]], field, field.nullable
         target, row, where = self.behind(resource, source, resource.relations[path[0]], narrow=True)
-        inner, field, _ = self._sorted_by(target, row, path[1:])
+        inner, field, _ = self.value_at(target, row, path[1:])
         return sa.select(inner).where(*where).correlate(source).scalar_subquery(), field, True
 
     # -- documents

@@ -13,7 +13,7 @@ from engine.catalog import Resource
 from engine.fields import Field
 from engine.shapes import ListShape
 from engine.sql.documents import Scene
-from engine.sql.parts import Column, constant, fields_to_show
+from engine.sql.parts import WHOLE, Column, constant, fields_to_show
 
 Rendering = Literal["json", "csv"]
 
@@ -34,7 +34,7 @@ def rows_of(
     row, where, order = source
     columns = scene.columns(resource, row, shape.fields, shape.expand)
     # a query of its own, so that each value is made once
-    rows = sa.select(*columns).where(*where).order_by(*order).subquery("x")
+    rows = sa.select(*columns).where(*where).order_by(*order).subquery(WHOLE)
     if rendering == "json":
         return sa.select(sa.cast(sa.func.row_to_json(rows.table_valued()), sa.Text).label("line"))
     shown = fields_to_show(resource, shape.fields)

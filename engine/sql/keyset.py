@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from engine.sql.parts import Column, bind
+from engine.sql.parts import WHOLE, Column, bind
 
 
 class Term(NamedTuple):
@@ -84,17 +84,18 @@ def page_of(query: Any, terms: Sequence[Term], nulls: Sequence[bool], *, placed:
     page = page.order_by(*(term.ordered(column) for term, column in zip(terms, columns, strict=True)))
     begun = page.where(after(terms, nulls)) if nulls else page.offset(bind("offset", sa.BigInteger()))
     if not placed:
-        rows = begun.subquery("x")
-        return [sa.select(_texts(rows)).scalar_subquery()]
+        rows = begun.subquery(WHOLE)
+        return [sa.select(texts_of(rows)).scalar_subquery()]
     rows = begun.subquery("p")
     # the row without its place: PostgreSQL makes one scan of both
-    shown = sa.select(*(rows.c[name] for name in names)).correlate(rows).lateral("x")
+    shown = sa.select(*(rows.c[name] for name in names)).correlate(rows).lateral(WHOLE)
     place = pg.array([_last(rows.c[column.name]) for column in sorted_by], type_=sa.Text())
-    found = sa.select(_texts(shown).label("items"), place.label("place")).select_from(rows, shown).subquery("l")
+    found = sa.select(texts_of(shown).label("items"), place.label("place")).select_from(rows, shown).subquery("l")
     return [found.c["items"], found.c.place]
 
 
-def _texts(rows: Any) -> Any:
+def texts_of(rows: Any) -> Any:
+    """The rows of a query as JSON texts, in its order."""
     return sa.func.array_agg(sa.cast(sa.func.row_to_json(rows.table_valued()), sa.Text))
 
 

@@ -24,6 +24,9 @@ Column = ColumnElement[Any]
 # before a domain's name: the parameter that says whether the caller reads its masked columns; a statement may show several
 UNMASKED = "unmasked_"
 
+# what a subquery is called whose rows are rendered whole: a column of that name would be taken for the row
+WHOLE = "cxg row"
+
 # PostgreSQL types of values that arrive as text or in a JSON record set, by `Scalar.record_type`
 TYPES: dict[str, Any] = {
     "uuid": UUID,
@@ -155,8 +158,13 @@ def _cast(value: Any, target: Any) -> Any:
 
 def condition(resource: Resource, source: FromClause, asked: Condition, name: str) -> Column:
     """The predicate of one filter; its value is the parameter `name` (`between`: `name`a and `name`b)."""
-    field, operator = resource.fields[asked.field], OPERATORS[asked.operator]
-    column = field.virtual.compute(source) if field.virtual else source.c[field.name]
+    field = resource.fields[asked.field]
+    return compared(field, field.virtual.compute(source) if field.virtual else source.c[field.name], asked, name)
+
+
+def compared(field: Field, column: Any, asked: Condition, name: str) -> Column:
+    """The same, of anything that has the field's type."""
+    operator = OPERATORS[asked.operator]
     if field.item and operator.family == "items":
         # varchar[] and text[] do not compare; a cast to what it is already is none
         column = sa.cast(column, pg.ARRAY(_compared(field)))

@@ -10,8 +10,8 @@ from sqlalchemy.dialects import postgresql as pg
 
 from engine.catalog import Catalog, Reference, Resource
 from engine.entity import Unique
-from engine.shapes import NO_RULES, GetShape, Limited, ListShape, RowRule, Statement
-from engine.sql import sets
+from engine.shapes import NO_RULES, FacetShape, GetShape, GroupShape, Limited, ListShape, RowRule, Statement
+from engine.sql import groups, sets
 from engine.sql.documents import Scene, shows_place
 from engine.sql.exports import Rendering, rows_of
 from engine.sql.keyset import Term, page_of
@@ -91,6 +91,22 @@ class Reads:
         order = [term.ordered(term.value) for term in self._terms(resource, row, shape, scene)]
         plain = compile_statement(rows_of(scene, resource, shape, (row, where, order), rendering))
         return Statement(f"DECLARE export NO SCROLL CURSOR FOR {plain.text}", plain.order)
+
+    def grouped(self, resource: Resource, shape: GroupShape) -> Statement:
+        """(groups as JSON texts, how many there are or null) of one page."""
+        scene = self._scene(shape.rows.own, past=shape.rows.past)
+        row = scene.source(resource, "t")
+        where = self._where(resource, row, shape.rows, scene)
+        return compile_statement(groups.grouped(scene, resource, shape, (row, where)))
+
+    def facets(self, resource: Resource, shape: FacetShape) -> Statement:
+        """(JSON text,) of how often each value of some fields occurs. The conditions of all of them are numbered on."""
+        scene = self._scene(shape.parts[0][1].own, past=shape.parts[0][1].past)
+        parts = []
+        for path, rows in shape.parts:
+            row = scene.source(resource, "t")
+            parts.append((path, (row, self._where(resource, row, rows, scene))))
+        return compile_statement(groups.facets(scene, resource, parts))
 
     def _total(self, row: Any, where: list[Any], shape: ListShape) -> Any:
         if shape.counting == "none":

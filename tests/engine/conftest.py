@@ -50,3 +50,12 @@ def annals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A server of `tests.engine.annals`."""
     with serving(settings_for_tests(tmp_path_factory.mktemp("annals")), ["registry", "tests.engine.annals"]) as live:
         yield live
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A live server with the market of `tests.equivalence.market` beside the bundled registry."""
+    with serving(
+        settings_for_tests(tmp_path_factory.mktemp("market")), ["registry", "tests.equivalence.market"]
+    ) as live:
+        yield live

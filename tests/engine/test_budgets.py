@@ -169,6 +169,21 @@ def test_a_list_that_is_priced_too_high_names_the_filter_and_its_index(
     assert caller.send(200, "GET", f"{CONTACTS}?page_size=19&count=none")["next_cursor"]
 
 
+def test_groups_have_a_price_too_and_facets_go_without(live: Live, caller: Caller, many: dict[str, str]) -> None:
+    groups = "aggregate=n:count()&group=position&sort=-n"
+    error = caller.expect_refusal("422:too_expensive", "GET", f"{CONTACTS}?filter[position]=P3&{groups}")
+    assert error["details"][0]["params"]["columns"] == ["position"]
+    assert caller.expect_refusal("422:too_expensive", "GET", f"{CONTACTS}?{groups}")["details"][0]["code"] == "costly"
+    lone = f"{CONTACTS}?filter[customer_id]={many['lone']}"
+    assert caller.send(200, "GET", f"{lone}&{groups}")["groups"] == [{"position": None, "n": 1}]
+    facets = f"{lone}&facets=position,customer_id"  # the second one is of all customers
+    data = caller.send(200, "GET", facets)
+    assert data["facets"] == {"position": None, "customer_id": None} and data["total"] == 1
+    found = Caller(live.client("tenants")).send(200, "GET", facets)["facets"]
+    assert found["position"] == [{"value": None, "count": 1}]
+    assert found["customer_id"][0] == {"value": many["crowd"], "count": 20000}
+
+
 def test_a_price_is_asked_once_in_a_while(tight: Live, many: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     pool = tight.system.pools["tenants"]
     asked: list[str] = []

@@ -15,6 +15,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from engine import conditions, query, query_body
+from engine.aggregates import FUNCTIONS
 from engine.catalog import Catalog
 from engine.errors import CODES
 from engine.filters import OPERATORS
@@ -174,7 +175,8 @@ def test_filters_are_those_of_the_fields(path: str) -> None:
 
 def test_list_parameters_are_those_that_the_reader_knows() -> None:
     plain = {name for name in parameter_names("/manager/bill/plans") if not name.startswith("filter[")}
-    assert plain == set(query.PARAMETERS)
+    assert plain == {*query.PARAMETERS, "having"}
+    assert set(DOCUMENT["x-functions"]) == set(FUNCTIONS)
     assert set(querying.WORDS) == set(query_body.WORDS)
     assert "q" not in parameter_names("/manager/bill/subscriptions")
     assert set(VALUES) == set(conditions.READERS)
@@ -321,6 +323,9 @@ def test_answers_fit_their_schemas(live: Live) -> None:
     path = f"/manager/bill/invoices/{created.json()['data']['id']}"
     fits("/manager/bill/invoices", "post", created)
     fits("/manager/bill/invoices", "get", client.get("/manager/bill/invoices?fields=id,total"))
+    groups = "aggregate=n:count(),sum(total),avg(version)&group=status,is_active,month(created_at)&having[n][gte]=1"
+    fits("/manager/bill/invoices", "get", client.get(f"/manager/bill/invoices?{groups}"))
+    fits("/manager/bill/invoices", "get", client.get("/manager/bill/invoices?facets=status,total,is_active"))
     fits("/manager/bill/invoices/{id}", "get", client.get(path))
     fits("/manager/bill/invoices/{id}", "get", client.get(f"{path}?fields=lines"))
     fits("/manager/bill/invoices/{id}", "patch", client.patch(path, json={"memo": "x"}))

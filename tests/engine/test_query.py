@@ -10,7 +10,7 @@ import pytest
 from engine.errors import ApiError
 from engine.filters import OPERATORS, operators_of
 from engine.query import DEFAULT, PARAMETERS, read_listing, read_paging, read_view
-from engine.shapes import Condition, Expansion, Group, Listing, Order
+from engine.shapes import Condition, Expansion, Group, Grouping, GroupKey, Listing, Measure, Order
 from tests.engine.wares import CATALOG, PARTS, WARES
 
 UUID = "01a20596-0b53-73b5-9429-72e1b74a22f4"
@@ -52,7 +52,28 @@ def fault(query: str) -> str:
     return faults[0][1]
 
 
+COUNTED = Grouping((Measure("n", "count"),), (GroupKey("kind", "kind"),))
 GOOD: dict[str, tuple[str, Any]] = {
+    "aggregate": (
+        "sort=-sum_price&aggregate=sum(price),n:count()&having[n][gt]=5",
+        Listing(
+            sort=(Order("sum_price", True),),
+            grouping=Grouping(
+                (Measure("sum_price", "sum", "price"), Measure("n", "count")), (), (Condition("n", "gt", "5"),)
+            ),
+        ),
+    ),
+    "group": (
+        "sort=kind&group=kind,month(at),up:parent.born&aggregate=n:count()",
+        Listing(
+            sort=(Order("kind"),),
+            used=("shop/shop/wares",),
+            grouping=COUNTED._replace(
+                keys=(*COUNTED.keys, GroupKey("month_at", "at", "month"), GroupKey("up", "parent.born"))
+            ),
+        ),
+    ),
+    "facets": ("facets=kind,kind,pin", Listing(facets=("kind", "pin"), reveals=("shop.sensitive.read",))),
     "page": ("page=3", Listing(page=3)),
     "page_size": ("page_size=100", Listing(page_size=100)),
     "cursor": ("cursor=abc", Listing(cursor="abc", count="none")),

@@ -43,6 +43,11 @@ SAME: list[tuple[dict[str, Any], str]] = [
         "expand=parent.children,parent.parts,parts&expand[parent.children][limit]=2",
     ),
     ({"expand": {"parent": {"expand": ["children"]}}}, "expand=parent.children"),
+    (
+        {"sort": "-n", "having": {"n": {"gt": 5}, "kind": {"in": ["new", "used"]}}, "aggregate": ["n:count()"], "group": "kind"},
+        "sort=-n&having[n][gt]=5&having[kind][in]=new,used&aggregate=n:count()&group=kind",
+    ),
+    ({"facets": ["kind", "ready"]}, "facets=kind,ready"),
 ]  # fmt: skip
 
 
@@ -79,6 +84,9 @@ def test_an_expansion_takes_nested_conditions() -> None:
         ('{"filter": {"title": ["a"]}}', 422, "filter.title.eq", "invalid_format"),
         ('{"filter": {"title": {"like": "a"}}}', 422, "filter.title.like", "invalid_choice"),
         ('{"filter": {"secret": "a"}}', 422, "filter.secret.eq", "unknown_field"),
+        ('{"having": {"n": 1}, "aggregate": "count()"}', 422, "having.n.eq", "unknown_field"),
+        ('{"aggregate": "count()", "fields": "title"}', 400, "fields", "exclusive"),
+        ('{"group": "kind"}', 422, "group", "required"),
         ('{"where": [1]}', 422, "where", "invalid_format"),
         ('{"expand": {"prts": {}}}', 422, "expand.prts", "unknown_field"),
         ('{"expand": {"parts,parent": {}}}', 422, "expand.parts,parent", "unknown_field"),

@@ -133,10 +133,11 @@ def leaves(draw: st.DrawFn, entity: str, steps: int = 2) -> Leaf:
     kind = COLUMNS[entity][name]
     tree = ("under",) if entity in TREES and name == "id" else ()
     op = draw(st.sampled_from((*TAKES[kind], "isnull", *tree)))
-    return Leaf((*path, name), op, draw(_asked(entity, name, op)))
+    return Leaf((*path, name), op, draw(asked_of(entity, name, op)))
 
 
-def _asked(entity: str, name: str, op: str) -> st.SearchStrategy[Any]:
+def asked_of(entity: str, name: str, op: str) -> st.SearchStrategy[Any]:
+    """Values that a condition compares a column with."""
     kind = COLUMNS[entity][name]
     one = _ids(entity, name) if kind == "uuid" else st.sampled_from(POOL[kind] if kind != "list" else ())
     if op == "isnull":
@@ -241,11 +242,10 @@ def leaves_in(node: Any) -> Sequence[Leaf]:
     return [leaf for part in parts for leaf in leaves_in(part)]
 
 
-def fits(query: Query) -> bool:
-    """Whether the question stays within what a request may ask."""
-    return (
-        len(query.filters) + len(leaves_in(query.where)) + _filters(query.expand) <= 20 and _count(query.expand) <= 20
-    )
+def fits(query: Query, more: int = 0) -> bool:
+    """Whether the question stays within what a request may ask; `more`: conditions beside its own."""
+    conditions = len(query.filters) + len(leaves_in(query.where)) + _filters(query.expand) + more
+    return conditions <= 20 and _count(query.expand) <= 20
 
 
 def _filters(parts: Sequence[Branch]) -> int:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from tests.equivalence.asking import query_string, sayable, view_string
 from tests.equivalence.conftest import PEOPLE, Stand
 from tests.equivalence.drawing import SIZES, fits, key, queries, rows_of
+from tests.equivalence.drawing_groups import facet_string, facets, group_string, grouped
+from tests.equivalence.groups import Grouped, Groups, Path, counted, forbidden
 from tests.equivalence.model import Market, Person, Query, Rows
 
 USUAL = settings(
@@ -74,3 +76,66 @@ def test_lists_and_gets_many_times(stand: Stand, rows: Rows, asked: tuple[tuple[
     stand.fill(rows)
     for one in asked:
         ask_both(stand, rows, one)
+
+
+GROUPED = st.tuples(*[st.tuples(st.sampled_from(PEOPLE), grouped())] * 4)
+FACETED = st.tuples(*[st.tuples(st.sampled_from(PEOPLE), facets())] * 3)
+
+
+def ask_for_groups(stand: Stand, rows: Rows, person: Person, asked: Grouped) -> None:
+    """One grouped list to both."""
+    answer = stand.ask(person, f"{asked.rows.entity}?{group_string(asked)}")
+    paths = [*(key.path for key in asked.keys), *(made.path for made in asked.made)]
+    if forbidden(asked.rows.entity, paths, person):
+        assert answer.status_code == 403, answer.text
+        return
+    assert answer.status_code == 200, answer.text
+    same(answer.json()["data"], Groups(Market(rows, person), asked).listed(), "groups")
+
+
+def ask_for_facets(stand: Stand, rows: Rows, person: Person, asked: tuple[Query, tuple[Path, ...]]) -> None:
+    """One list with facets to both."""
+    query, paths = asked
+    answer = stand.ask(person, f"{query.entity}?{facet_string(query, paths)}")
+    if forbidden(query.entity, paths, person):
+        assert answer.status_code == 403, answer.text
+        return
+    assert answer.status_code == 200, answer.text
+    market = Market(rows, person)
+    same(answer.json()["data"], market.listed(query) | {"facets": counted(market, query, paths)}, "facets")
+
+
+@USUAL
+@given(rows=rows_of(), asked=GROUPED)
+def test_groups_are_what_the_model_says(stand: Stand, rows: Rows, asked: tuple[tuple[Person, Grouped], ...]) -> None:
+    """Functions, periods, conditions on results, their order, pages; of rows that filters, masks and owners leave."""
+    assume(all(fits(query.rows, len(query.having)) for _, query in asked))
+    stand.fill(rows)
+    for person, one in asked:
+        ask_for_groups(stand, rows, person, one)
+
+
+@USUAL
+@given(rows=rows_of(), asked=FACETED)
+def test_facets_are_what_the_model_says(stand: Stand, rows: Rows, asked: tuple[Any, ...]) -> None:
+    """Counts of values beside a list, each without its own conditions."""
+    assume(all(fits(query) and sayable(query.expand) for _, (query, _) in asked))
+    stand.fill(rows)
+    for person, one in asked:
+        ask_for_facets(stand, rows, person, one)
+
+
+@pytest.mark.slow
+@MANY
+@given(rows=rows_of(), groups=GROUPED, facets=FACETED)
+def test_groups_and_facets_many_times(
+    stand: Stand, rows: Rows, groups: tuple[tuple[Person, Grouped], ...], facets: tuple[Any, ...]
+) -> None:
+    """The same, 5,000 times."""
+    assume(all(fits(query.rows, len(query.having)) for _, query in groups))
+    assume(all(fits(query) and sayable(query.expand) for _, (query, _) in facets))
+    stand.fill(rows)
+    for person, asked in groups:
+        ask_for_groups(stand, rows, person, asked)
+    for person, listed in facets:
+        ask_for_facets(stand, rows, person, listed)

@@ -1,4 +1,4 @@
-"""Whatever tree of expansions, conditions and sort keys a list or a get asks for: one statement answers it."""
+"""Whatever tree of expansions, conditions and sort keys a list or a get asks for, or which groups: one statement answers it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from hypothesis import assume, given, settings
 from tests.equivalence.asking import query_string, sayable, view_string
 from tests.equivalence.conftest import PEOPLE, Stand
 from tests.equivalence.drawing import fits, key, queries, rows_of
+from tests.equivalence.drawing_groups import facet_string, facets, group_string, grouped
+from tests.equivalence.groups import Grouped, Path
 from tests.equivalence.model import Market, Query, Rows
 from tests.equivalence.test_equivalence import USUAL
 
@@ -25,9 +27,9 @@ def statements(stand: Stand) -> Iterator[list[str]]:
     sent: list[str] = []
     run, transaction = pool.run, pool.transaction
 
-    async def counted(self: Any, tenant: Any, text: str, arguments: Any) -> Any:
+    async def counted(self: Any, tenant: Any, text: str, arguments: Any, *rest: Any) -> Any:
         sent.extend([text] if any(table in text for table in TABLES) else [])
-        return await run(self, tenant, text, arguments)
+        return await run(self, tenant, text, arguments, *rest)
 
     def refused(self: Any, tenant: Any, *rest: Any) -> Any:
         sent.extend(["begin", "commit"] if tenant == stand.tenants[0] else [])
@@ -53,3 +55,28 @@ def test_any_tree_is_one_statement(stand: Stand, rows: Rows, query: Query) -> No
     found = Market(rows, PEOPLE[1]).got(query, key(query.entity, 0)) is not None
     assert answer.status_code == (200 if found else 404)
     assert len(sent) == 1, sent
+
+
+@settings(USUAL, max_examples=60)
+@given(rows=rows_of(), asked=grouped())
+def test_any_groups_are_one_statement(stand: Stand, rows: Rows, asked: Grouped) -> None:
+    """Whatever they are made of, counted or not."""
+    assume(fits(asked.rows, len(asked.having)))
+    stand.fill(rows)
+    with statements(stand) as sent:
+        assert stand.ask(PEOPLE[0], f"{asked.rows.entity}?{group_string(asked)}").status_code == 200
+    assert len(sent) == 1, sent
+
+
+@settings(USUAL, max_examples=60)
+@given(rows=rows_of(), asked=facets())
+def test_all_facets_together_are_one_statement_more(
+    stand: Stand, rows: Rows, asked: tuple[Query, tuple[Path, ...]]
+) -> None:
+    """However many there are."""
+    query, paths = asked
+    assume(fits(query) and sayable(query.expand))
+    stand.fill(rows)
+    with statements(stand) as sent:
+        assert stand.ask(PEOPLE[0], f"{query.entity}?{facet_string(query, paths)}").status_code == 200
+    assert len(sent) == 2, sent

@@ -31,8 +31,8 @@ CLAUSES: Mapping[str, tuple[str, ...]] = {
         '{{"field":"{name}","op":"startswith","value":"{value}"}}',
         '{{"not":{{"field":"{name}","op":"isnull","value":true}}}}',
     ),
-    "aggregate": ("n:max({name})", "n:count({name})", "n:sum({name})"),
-    "group": ("{name}",),
+    "aggregate": ("n:max({name})", "n:count({name})", "n:sum({name})", "count_distinct({name}),n:count()"),
+    "group": ("{name}", "n:{name}", "year({name})"),
     "facets": ("{name}", "id,{name}"),
 }
 # parameters that name no column
@@ -64,6 +64,7 @@ def naming(resource: Resource, key: str, name: str, value: str) -> Iterator[Aske
     lists = [f"{word}={_said(text, name, value)}" for word, texts in CLAUSES.items() for text in texts]
     lists += [f"{text.format(name=name)}={_value(text, value)}" for text in BRACKETED["filter"]]
     lists += [f"aggregate=n:count()&{text.format(name=name)}=1" for text in BRACKETED["having"]]
+    lists += [f"aggregate=n:count()&{word}={name}" for word in ("group", "sort")]
     for query in lists:
         yield Asked("GET", f"{path}?{query}")
         yield Asked("GET", f"{path}/export?format=ndjson&{query}")
@@ -80,6 +81,15 @@ def _bodies(resource: Resource, name: str, value: str) -> Iterator[Asked]:
     for body in ({"filter": {name: {"startswith": value}}}, {"where": leaf}, {"sort": [name]}, {"fields": [name]}):
         yield Asked("POST", f"{path}/query", body)
         yield Asked("QUERY", path, body)
+    counted = {"aggregate": ["n:count()"]}
+    for body in (
+        {"aggregate": [f"n:max({name})"]},
+        {**counted, "group": [name]},
+        {**counted, "having": {name: {"startswith": value}}},
+        {**counted, "sort": [name]},
+        {"facets": [name]},
+    ):
+        yield Asked("POST", f"{path}/query", body)
     for query in (f"filter[{name}][startswith]={value}", f"where={_said(json.dumps(leaf), name, value, False)}"):
         yield Asked("PATCH", f"{path}?{query}", {})
         yield Asked("DELETE", f"{path}?{query}")

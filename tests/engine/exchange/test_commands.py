@@ -76,3 +76,9 @@ def test_as_of_a_moment(stall: Live, tmp_path: Path) -> None:
     path = tmp_path / "then.csv"
     done = cxg(stall, "export", str(path), "--entity", WARES, "--tenant", "first", "--query", query)
     assert done.returncode == 0 and path.read_text().splitlines() == ["title", '"before"'], done.stderr
+
+
+def test_groups_are_not_exported(stall: Live, tmp_path: Path) -> None:
+    where = ["--entity", WARES, "--tenant", "first", "--query", "aggregate=count()"]
+    done = cxg(stall, "export", str(tmp_path / "wares.csv"), *where)
+    assert done.returncode == 1 and "ask the list for groups" in " ".join(done.stderr.split()), done.stderr
