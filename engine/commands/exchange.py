@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC
 from difflib import get_close_matches
@@ -42,6 +44,7 @@ TOLD = 50
 Entity = Annotated[str, Parameter(help="Path of the entity, such as tenants/crm/customers.")]
 Tenant = Annotated[str | None, Parameter(help="Short name of the tenant whose rows they are.")]
 Form = Annotated[Literal["csv", "ndjson", "xlsx"] | None, Parameter(help="Unset = as the file's name ends.")]
+STANDARD = Path("-")
 
 
 class Undone(Exception):
@@ -60,7 +63,7 @@ class Bringing(NamedTuple):
 
 
 def export_file(  # budget: an argument is an option of the command line
-    path: Annotated[Path, Parameter(help="File to write.")],
+    path: Annotated[Path, Parameter(allow_leading_hyphen=True, help="File to write; - is the standard output.")],
     *,
     entity: Entity,
     tenant: Tenant = None,
@@ -69,17 +72,25 @@ def export_file(  # budget: an argument is an option of the command line
     registry: Registries = None,
     data: Data = None,
 ) -> None:
-    """Write every row of an entity into a CSV, NDJSON or XLSX file. The change log says so."""
+    """Write every row of an entity into a CSV, NDJSON or XLSX file. The change log says so.
+
+    Examples
+    --------
+    cxg export plans.csv --entity manager/bill/plans
+    cxg export plans.xlsx --entity manager/bill/plans --query 'sort=-amount'
+    cxg export - --entity tenants/crm/leads --tenant acme --format csv | less
+    """
     form = _format(path, format)
     with located(configure(registries=registry, data=data), Progress()) as system, _watched(entity, None) as watch:
         resource = _resource(system, entity)
-        with path.open("wb") as file:
+        with nullcontext(sys.stdout.buffer) if path == STANDARD else path.open("wb") as file:
             work = _export(system, resource, (tenant, query, form), file, watch)
             run_and_close(system, work)
+            file.flush()
 
 
 def import_file(  # budget: an argument is an option of the command line
-    path: Path,
+    path: Annotated[Path, Parameter(allow_leading_hyphen=True, help="File to read; - is the standard input.")],
     *,
     entity: Entity,
     tenant: Tenant = None,
@@ -93,12 +104,18 @@ def import_file(  # budget: an argument is an option of the command line
 ) -> None:
     """Read the rows of a CSV, NDJSON or XLSX file into an entity: all of them or, unless --each is given, none. Exit code 1
     when some do not fit.
+
+    Examples
+    --------
+    cxg import leads.csv --entity tenants/crm/leads --tenant acme --dry-run
+    cxg import plans.xlsx --entity manager/bill/plans --map 'Price=amount'
+    zcat plans.gz | cxg import - --entity manager/bill/plans --format ndjson
     """
     titles = dict(_mapped(one) for one in map or ())
     asked = Bringing(path, _format(path, format), titles, upsert, each, dry_run)
     with located(configure(registries=registry, data=data), Progress()) as system:
         resource = _resource(system, entity)
-        with path.open("rb") as file, _watched(entity, _lines(file, asked.form)) as watch:
+        with _opened(path) as file, _watched(entity, _lines(file, asked.form)) as watch:
             report, kept = run_and_close(system, _import(system, resource, (tenant, asked), file, watch))
     _tell(report, kept=kept)
     if report.failed:
@@ -185,10 +202,25 @@ def _resource(system: System, path: str) -> Resource:
 
 
 def _format(path: Path, given: str | None) -> Format:
+    if path != STANDARD and path.name.startswith("-"):
+        raise StartupFault(f"there is no option {path.name}; ./{path.name} would be a file")
     form = FORMATS[given] if given else format_of_name(path.name)
     if form is None:
         raise StartupFault(f"--format says what {path.name!r} is: {', '.join(FORMATS)}")
     return form
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file to read. The standard input is put into one first: its rows are counted, and a workbook is read by places."""
+    if path != STANDARD:
+        with path.open("rb") as file:
+            yield file
+        return
+    with tempfile.TemporaryFile() as spooled:
+        shutil.copyfileobj(sys.stdin.buffer, spooled)
+        spooled.seek(0)
+        yield spooled
 
 
 def _mapped(text: str) -> tuple[str, str]:
