@@ -25,7 +25,7 @@ from engine.errors import StartupFault
 from engine.exchange.columns import Columns
 from engine.exchange.exporting import Export, parts_of
 from engine.exchange.importing import Importer, Put, Report
-from engine.exchange.loading import creating, upserting
+from engine.exchange.loading import Creating, Upserting
 from engine.exchange.sources import rows_of
 from engine.exchange.trail import record_export
 from engine.formats import FORMATS, Format, format_of_name
@@ -184,10 +184,10 @@ async def _unit(system: System, resource: Resource, slug: str | None) -> UnitOfW
 
 def _put(system: System, resource: Resource, on: str | None) -> Put:
     if on is None:
-        return creating(system.operations, resource)
+        return Creating(system.operations, resource)
     if on not in resource.unique_keys or Op.UPSERT not in resource.ops:
         raise StartupFault(f"--upsert takes one of: {', '.join(resource.unique_keys) or 'there is no unique key'}")
-    return upserting(Many(system.operations), resource, resource.unique_keys[on])
+    return Upserting(Many(system.operations), resource, resource.unique_keys[on])
 
 
 # -- what the command line says

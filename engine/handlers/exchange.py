@@ -13,7 +13,7 @@ from engine.errors import Fault, ForbiddenError, invalid
 from engine.exchange.columns import Columns
 from engine.exchange.exporting import Export, parts_of
 from engine.exchange.importing import Importer, Put
-from engine.exchange.loading import creating, upserting
+from engine.exchange.loading import Creating, Upserting
 from engine.exchange.sources import rows_of
 from engine.exchange.trail import record_export
 from engine.formats import FORMATS, Format, format_of_answer, format_of_body
@@ -155,5 +155,5 @@ def putting(call: Call, asked: Importing) -> Put:
             known = list(resource.unique_keys)
             text = f"names the unique key by which a row is known: {' or '.join(known) or 'there is none'}"
             raise invalid([Fault("on", "invalid_choice", text, {"choices": known})])
-        return upserting(call.service.many, resource, key)
-    return creating(operations, resource)
+        return Upserting(call.service.many, resource, key)
+    return Creating(operations, resource)
