@@ -26,7 +26,7 @@ from engine.exchange.columns import Columns
 from engine.exchange.exporting import Export, parts_of
 from engine.exchange.importing import Importer, Put, Report
 from engine.exchange.loading import Creating, Upserting
-from engine.exchange.sources import rows_of
+from engine.exchange.sources import count_rows, rows_of
 from engine.exchange.trail import record_export
 from engine.formats import FORMATS, Format, format_of_name
 from engine.handlers.exchange import read_exporting
@@ -115,7 +115,7 @@ def import_file(  # budget: an argument is an option of the command line
     asked = Bringing(path, _format(path, format), titles, upsert, each, dry_run)
     with located(configure(registries=registry, data=data), Progress()) as system:
         resource = _resource(system, entity)
-        with _opened(path) as file, _watched(entity, _lines(file, asked.form)) as watch:
+        with _opened(path) as file, _watched(entity, count_rows(asked.form.name, file)) as watch:
             report, kept = run_and_close(system, _import(system, resource, (tenant, asked), file, watch))
     _tell(report, kept=kept)
     if report.failed:
@@ -228,14 +228,6 @@ def _mapped(text: str) -> tuple[str, str]:
     if not found:
         raise StartupFault(f"--map takes 'Column title=field', not {text!r}")
     return title, field
-
-
-def _lines(file: BinaryIO, form: Format) -> int | None:
-    """About how many rows there are; nobody knows of a workbook."""
-    if form.name == "xlsx":
-        return None
-    count = sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
-    return max(count - (form.name == "csv"), 0)
 
 
 @contextmanager
