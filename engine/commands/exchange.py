@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC
@@ -15,7 +15,15 @@ from typing import Annotated, BinaryIO, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
 from rich.table import Table
 
@@ -30,6 +38,7 @@ from engine.exchange.sources import count_rows, rows_of
 from engine.exchange.trail import record_export
 from engine.formats import FORMATS, Format, format_of_name
 from engine.handlers.exchange import read_exporting
+from engine.handlers.later import count_exported
 from engine.handlers.reading import condition_values, list_shape, list_values
 from engine.main import System
 from engine.many import Many
@@ -38,7 +47,10 @@ from engine.parse import BodyReader
 from engine.query import Reading
 from engine.types import ENGINE, Op, TenantRef
 
-COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+COLUMNS = (
+    *(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+    *(TimeElapsedColumn(), TimeRemainingColumn()),
+)
 TOLD = 50
 
 Entity = Annotated[str, Parameter(help="Path of the entity, such as tenants/crm/customers.")]
@@ -81,7 +93,7 @@ def export_file(  # budget: an argument is an option of the command line
     cxg export - --entity tenants/crm/leads --tenant acme --format csv | less
     """
     form = _format(path, format)
-    with located(configure(registries=registry, data=data), Progress()) as system, _watched(entity, None) as watch:
+    with located(configure(registries=registry, data=data), Progress()) as system, _watched(entity) as watch:
         resource = _resource(system, entity)
         with nullcontext(sys.stdout.buffer) if path == STANDARD else path.open("wb") as file:
             work = _export(system, resource, (tenant, query, form), file, watch)
@@ -115,7 +127,8 @@ def import_file(  # budget: an argument is an option of the command line
     asked = Bringing(path, _format(path, format), titles, upsert, each, dry_run)
     with located(configure(registries=registry, data=data), Progress()) as system:
         resource = _resource(system, entity)
-        with _opened(path) as file, _watched(entity, count_rows(asked.form.name, file)) as watch:
+        with _opened(path) as file, _watched(entity) as watch:
+            watch.expect(count_rows(asked.form.name, file))
             report, kept = run_and_close(system, _import(system, resource, (tenant, asked), file, watch))
     _tell(report, kept=kept)
     if report.failed:
@@ -130,7 +143,7 @@ async def _export(
     resource: Resource,
     asked: tuple[str | None, str, Format],
     file: BinaryIO,
-    watch: Callable[[int], None],
+    watch: Watched,
 ) -> None:
     slug, query, form = asked
     unit = await _unit(system, resource, slug)
@@ -138,13 +151,14 @@ async def _export(
     values = unit.base(resource)
     values.update(list_values(listing) if listing.search is not None else condition_values(listing))
     await record_export(unit, resource, form, query)
-    shape = list_shape(listing)._replace(counting="none")
-    async for part in parts_of(unit, Export(resource, shape, values, form), watch):
+    export = Export(resource, list_shape(listing)._replace(counting="none"), values, form)
+    watch.expect(await count_exported(unit, export))
+    async for part in parts_of(unit, export, watch):
         file.write(part)
 
 
 async def _import(
-    system: System, resource: Resource, asked: tuple[str | None, Bringing], file: BinaryIO, watch: Callable[[int], None]
+    system: System, resource: Resource, asked: tuple[str | None, Bringing], file: BinaryIO, watch: Watched
 ) -> tuple[Report, bool]:
     """The report, and whether anything stays."""
     slug, bringing = asked
@@ -230,11 +244,24 @@ def _mapped(text: str) -> tuple[str, str]:
     return title, field
 
 
+class Watched:
+    """A bar on the standard error, told how many more rows are done."""
+
+    def __init__(self, bar: Bar, task: TaskID) -> None:
+        self.bar, self.task = bar, task
+
+    def __call__(self, rows: int) -> None:
+        self.bar.advance(self.task, rows)
+
+    def expect(self, total: int | None) -> None:
+        """How many there will be; None = nobody knows."""
+        self.bar.update(self.task, total=total)
+
+
 @contextmanager
-def _watched(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def _watched(name: str) -> Iterator[Watched]:
     with Bar(*COLUMNS, console=err, transient=True) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda rows: bar.advance(task, rows)
+        yield Watched(bar, bar.add_task(name, total=None))
 
 
 def _tell(report: Report, *, kept: bool) -> None:

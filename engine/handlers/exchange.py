@@ -179,6 +179,7 @@ class Bringing(NamedTuple):
         async def work(unit: UnitOfWork) -> Outcome:
             transfer.rows = 0
             report = await self.run(unit, file, transfer.watch)
+            transfer.total = report.rows
             if wishes.dry_run:
                 return Outcome(report)
             if report.failed and not wishes.each:

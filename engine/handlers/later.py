@@ -60,7 +60,7 @@ async def export_later(call: Call, export: Export) -> Answer:
     async def work(transfer: Transfer) -> Outcome:
         unit, ledger = unit_of(call), call.service.carrier.ledger
         await record_export(unit, export.resource, export.format, query)
-        transfer.total = await _counted(unit, export)
+        transfer.total = await count_exported(unit, export)
         size = place = 0
         async for part in parts_of(unit, export, transfer.watch):
             await ledger.keep(transfer, place, part)
@@ -70,7 +70,7 @@ async def export_later(call: Call, export: Export) -> Answer:
     return await respond_later(call, transfer_of(call, "export"), work, ["respond-async"], once=False)
 
 
-async def _counted(unit: UnitOfWork, export: Export) -> int | None:
+async def count_exported(unit: UnitOfWork, export: Export) -> int | None:
     """How many rows there are; None where counting them takes too long."""
     statement = unit.shop.statement(export.resource, export.shape._replace(counting="exact"))
     values = unit.base(export.resource, limit=1, last=1, offset=0)
