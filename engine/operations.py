@@ -28,15 +28,17 @@ from engine.records import (
     fault_below,
     insert_records,
     key_parameter,
+    looked_at,
     new_changes,
     points_of,
     row_key,
     split_virtual,
     stamped,
     travelling,
+    written,
 )
 from engine.refusals import Refusals, limited, seen_beside
-from engine.roads import following
+from engine.roads import followed, following
 from engine.secrets import opened
 from engine.shapes import Incoming
 from engine.store import retriable, translate
@@ -82,9 +84,11 @@ class Operations:
         """Insert rows as a caller may. `paths`: where they stand in a body of more."""
         if unit.connection is None:
             changes = [Change(0, None, rows[0].values, rows[0].inputs)]
-            [record] = await self.insert(unit, resource, changes, internal=False)
-            return [Written(record[0], record[1], {}, tuple(changes[0].values.get(name) for name in resource.keys))]
-        return await self.answer(unit, resource, await self.create_all(unit, resource, rows, paths=paths))
+            return written(resource, changes, await self.insert(unit, resource, changes, internal=False))
+        changes = await self.prepare(unit, resource, rows, False, paths)
+        if not looked_at(resource, rows) and all(change.found is None for change in changes):
+            return written(resource, changes, await self.insert(unit, resource, changes, internal=False))
+        return await self.answer(unit, resource, await self._store(unit, resource, rows, changes))
 
     async def create_internal(
         self, unit: UnitOfWork, resource: Resource, rows: Sequence[Mapping[str, Any]]
@@ -105,6 +109,11 @@ class Operations:
     ) -> list[Change]:
         """New rows up to their AFTER rules, unanswered. `paths`: where they stand in a body, if not the body itself."""
         changes = await self.prepare(unit, resource, rows, by_engine, paths)
+        return await self._store(unit, resource, rows, changes)
+
+    async def _store(
+        self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming], changes: list[Change]
+    ) -> list[Change]:
         fresh = [change for change in changes if change.found is None]
         records = await self.insert(unit, resource, fresh, internal=True) if fresh else []
         for change, record in zip(fresh, records, strict=True):
@@ -265,16 +274,11 @@ class Operations:
         self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]
     ) -> Written:
         action, row = write
-        written = row.values | stamped(unit, resource, row.values.get("status"), row.inputs.get("reason"))
-        record = {
-            **written,
-            **dict(zip(resource.keys, key, strict=True)),
-            "cxg_ord": 0,
-            "cxg_log": CLOCK.new_id(),
-            "cxg_expected": row.version,
-        }
+        given = row.values | stamped(unit, resource, row.values.get("status"), row.inputs.get("reason"))
+        record = {**given, **dict(zip(resource.keys, key, strict=True))}
+        record |= {"cxg_ord": 0, "cxg_log": CLOCK.new_id(), "cxg_expected": row.version}
         rules = limited(unit, resource, action), resource.seen_beside(unit.principal, row.values)
-        statement = self.statements.change_one(resource, action, frozenset(written), guards, rules)
+        statement = self.statements.change_one(resource, action, frozenset(given), guards, rules)
         values = unit.base(resource, **{f"key{place}": part for place, part in enumerate(key)})
         values["sources"] = resource.ruleless_sources.get(row.values.get("status", ""), ())
         values["rows"] = travelling(self.shop, resource, [record])
@@ -302,7 +306,7 @@ class Operations:
             return None
         if action == "status" and resource.stateful:
             await self._enter(unit, resource, changes)
-        answering = guards is not None and not self._followed(resource, after, changes)
+        answering = guards is not None and not followed(self.shop.catalog, resource, after, changes)
         found = await self._change_rows(unit, resource, (action, guards or ()), changes, internal=not answering)
         if answering:
             return found
@@ -322,13 +326,6 @@ class Operations:
             await self._number(unit, resource, entering, status)
             for change in entering:
                 change.values.update(stamped(unit, resource, status, change.reason))
-
-    def _followed(self, resource: Resource, after: Point, changes: Sequence[Change]) -> bool:
-        """Whether anything but the answer comes after the statement."""
-        rules = (*resource.hooks.get(after, ()), *resource.hooks.get(Point.DONE, ()))
-        return bool(following(self.shop.catalog, resource)) or any(
-            rule.concerns(change, after) for rule in rules for change in changes
-        )
 
     async def _change_rows(
         self,

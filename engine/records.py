@@ -100,6 +100,19 @@ def insert_shape(resource: Resource, columns: frozenset[str], internal: bool | N
     return InsertShape(names, resource.reference_columns, internal)
 
 
+def looked_at(resource: Resource, rows: Sequence[Incoming]) -> bool:
+    """Whether anybody wants new rows as they were stored, before they are answered; or their keys, which the database made."""
+    return resource.numbered or resource.hooked(Point.AFTER_CREATE, Point.DONE) or any(row.nested for row in rows)
+
+
+def written(resource: Resource, changes: Sequence[Change], records: Sequence[Any]) -> list[Written]:
+    """New rows whose insert has answered them."""
+    return [
+        Written(version, text, change.output, tuple(change.values.get(name) for name in resource.keys))
+        for change, (version, text) in zip(changes, records, strict=True)
+    ]
+
+
 def travelling(shop: Workshop, resource: Resource, records: Sequence[Mapping[str, Any]]) -> str:
     """Rows as the value of a statement's parameter `rows`, secrets under their cipher."""
     return ENCODER.encode(sealed(shop.vault, resource, records)).decode()
