@@ -139,9 +139,7 @@ class Operations:
         """Their records: as a caller sees them, with all columns (`internal`), or empty (None)."""
         return await self.insert_ready(unit, resource, self.ready(unit, resource, changes, internal))
 
-    def ready(
-        self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], internal: bool | None
-    ) -> Ready:
+    def ready(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], internal: bool | None) -> Ready:
         """New rows as they travel."""
         columns, records = insert_records(resource, changes)
         text, seen = travelling(self.shop, resource, records), seen_beside(unit, resource, changes)

@@ -43,7 +43,7 @@ async def respond_later(call: Call, transfer: Transfer, work: Work, applied: Seq
 
 def transfer_of(call: Call, kind: Kind, total: int | None = None) -> Transfer:
     """A new one of the caller."""
-    return Transfer(call.resource.scope.name, call.unit.principal, kind, call.resource.path, total)
+    return Transfer(call.resource.scope.name, call.unit.principal, kind, call.resource, total)
 
 
 def unit_of(call: Call) -> UnitOfWork:

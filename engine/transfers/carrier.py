@@ -71,9 +71,7 @@ class Carrier:
         except Overtaken:
             pass
         except Exception as error:
-            refusal = translate(
-                error, self.shop.catalog.resources.get(transfer.entity), writing=transfer.kind == "import"
-            )
+            refusal = translate(error, transfer.resource, writing=transfer.kind == "import")
             if refusal.status >= 500:
                 LOG.error(f"{transfer.kind} failed", code=refusal.code, request_id=request_id, cause=repr(error)[:500])
             await self._fail(transfer, refusal, request_id)

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 
+from engine.catalog import Resource
 from engine.clock import CLOCK
 from engine.encode import error_of
 from engine.errors import generic
@@ -34,13 +35,14 @@ class Overtaken(Exception):
 
 @dataclass
 class Transfer:
-    """A transfer in hand: whose it is, how many rows are done and how many there are (None = nobody knows), and the file that it
-    brings."""
+    """A transfer in hand: whose it is, of which entity as he sees it, how many rows are done and how many there are (None =
+    nobody knows), and the file that it brings.
+    """
 
     scope: str
     principal: Principal
     kind: Kind
-    entity: str
+    resource: Resource
     total: int | None = None
     file: BinaryIO | None = None
     rows: int = 0
@@ -111,7 +113,7 @@ class Ledger:
         """Write down that it waits, in the transaction of the unit."""
         assert unit.connection is not None, "it is opened together with what answers for it"
         caller = transfer.principal.user_id or NOBODY
-        told = [*self._key(transfer), caller, transfer.kind, transfer.entity, transfer.total]
+        told = [*self._key(transfer), caller, transfer.kind, transfer.resource.path, transfer.total]
         return self._told(transfer.scope, (await unit.connection.fetch(self._sql(transfer.scope).open, told))[0], None)
 
     async def start(self, transfer: Transfer) -> None:
