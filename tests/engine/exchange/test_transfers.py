@@ -345,3 +345,12 @@ def test_a_server_that_is_killed_is_missed(desk: Live, monkeypatch: pytest.Monke
         assert (told["state"], told["error"]["code"]) == ("failed", "interrupted")
         assert "nothing of it stays" in told["error"]["message"]
     assert count(desk, who, "stall.wares") == 0
+
+
+def test_an_export_of_a_moment_that_is_over(ann: Trader) -> None:
+    [row] = ann.make({"title": "before"})
+    assert ann.client.patch(f"{WARES}/{row['id']}", json={"title": "after"}).status_code == 200
+    query = f"as_of={row['updated_at'].replace('+', '%2B')}&fields=title&format=csv"
+    told = ended(ann.client, ann.client.get(f"{WARES}/export?{query}", headers={"Prefer": LATER}))
+    assert (told["state"], told["total"]) == ("done", 1), told["error"]
+    assert ann.client.get(told["file"]).text == 'title\r\n"before"\r\n'
