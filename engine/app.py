@@ -13,12 +13,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from engine.dispatch import Dispatcher, reply
-from engine.encode import Answer, success_of
+from engine.encode import Answer, Streamed, success_of
 from engine.errors import generic
 from engine.request import Receive, Request, Scope, Send
 from engine.store import ready
 
-Endpoint = Callable[[Request], Awaitable[Answer]]
+Endpoint = Callable[[Request], Awaitable[Answer | Streamed]]
 
 
 class Plain:
@@ -32,10 +32,13 @@ class Plain:
         try:
             if request.method not in self.methods:
                 raise generic("method_not_allowed", headers={"Allow": ", ".join(self.methods)})
-            answer = await self.endpoint(request)
+            answer: Answer | Streamed = await self.endpoint(request)
         except Exception as error:
             answer = self.dispatcher.refuse(request, None, error)
-        await reply(send, request, answer)
+        if isinstance(answer, Streamed):
+            await self.dispatcher.stream(send, request, answer)
+        else:
+            await reply(send, request, answer)
 
 
 class Health:
@@ -75,7 +78,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         parts = path.split("/", 3)
-        if len(parts) == 4 and parts[1] in self.scopes and not path.endswith("/_meta"):
+        if len(parts) == 4 and parts[1] in self.scopes and parts[2][:1] != "_" and not path.endswith("/_meta"):
             await self.dispatcher(scope, receive, send)
         else:
             await self.rest(scope, receive, send)

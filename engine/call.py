@@ -24,6 +24,7 @@ from engine.request import Request
 from engine.routes import Target
 from engine.shapes import GetShape, Limits, Listing, RowRule
 from engine.store import retriable
+from engine.transfers.carrier import Carrier
 from engine.types import Op
 
 RETRIES = 3
@@ -35,7 +36,7 @@ class Service:
 
     def __init__(self, operations: Operations, max_body: int, max_bulk: int = 0) -> None:
         self.operations, self.shop = operations, operations.shop
-        self.many = Many(operations)
+        self.many, self.carrier = Many(operations), Carrier(operations.shop)
         self.limits, self.budgets = Limits.of(self.shop.defaults), Budgets(self.shop.catalog, self.shop.defaults)
         self.max_body, self.max_bulk = max_body, max(max_body, max_bulk)
         self.reader = lru_cache(maxsize=None)(self._reader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import signal
 import sys
 from pathlib import Path
@@ -37,8 +38,9 @@ user_app = App(name="user", help="People who may sign in.")
 tenant_app = App(name="tenant", help="Customers, each with rows of its own.")
 for part in (migrate_app, user_app, tenant_app, audit_app, rollups_app, secrets_app, jobs_app, worker_app):
     app.command(part)
-app.command(export_file, name="export")
-app.command(import_file, name="import")
+for command, name in ((export_file, "export"), (import_file, "import")):
+    examples = inspect.cleandoc(command.__doc__ or "").partition("Examples\n--------\n")[2]
+    app.command(command, name=name, help_epilogue=f"Examples:\n```\n{examples}\n```")
 
 
 async def _prepare(system: System, say: Progress) -> list[str]:

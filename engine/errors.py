@@ -163,6 +163,11 @@ CODES: dict[str, tuple[str, int, str]] = {
         "The connection broke while committing; read the row to see the outcome",
     ),
     "issuer_unavailable": ("UnavailableError", 503, "The issuer's keys cannot be read at the moment; try again"),
+    "interrupted": (
+        "UnavailableError",
+        503,
+        "The server that carried it out has ended and nothing of it stays; send it again",
+    ),
     "query_timeout": ("UnavailableError", 504, "The query took too long; narrow it"),
     "internal_error": ("UnavailableError", 500, "Something went wrong here; quote the request id"),
 }

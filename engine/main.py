@@ -44,6 +44,8 @@ from engine.row_rules import with_row_rules
 from engine.settings import Settings
 from engine.signin import OutsideEndpoints, PrincipalLoader, SignInEndpoints, callers_of, routes_of
 from engine.store import has_trigrams
+from engine.tracking import Tracking
+from engine.transfers.table import add_transfers
 from engine.types import ENGINE, Principal, Scope
 from engine.views import Policy
 from engine.wire import WireLimits
@@ -85,6 +87,7 @@ def _load(packages: list[str]) -> tuple[Registry, Catalog]:
     registration.complete(registry.entities)
     for scope in registry.scopes:
         add_answers(scope)
+        add_transfers(scope)
         if scope.tenant_bound:
             bind_to_tenant(scope.metadata)
         index_foreign_keys(scope.metadata)
@@ -254,7 +257,7 @@ class System:
         """The operations over connections of the caller's own."""
         own = {"auth.session_days": self.settings.session_days, "hook_timeout": self.settings.hook_timeout}
         own["setting_seconds"] = self.settings.principal_seconds
-        own["max_import_bytes"] = self.settings.max_import_bytes
+        own |= {name: getattr(self.settings, name) for name in ("max_import_bytes", "async_rows")}
         own |= {name: getattr(self.settings, name) for name in BUDGETS}
         shop = Workshop(self.catalog, pools, self.vault, {**self.registry.settings, **own}, walled=self.walled)
         shop.handlers = {handler.name: handler for jobs in self.registry.jobs for handler in jobs.handlers}
@@ -292,7 +295,11 @@ class System:
             plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity}/_meta")
         ]
         routes.append(plain(dispatcher, "/{scope}/batch", Batch(dispatcher).answer, "POST"))
-        app = build_app(dispatcher, [*routes, *docs_routes(self.catalog)], start=[self.start], stop=[self.close])
+        tracking = Tracking(dispatcher)
+        routes.append(plain(dispatcher, "/{scope}/_transfers/{id}", tracking.answer, "GET", "DELETE"))
+        routes.append(plain(dispatcher, "/{scope}/_transfers/{id}/file", tracking.file))
+        stop = [dispatcher.service.carrier.stop, self.close]
+        app = build_app(dispatcher, [*routes, *docs_routes(self.catalog)], start=[self.start], stop=stop)
         app.state.wire = WireLimits.of(self.settings)
         return app
 

@@ -19,25 +19,28 @@ from engine.moment import UnitOfWork, Workshop, plain
 from engine.records import (
     Action,
     Asked,
+    Ready,
     RulesConcerned,
     WriteStatements,
     Written,
     change_record,
     change_shape,
     fault_below,
-    fill,
     insert_records,
     key_parameter,
+    looked_at,
+    new_changes,
     points_of,
     row_key,
     split_virtual,
     stamped,
+    travelling,
+    written,
 )
 from engine.refusals import Refusals, limited, seen_beside
-from engine.roads import following
-from engine.secrets import opened, sealed
+from engine.roads import followed, following
+from engine.secrets import opened
 from engine.shapes import Incoming
-from engine.sql.parts import ENCODER
 from engine.store import retriable, translate
 
 # more rows than any header has
@@ -81,20 +84,21 @@ class Operations:
         """Insert rows as a caller may. `paths`: where they stand in a body of more."""
         if unit.connection is None:
             changes = [Change(0, None, rows[0].values, rows[0].inputs)]
-            [record] = await self.insert(unit, resource, changes, internal=False)
-            return [Written(record[0], record[1], {}, tuple(changes[0].values.get(name) for name in resource.keys))]
-        changes = await self._create_all(unit, resource, rows, paths=paths)
-        return await self.answer(unit, resource, changes)
+            return written(resource, changes, await self.insert(unit, resource, changes, internal=False))
+        changes = await self.prepare(unit, resource, rows, False, paths)
+        if not looked_at(resource, rows) and all(change.found is None for change in changes):
+            return written(resource, changes, await self.insert(unit, resource, changes, internal=False))
+        return await self.answer(unit, resource, await self._store(unit, resource, rows, changes))
 
     async def create_internal(
         self, unit: UnitOfWork, resource: Resource, rows: Sequence[Mapping[str, Any]]
     ) -> list[Row]:
         """Insert rows as the engine may: any column can be given."""
         incoming = [split_virtual(resource, row) for row in rows]
-        changes = await self._create_all(unit, resource, incoming, by_engine=True)
+        changes = await self.create_all(unit, resource, incoming, by_engine=True)
         return [change.values for change in changes]
 
-    async def _create_all(
+    async def create_all(
         self,
         unit: UnitOfWork,
         resource: Resource,
@@ -103,8 +107,13 @@ class Operations:
         by_engine: bool = False,
         paths: Sequence[str] = (),
     ) -> list[Change]:
-        """`paths`: where the rows stand in the body, when they are not the body themselves."""
+        """New rows up to their AFTER rules, unanswered. `paths`: where they stand in a body, if not the body itself."""
         changes = await self.prepare(unit, resource, rows, by_engine, paths)
+        return await self._store(unit, resource, rows, changes)
+
+    async def _store(
+        self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming], changes: list[Change]
+    ) -> list[Change]:
         fresh = [change for change in changes if change.found is None]
         records = await self.insert(unit, resource, fresh, internal=True) if fresh else []
         for change, record in zip(fresh, records, strict=True):
@@ -118,11 +127,7 @@ class Operations:
         self, unit: UnitOfWork, resource: Resource, rows: Sequence[Incoming], by_engine: bool, paths: Sequence[str]
     ) -> list[Change]:
         """New rows up to their insert: defaults, BEFORE rules, numbers. `paths` as above."""
-        changes = [Change(index, None, dict(row.values), row.inputs) for index, row in enumerate(rows)]
-        for change in changes:
-            fill(resource, change.values)
-            change.by_engine = by_engine
-            change.path = paths[change.index] if paths else f"[{change.index}]" if len(changes) > 1 else ""
+        changes = new_changes(resource, rows, by_engine, paths)
         await self._hooks(unit, resource, Point.BEFORE_CREATE, changes)
         fresh = [change for change in changes if change.found is None]
         await self._number(unit, resource, fresh, "create")
@@ -132,18 +137,23 @@ class Operations:
         self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], *, internal: bool | None
     ) -> list[Any]:
         """Their records: as a caller sees them, with all columns (`internal`), or empty (None)."""
+        return await self.insert_ready(unit, resource, self.ready(unit, resource, changes, internal))
+
+    def ready(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], internal: bool | None) -> Ready:
+        """New rows as they travel."""
         columns, records = insert_records(resource, changes)
-        await self.refusals.keep(unit, resource, "create", changes)
-        statement = self.statements.insert(resource, columns, internal, seen_beside(unit, resource, changes))
-        found = await self._run(unit, resource, statement, unit.base(resource), records)
-        if len(found) != len(changes):
-            raise await self.refusals.references(unit, resource, changes, resource.reference_columns)
+        text, seen = travelling(self.shop, resource, records), seen_beside(unit, resource, changes)
+        return Ready(changes, self.statements.insert(resource, columns, internal, seen), text)
+
+    async def insert_ready(self, unit: UnitOfWork, resource: Resource, ready: Ready) -> list[Any]:
+        """Their records, as `insert` gives them."""
+        await self.refusals.keep(unit, resource, "create", ready.changes)
+        found = await self._run(unit, resource, ready.statement, unit.base(resource, rows=ready.rows))
+        if len(found) != len(ready.changes):
+            raise await self.refusals.references(unit, resource, ready.changes, resource.reference_columns)
         return found
 
-    async def _run(
-        self, unit: UnitOfWork, resource: Resource, statement: Any, values: dict[str, Any], records: Sequence[Any]
-    ) -> list[Any]:
-        values["rows"] = ENCODER.encode(sealed(self.shop.vault, resource, records)).decode()
+    async def _run(self, unit: UnitOfWork, resource: Resource, statement: Any, values: dict[str, Any]) -> list[Any]:
         try:
             found = await unit.run(statement, values)
         except Exception as error:
@@ -190,7 +200,7 @@ class Operations:
                 rows.append(Incoming({**row.values, link: header.key, **numbered}, row.inputs, row.nested))
                 paths.append(f"{header.path}.{key}[{place}]".lstrip("."))
         try:
-            await self._create_all(unit, child, rows, paths=paths)
+            await self.create_all(unit, child, rows, paths=paths)
         except ApiError as error:
             raise fault_below(error, paths) from error
 
@@ -262,19 +272,15 @@ class Operations:
         self, unit: UnitOfWork, resource: Resource, write: Asked, *, key: Sequence[str], guards: tuple[str, ...]
     ) -> Written:
         action, row = write
-        written = row.values | stamped(unit, resource, row.values.get("status"), row.inputs.get("reason"))
-        record = {
-            **written,
-            **dict(zip(resource.keys, key, strict=True)),
-            "cxg_ord": 0,
-            "cxg_log": CLOCK.new_id(),
-            "cxg_expected": row.version,
-        }
+        given = row.values | stamped(unit, resource, row.values.get("status"), row.inputs.get("reason"))
+        record = {**given, **dict(zip(resource.keys, key, strict=True))}
+        record |= {"cxg_ord": 0, "cxg_log": CLOCK.new_id(), "cxg_expected": row.version}
         rules = limited(unit, resource, action), resource.seen_beside(unit.principal, row.values)
-        statement = self.statements.change_one(resource, action, frozenset(written), guards, rules)
+        statement = self.statements.change_one(resource, action, frozenset(given), guards, rules)
         values = unit.base(resource, **{f"key{place}": part for place, part in enumerate(key)})
         values["sources"] = resource.ruleless_sources.get(row.values.get("status", ""), ())
-        found = await self._run(unit, resource, statement, values, [record])
+        values["rows"] = travelling(self.shop, resource, [record])
+        found = await self._run(unit, resource, statement, values)
         if not found:
             error = await self.refusals.explain(unit, resource, action, row, key=key)
             # the row stands where a rule looks on: the same change once more, in a transaction
@@ -298,7 +304,7 @@ class Operations:
             return None
         if action == "status" and resource.stateful:
             await self._enter(unit, resource, changes)
-        answering = guards is not None and not self._followed(resource, after, changes)
+        answering = guards is not None and not followed(self.shop.catalog, resource, after, changes)
         found = await self._change_rows(unit, resource, (action, guards or ()), changes, internal=not answering)
         if answering:
             return found
@@ -319,13 +325,6 @@ class Operations:
             for change in entering:
                 change.values.update(stamped(unit, resource, status, change.reason))
 
-    def _followed(self, resource: Resource, after: Point, changes: Sequence[Change]) -> bool:
-        """Whether anything but the answer comes after the statement."""
-        rules = (*resource.hooks.get(after, ()), *resource.hooks.get(Point.DONE, ()))
-        return bool(following(self.shop.catalog, resource)) or any(
-            rule.concerns(change, after) for rule in rules for change in changes
-        )
-
     async def _change_rows(
         self,
         unit: UnitOfWork,
@@ -341,8 +340,9 @@ class Operations:
         held = tuple(guard for guard in guards if guard == "inactive")
         shape = change_shape(resource, action, frozenset(columns), held, internal)
         shape = shape._replace(seen=seen_beside(unit, resource, changes))
-        values = unit.base(resource, keys=[change.key for change in changes])
-        found = await self._run(unit, resource, self.shop.statement(resource, shape), values, records)
+        rows = travelling(self.shop, resource, records)
+        values = unit.base(resource, keys=[change.key for change in changes], rows=rows)
+        found = await self._run(unit, resource, self.shop.statement(resource, shape), values)
         if len(found) != len(changes):
             raise await self.refusals.references(unit, resource, changes, shape.checked)
         return found

@@ -22,13 +22,15 @@ NUMBER = re.compile(r"[0-9]{1,9}").fullmatch
 
 class Preferences(NamedTuple):
     """`dry_run`: everything but the commit. `returns`: whether the answer shows the row. `merge`: a stale version does no harm
-    where the edits touch different fields. `each`: every item by itself. `max_affected`: rows that a set-based write may reach."""
+    where the edits touch different fields. `each`: every item by itself. `max_affected`: rows that a set-based write may reach.
+    `later`: an import or export goes on after its answer."""
 
     dry_run: bool = False
     returns: Literal["minimal", "representation"] | None = None
     merge: bool = False
     each: bool = False
     max_affected: int | None = None
+    later: bool = False
 
 
 NONE = Preferences()
@@ -38,6 +40,7 @@ KNOWN: dict[str, dict[str, tuple[str, Any]]] = {
     "return": {"minimal": ("returns", "minimal"), "representation": ("returns", "representation")},
     "merge": {"disjoint": ("merge", True)},
     "each": {"": ("each", True)},
+    "respond-async": {"": ("later", True)},
 }
 
 

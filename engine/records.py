@@ -11,6 +11,7 @@ from engine.clock import CLOCK
 from engine.errors import ApiError
 from engine.hooks import Change, Key, Point
 from engine.moment import UnitOfWork, Workshop
+from engine.secrets import sealed
 from engine.shapes import ChangeShape, Incoming, InsertShape, Limited, RowRule, Statement
 from engine.sql.parts import ENCODER
 
@@ -27,6 +28,14 @@ class Written(NamedTuple):
     output: Mapping[str, Any]
     key: tuple[Any, ...] = ()
     found: bool = False
+
+
+class Ready(NamedTuple):
+    """New rows on their way to the database: their insert, and the value of its parameter `rows`."""
+
+    changes: Sequence[Change]
+    statement: Statement
+    rows: str
 
 
 class RulesConcerned(Exception):
@@ -60,6 +69,18 @@ def fill(resource: Resource, values: dict[str, Any]) -> None:
         values["id"] = CLOCK.new_id()
 
 
+def new_changes(
+    resource: Resource, rows: Sequence[Incoming], by_engine: bool = False, paths: Sequence[str] = ()
+) -> list[Change]:
+    """New rows with their defaults, as rules are shown them."""
+    changes = [Change(index, None, dict(row.values), row.inputs) for index, row in enumerate(rows)]
+    for change in changes:
+        fill(resource, change.values)
+        change.by_engine = by_engine
+        change.path = paths[change.index] if paths else f"[{change.index}]" if len(changes) > 1 else ""
+    return changes
+
+
 def insert_records(resource: Resource, changes: Sequence[Change]) -> tuple[frozenset[str], list[dict[str, Any]]]:
     """The columns that new rows give, and the rows as they travel."""
     records = []
@@ -77,6 +98,24 @@ def insert_shape(resource: Resource, columns: frozenset[str], internal: bool | N
         name for name in resource.fields if (name in columns or name in resource.settable) and name not in resource.keys
     )
     return InsertShape(names, resource.reference_columns, internal)
+
+
+def looked_at(resource: Resource, rows: Sequence[Incoming]) -> bool:
+    """Whether anybody wants new rows as they were stored, before they are answered; or their keys, which the database made."""
+    return resource.numbered or resource.hooked(Point.AFTER_CREATE, Point.DONE) or any(row.nested for row in rows)
+
+
+def written(resource: Resource, changes: Sequence[Change], records: Sequence[Any]) -> list[Written]:
+    """New rows whose insert has answered them."""
+    return [
+        Written(version, text, change.output, tuple(change.values.get(name) for name in resource.keys))
+        for change, (version, text) in zip(changes, records, strict=True)
+    ]
+
+
+def travelling(shop: Workshop, resource: Resource, records: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as the value of a statement's parameter `rows`, secrets under their cipher."""
+    return ENCODER.encode(sealed(shop.vault, resource, records)).decode()
 
 
 def change_shape(

@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from hashlib import sha256
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -38,6 +38,7 @@ LOCK = "select pg_try_advisory_xact_lock(hashtextextended($1, 24)) as mine"
 ENCODER = msgspec.json.Encoder()
 
 Work = Callable[[UnitOfWork], Awaitable[Answer]]
+Result = TypeVar("Result")
 
 
 class Run(Protocol):
@@ -173,7 +174,7 @@ async def carry_out(asked: Asked, unit: UnitOfWork, run: Run, *, work: Work, tra
         return asked.shape(await work(unit), shows_once=unit.shows_once)
 
     if asked.preferences.dry_run:
-        return await _rehearse(run, shaped)
+        return await rehearse(run, shaped)
     if key is None:
         return await run(shaped, transaction=transaction or unit.merging)
 
@@ -190,12 +191,14 @@ async def carry_out(asked: Asked, unit: UnitOfWork, run: Run, *, work: Work, tra
 class _Rehearsed(Exception):
     """Takes the answer out of a transaction and undoes it."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Any) -> None:
         self.answer = answer
 
 
-async def _rehearse(run: Run, work: Work) -> Answer:
-    async def once(unit: UnitOfWork) -> Answer:
+async def rehearse(run: Callable[..., Awaitable[Any]], work: Callable[[UnitOfWork], Awaitable[Result]]) -> Result:
+    """What the work returns; nothing of what it writes stays."""
+
+    async def once(unit: UnitOfWork) -> Any:
         answer = await work(unit)
         others = [other.connection for other in unit.elsewhere.values()]
         hosting = [shared.connection for shared in unit.shared.values()]
@@ -204,9 +207,9 @@ async def _rehearse(run: Run, work: Work) -> Answer:
         raise _Rehearsed(answer)
 
     try:
-        return await run(once, transaction=True)
+        return await run(once, transaction=True)  # type: ignore[no-any-return]
     except _Rehearsed as rehearsed:
-        return rehearsed.answer
+        return rehearsed.answer  # type: ignore[no-any-return]
 
 
 async def _once(asked: Asked, unit: UnitOfWork, key: str, work: Work) -> Answer:

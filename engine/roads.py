@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.catalog import Catalog, Reference, Resource
-from engine.hooks import Point
+from engine.hooks import Change, Point
 from engine.records import Action
 from engine.shapes import Incoming
 
@@ -41,6 +41,14 @@ def _status_needs_transaction(resource: Resource, row: Incoming) -> bool:
     target, number = row.values["status"], resource.entity.number
     numbered = number is not None and number.at == target
     return numbered or not resource.ruleless_sources.get(target)
+
+
+def followed(catalog: Catalog, resource: Resource, after: Point, changes: Sequence[Change]) -> bool:
+    """Whether anything but the answer comes after the statement of these changes."""
+    rules = (*resource.hooks.get(after, ()), *resource.hooks.get(Point.DONE, ()))
+    return bool(following(catalog, resource)) or any(
+        rule.concerns(change, after) for rule in rules for change in changes
+    )
 
 
 def following(catalog: Catalog, resource: Resource) -> list[Reference]:

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1_048_576, ge=1024, description="largest request body")
     max_bulk_bytes: int = Field(33_554_432, ge=1024, description="largest body that is a list of rows, or a batch")
     max_import_bytes: int = Field(1_073_741_824, ge=1024, description="largest file to import; it waits on the disk")
+    async_rows: int = Field(
+        100_000, ge=1, description="rows of a file above which its import goes on after the answer (202)"
+    )
     token_minutes: int = Field(15, ge=1, le=1440, description="life of an access token")
     session_days: int = Field(30, ge=1, le=366, description="life of a refresh token")
     bcrypt_rounds: int = Field(12, ge=4, le=16, description="cost of a password hash; below 12 for tests only")

@@ -73,6 +73,7 @@ class Views:
         shop.settings, shop.asked, shop.handlers, shop.wake = whole.settings, whole.asked, whole.handlers, whole.wake
         shop.reads.similar = whole.reads.similar
         service = Service(Operations(shop), self.service.max_body, self.service.max_bulk)
+        service.carrier = self.service.carrier
         permissions = {code for role in roles for code in role.permissions}
         for path in {path for role in roles for path in role.shares}:
             key = catalog.resources[path].key

@@ -25,12 +25,12 @@ setting_lookup attempts query_body
 moment
 budgets delivery request records verify wire
 refusals roads
-operations repetition streaming
+operations repetition streaming transfers
 many
 call exchange
 handlers views
 dispatch relay signin rollups rotation runner
-batch meta worker
+batch meta tracking worker
 app docs
 main
 install console

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC
 from difflib import get_close_matches
@@ -13,7 +15,15 @@ from typing import Annotated, BinaryIO, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
 from rich.table import Table
 
@@ -23,11 +33,12 @@ from engine.errors import StartupFault
 from engine.exchange.columns import Columns
 from engine.exchange.exporting import Export, parts_of
 from engine.exchange.importing import Importer, Put, Report
-from engine.exchange.loading import creating, upserting
-from engine.exchange.sources import rows_of
+from engine.exchange.loading import Creating, Upserting
+from engine.exchange.sources import count_rows, rows_of
 from engine.exchange.trail import record_export
 from engine.formats import FORMATS, Format, format_of_name
 from engine.handlers.exchange import read_exporting
+from engine.handlers.later import count_exported
 from engine.handlers.reading import condition_values, list_shape, list_values
 from engine.main import System
 from engine.many import Many
@@ -36,12 +47,16 @@ from engine.parse import BodyReader
 from engine.query import Reading
 from engine.types import ENGINE, Op, TenantRef
 
-COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+COLUMNS = (
+    *(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+    *(TimeElapsedColumn(), TimeRemainingColumn()),
+)
 TOLD = 50
 
 Entity = Annotated[str, Parameter(help="Path of the entity, such as tenants/crm/customers.")]
 Tenant = Annotated[str | None, Parameter(help="Short name of the tenant whose rows they are.")]
 Form = Annotated[Literal["csv", "ndjson", "xlsx"] | None, Parameter(help="Unset = as the file's name ends.")]
+STANDARD = Path("-")
 
 
 class Undone(Exception):
@@ -60,7 +75,7 @@ class Bringing(NamedTuple):
 
 
 def export_file(  # budget: an argument is an option of the command line
-    path: Annotated[Path, Parameter(help="File to write.")],
+    path: Annotated[Path, Parameter(allow_leading_hyphen=True, help="File to write; - is the standard output.")],
     *,
     entity: Entity,
     tenant: Tenant = None,
@@ -69,17 +84,25 @@ def export_file(  # budget: an argument is an option of the command line
     registry: Registries = None,
     data: Data = None,
 ) -> None:
-    """Write every row of an entity into a CSV, NDJSON or XLSX file. The change log says so."""
+    """Write every row of an entity into a CSV, NDJSON or XLSX file. The change log says so.
+
+    Examples
+    --------
+    cxg export plans.csv --entity manager/bill/plans
+    cxg export plans.xlsx --entity manager/bill/plans --query 'sort=-amount'
+    cxg export - --entity tenants/crm/leads --tenant acme --format csv | less
+    """
     form = _format(path, format)
-    with located(configure(registries=registry, data=data), Progress()) as system, _watched(entity, None) as watch:
+    with located(configure(registries=registry, data=data), Progress()) as system, _watched(entity) as watch:
         resource = _resource(system, entity)
-        with path.open("wb") as file:
+        with nullcontext(sys.stdout.buffer) if path == STANDARD else path.open("wb") as file:
             work = _export(system, resource, (tenant, query, form), file, watch)
             run_and_close(system, work)
+            file.flush()
 
 
 def import_file(  # budget: an argument is an option of the command line
-    path: Path,
+    path: Annotated[Path, Parameter(allow_leading_hyphen=True, help="File to read; - is the standard input.")],
     *,
     entity: Entity,
     tenant: Tenant = None,
@@ -93,12 +116,19 @@ def import_file(  # budget: an argument is an option of the command line
 ) -> None:
     """Read the rows of a CSV, NDJSON or XLSX file into an entity: all of them or, unless --each is given, none. Exit code 1
     when some do not fit.
+
+    Examples
+    --------
+    cxg import leads.csv --entity tenants/crm/leads --tenant acme --dry-run
+    cxg import plans.xlsx --entity manager/bill/plans --map 'Price=amount'
+    zcat plans.gz | cxg import - --entity manager/bill/plans --format ndjson
     """
     titles = dict(_mapped(one) for one in map or ())
     asked = Bringing(path, _format(path, format), titles, upsert, each, dry_run)
     with located(configure(registries=registry, data=data), Progress()) as system:
         resource = _resource(system, entity)
-        with path.open("rb") as file, _watched(entity, _lines(file, asked.form)) as watch:
+        with _opened(path) as file, _watched(entity) as watch:
+            watch.expect(count_rows(asked.form.name, file))
             report, kept = run_and_close(system, _import(system, resource, (tenant, asked), file, watch))
     _tell(report, kept=kept)
     if report.failed:
@@ -113,7 +143,7 @@ async def _export(
     resource: Resource,
     asked: tuple[str | None, str, Format],
     file: BinaryIO,
-    watch: Callable[[int], None],
+    watch: Watched,
 ) -> None:
     slug, query, form = asked
     unit = await _unit(system, resource, slug)
@@ -121,13 +151,14 @@ async def _export(
     values = unit.base(resource)
     values.update(list_values(listing) if listing.search is not None else condition_values(listing))
     await record_export(unit, resource, form, query)
-    shape = list_shape(listing)._replace(counting="none")
-    async for part in parts_of(unit, Export(resource, shape, values, form), watch):
+    export = Export(resource, list_shape(listing)._replace(counting="none"), values, form)
+    watch.expect(await count_exported(unit, export))
+    async for part in parts_of(unit, export, watch):
         file.write(part)
 
 
 async def _import(
-    system: System, resource: Resource, asked: tuple[str | None, Bringing], file: BinaryIO, watch: Callable[[int], None]
+    system: System, resource: Resource, asked: tuple[str | None, Bringing], file: BinaryIO, watch: Watched
 ) -> tuple[Report, bool]:
     """The report, and whether anything stays."""
     slug, bringing = asked
@@ -167,10 +198,10 @@ async def _unit(system: System, resource: Resource, slug: str | None) -> UnitOfW
 
 def _put(system: System, resource: Resource, on: str | None) -> Put:
     if on is None:
-        return creating(system.operations, resource)
+        return Creating(system.operations, resource)
     if on not in resource.unique_keys or Op.UPSERT not in resource.ops:
         raise StartupFault(f"--upsert takes one of: {', '.join(resource.unique_keys) or 'there is no unique key'}")
-    return upserting(Many(system.operations), resource, resource.unique_keys[on])
+    return Upserting(Many(system.operations), resource, resource.unique_keys[on])
 
 
 # -- what the command line says
@@ -185,10 +216,25 @@ def _resource(system: System, path: str) -> Resource:
 
 
 def _format(path: Path, given: str | None) -> Format:
+    if path != STANDARD and path.name.startswith("-"):
+        raise StartupFault(f"there is no option {path.name}; ./{path.name} would be a file")
     form = FORMATS[given] if given else format_of_name(path.name)
     if form is None:
         raise StartupFault(f"--format says what {path.name!r} is: {', '.join(FORMATS)}")
     return form
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file to read. The standard input is put into one first: its rows are counted, and a workbook is read by places."""
+    if path != STANDARD:
+        with path.open("rb") as file:
+            yield file
+        return
+    with tempfile.TemporaryFile() as spooled:
+        shutil.copyfileobj(sys.stdin.buffer, spooled)
+        spooled.seek(0)
+        yield spooled
 
 
 def _mapped(text: str) -> tuple[str, str]:
@@ -198,19 +244,24 @@ def _mapped(text: str) -> tuple[str, str]:
     return title, field
 
 
-def _lines(file: BinaryIO, form: Format) -> int | None:
-    """About how many rows there are; nobody knows of a workbook."""
-    if form.name == "xlsx":
-        return None
-    count = sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
-    return max(count - (form.name == "csv"), 0)
+class Watched:
+    """A bar on the standard error, told how many more rows are done."""
+
+    def __init__(self, bar: Bar, task: TaskID) -> None:
+        self.bar, self.task = bar, task
+
+    def __call__(self, rows: int) -> None:
+        self.bar.advance(self.task, rows)
+
+    def expect(self, total: int | None) -> None:
+        """How many there will be; None = nobody knows."""
+        self.bar.update(self.task, total=total)
 
 
 @contextmanager
-def _watched(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def _watched(name: str) -> Iterator[Watched]:
     with Bar(*COLUMNS, console=err, transient=True) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda rows: bar.advance(task, rows)
+        yield Watched(bar, bar.add_task(name, total=None))
 
 
 def _tell(report: Report, *, kept: bool) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from engine.attempts import attempt
 from engine.catalog import Resource
@@ -18,6 +18,7 @@ from engine.errors import ApiError, Fault, ValidationError
 from engine.exchange.sources import Batches, Row, batches
 from engine.moment import UnitOfWork
 from engine.parse import BodyReader
+from engine.records import Ready
 from engine.shapes import Incoming
 from engine.store import retriable, translate
 
@@ -25,9 +26,17 @@ from engine.store import retriable, translate
 LISTED = 1000
 PLACE = re.compile(r"\[(\d+)\]\.?(.*)", re.DOTALL).fullmatch
 Numbered = tuple[int, Incoming]
-# how many of the rows are created and how many updated
-Put = Callable[[UnitOfWork, Sequence[Incoming]], Awaitable[tuple[int, int]]]
 Watch = Callable[[int], None]
+
+
+class Put(Protocol):
+    """How rows are written."""
+
+    def ready(self, unit: UnitOfWork, rows: Sequence[Incoming]) -> Ready | None:
+        """What can be done beforehand, in a thread; None = nothing."""
+
+    async def put(self, unit: UnitOfWork, rows: Sequence[Incoming], ready: Ready | None) -> tuple[int, int]:
+        """How many of the rows are created and how many updated."""
 
 
 def unseen(_rows: int) -> None:
@@ -67,11 +76,12 @@ class Report:
 
 
 class Read(NamedTuple):
-    """A batch: how many rows, those that fit their columns, and what is wrong with the others."""
+    """A batch: how many rows, those that fit their columns, what is wrong with the others, and what was done beforehand."""
 
     rows: int
     fitting: list[Numbered]
     refused: list[tuple[int, list[Fault]]]
+    ready: Ready | None = None
 
 
 class Importer:
@@ -87,10 +97,10 @@ class Importer:
         The next batch is read in a thread while the database writes the present one.
         """
         lists = batches(rows)
-        ahead = asyncio.ensure_future(asyncio.to_thread(self._next, lists))
+        ahead = asyncio.ensure_future(asyncio.to_thread(self._next, unit, lists))
         try:
             while (batch := await ahead) is not None:
-                ahead = asyncio.ensure_future(asyncio.to_thread(self._next, lists))
+                ahead = asyncio.ensure_future(asyncio.to_thread(self._next, unit, lists))
                 await self._write(unit, batch)
         finally:
             # the file is its caller's to close
@@ -102,12 +112,15 @@ class Importer:
         for number, faults in batch.refused:
             self.report.refuse(number, faults)
         if batch.fitting:
-            await self._put(unit, batch.fitting)
+            await self._put(unit, batch.fitting, batch.ready)
         self.watch(batch.rows)
 
-    def _next(self, lists: Batches) -> Read | None:
+    def _next(self, unit: UnitOfWork, lists: Batches) -> Read | None:
         batch = next(lists, None)
-        return None if batch is None else self._read(batch)
+        if batch is None:
+            return None
+        read = self._read(batch)
+        return read._replace(ready=self.put.ready(unit, [row for _, row in read.fitting])) if read.fitting else read
 
     def _read(self, batch: list[Row]) -> Read:
         clean = [row for row in batch if not row.faults]
@@ -129,10 +142,10 @@ class Importer:
                 found.append((row.number, incoming))
         return Read(len(batch), found, refused)
 
-    async def _put(self, unit: UnitOfWork, rows: list[Numbered]) -> None:
+    async def _put(self, unit: UnitOfWork, rows: list[Numbered], ready: Ready | None = None) -> None:
         try:
             async with attempt(unit):
-                created, updated = await self.put(unit, [incoming for _, incoming in rows])
+                created, updated = await self.put.put(unit, [incoming for _, incoming in rows], ready)
         except Exception as error:
             refusal = translate(error, self.resource, writing=True)
             if (

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
 from itertools import islice
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import msgspec
 from python_calamine import CalamineError, CalamineWorkbook
@@ -171,6 +172,33 @@ def rows_of(name: str, file: BinaryIO, columns: Columns, zone: tzinfo = UTC) -> 
     """The rows of a file in the format `name`, from its beginning."""
     file.seek(0)
     return sheet_rows(file, columns, zone) if name == "xlsx" else SOURCES[name](file, columns)
+
+
+def count_rows(name: str, file: BinaryIO) -> int | None:
+    """About how many rows a file has: a cell may hold a line end, a workbook sheets that are not read."""
+    file.seek(0)
+    if name == "xlsx":
+        try:
+            with zipfile.ZipFile(file) as parts:
+                sheets = [part for part in parts.namelist() if part.startswith("xl/worksheets/")]
+                count = max((_occurrences(parts.open(sheet), b"<row") for sheet in sheets), default=0)
+        except (zipfile.BadZipFile, zlib.error, OSError, ValueError):
+            return None  # it is refused where it is read
+    else:
+        count = _occurrences(file, b"\n")
+        if file.tell():
+            file.seek(-1, io.SEEK_END)
+            count += file.read() != b"\n"
+    return max(count - (name != "ndjson"), 0)
+
+
+def _occurrences(file: IO[bytes], mark: bytes) -> int:
+    """How often the mark stands in what is left of a file."""
+    count, tail = 0, b""
+    while part := file.read(1 << 20):
+        count += (tail + part).count(mark)
+        tail = part[1 - len(mark) :] if len(mark) > 1 else b""
+    return count
 
 
 SOURCES: Mapping[str, Any] = {"csv": csv_rows, "ndjson": ndjson_rows}

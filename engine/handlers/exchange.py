@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
+from contextlib import ExitStack
 from datetime import UTC, tzinfo
-from typing import Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from engine.call import Call
-from engine.encode import Answer, Streamed, success_of
+from engine.encode import Answer, Streamed, error_of, success_of
 from engine.errors import Fault, ForbiddenError, invalid
 from engine.exchange.columns import Columns
 from engine.exchange.exporting import Export, parts_of
-from engine.exchange.importing import Importer, Put
-from engine.exchange.loading import creating, upserting
-from engine.exchange.sources import rows_of
+from engine.exchange.importing import Importer, Put, Report, Watch, unseen
+from engine.exchange.loading import Creating, Upserting
+from engine.exchange.sources import count_rows, rows_of
 from engine.exchange.trail import record_export
 from engine.formats import FORMATS, Format, format_of_answer, format_of_body
+from engine.handlers.later import export_later, respond_later, transfer_of, unit_of
 from engine.handlers.reading import condition_values, list_shape, list_values
 from engine.moment import UnitOfWork
+from engine.preferences import Preferences
 from engine.query import GROUPING, PARAMETERS, Reading, refuse, repeated, split_query, unknown
-from engine.repetition import preferences_of
+from engine.repetition import APPLIED, preferences_of, rehearse
 from engine.scalars import BadValue
 from engine.shapes import Listing
 from engine.streaming import begun
+from engine.transfers.ledger import Outcome, Transfer
 from engine.types import Op
 
 Mode = Literal["create", "upsert"]
@@ -44,18 +49,15 @@ EXPORTING = {name: PARAMETERS[name] for name in ("sort", "q", "where", "fields",
 }
 
 
-async def export(call: Call) -> Streamed:
+async def export(call: Call) -> Answer | Streamed:
     """Every row of a list, as a file. The change log has a record of it before the first byte leaves."""
     reading = Reading(call.catalog, call.resource, call.service.limits)
-    reading.take_all(call.request.query, EXPORTING)
-    asked = reading.found.pop("format", None)
+    listing, asked = read_exporting(reading, call.request.query)
     form = FORMATS[asked] if asked else format_of_answer(call.request.header(b"accept"))
-    listing = reading.listing()
-    if any(name in call.resource.nested for name in listing.fields):
-        raise invalid(
-            [Fault("fields", "unknown_field", "child rows are shown by expand, where the header refers to them")]
-        )
-    parts = parts_of(call.unit, export_of(call, listing, form))
+    wanted = export_of(call, listing, form)
+    if preferences_of(call.request).later:
+        return await export_later(call, wanted)
+    parts = parts_of(call.unit, wanted)
     await record_export(call.unit, call.resource, form, call.request.query.decode("ascii", "replace"))
     name = f"{call.resource.entity.name}.{form.name}".encode()
     headers = (
@@ -115,28 +117,95 @@ def read_importing(raw: bytes) -> Importing:
 
 
 async def import_rows(call: Call) -> Answer:
-    """The rows of a file: all or nothing, or with `Prefer: each` those that fit."""
+    """The rows of a file: all or nothing, or with `Prefer: each` those that fit. A long file is taken, and goes on after the
+    answer."""
     form = format_of_body(call.request.header(b"content-type"))
     asked = read_importing(call.request.query)
-    wishes = preferences_of(call.request)
-    put = putting(call, asked)
-    with tempfile.TemporaryFile() as file:
-        limit = call.service.shop.defaults["max_import_bytes"]
-        async for part in call.request.stream(limit):
+    wishes, defaults = preferences_of(call.request), call.service.shop.defaults
+    bringing = Bringing(call, form, asked, putting(call, asked), wishes)
+    with ExitStack() as stack:
+        file = stack.enter_context(tempfile.TemporaryFile())
+        async for part in call.request.stream(defaults["max_import_bytes"]):
             file.write(part)
+        rows = await asyncio.to_thread(count_rows, form.name, file)
+        if wishes.later or (rows or 0) > defaults["async_rows"]:
+            answer = await bringing.later(file, rows)
+            stack.pop_all()
+            return answer
 
         async def work(unit: UnitOfWork) -> Answer:
-            reader = call.service.reader(call.resource, "create")
-            columns = Columns(reader, asked.given, guarded=form.name == "csv", clears=asked.mode == "upsert")
-            importer = Importer(call.resource, reader, put)
-            report = await importer.run(unit, rows_of(form.name, file, columns, zone_of(unit)))
-            report.skipped = list(columns.skipped)
+            report = await bringing.run(unit, file)
             if report.failed and not (wishes.each or wishes.dry_run):
                 raise report.error()
-            applied = ((b"preference-applied", b"each"),) if wishes.each else ()
-            return success_of(report, 200, applied)
+            return success_of(report, 200, ((APPLIED, b"each"),) if wishes.each else ())
 
         return await call.write(work, transaction=True)
+
+
+class Bringing(NamedTuple):
+    """One import of a caller: of which format, how read, how written, how much of it stays."""
+
+    call: Call
+    form: Format
+    asked: Importing
+    put: Put
+    wishes: Preferences
+
+    async def run(self, unit: UnitOfWork, file: BinaryIO, watch: Watch = unseen) -> Report:
+        """What becomes of the rows of the file, in the transaction of the unit."""
+        resource, asked = self.call.resource, self.asked
+        reader = self.call.service.reader(resource, "create")
+        columns = Columns(reader, asked.given, guarded=self.form.name == "csv", clears=asked.mode == "upsert")
+        report = await Importer(resource, reader, self.put, watch).run(
+            unit, rows_of(self.form.name, file, columns, zone_of(unit))
+        )
+        report.skipped = list(columns.skipped)
+        return report
+
+    async def later(self, file: BinaryIO, rows: int | None) -> Answer:
+        """202; the transfer closes the file."""
+        wishes = self.wishes
+        names = {"respond-async": wishes.later, "each": wishes.each, "dry-run": wishes.dry_run}
+        transfer = transfer_of(self.call, "import", rows)
+        transfer.file = file
+        applied = [name for name, wished in names.items() if wished]
+        return await respond_later(self.call, transfer, self.carry, applied, once=not wishes.dry_run)
+
+    async def carry(self, transfer: Transfer) -> Outcome | None:
+        """The import as a transfer: that it is done is written down where its rows are, so that both stand or neither."""
+        call, wishes, unit = self.call, self.wishes, unit_of(self.call)
+        ledger, file = call.service.carrier.ledger, transfer.file
+        assert file is not None, "an import brings one"
+
+        async def work(unit: UnitOfWork) -> Outcome:
+            transfer.rows = 0
+            report = await self.run(unit, file, transfer.watch)
+            transfer.total = report.rows
+            if wishes.dry_run:
+                return Outcome(report)
+            if report.failed and not wishes.each:
+                raise Refused(report)
+            await ledger.end(transfer, "done", Outcome(report), unit.connection)
+            return Outcome(report)
+
+        async def run(work: Any, *, transaction: bool) -> Any:
+            return await call.service.perform(unit, work, transaction=transaction)
+
+        try:
+            if wishes.dry_run:
+                return await rehearse(run, work)
+            await run(work, transaction=True)
+        except Refused as refused:
+            error = error_of(refused.report.error(), call.request.id)
+            return Outcome(refused.report, error | {"details": []})
+        return None
+
+
+class Refused(Exception):
+    """Takes the report of an import of which nothing stays out of its transaction."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
 
 
 def zone_of(unit: UnitOfWork) -> tzinfo:
@@ -156,5 +225,5 @@ def putting(call: Call, asked: Importing) -> Put:
             known = list(resource.unique_keys)
             text = f"names the unique key by which a row is known: {' or '.join(known) or 'there is none'}"
             raise invalid([Fault("on", "invalid_choice", text, {"choices": known})])
-        return upserting(call.service.many, resource, key)
-    return creating(operations, resource)
+        return Upserting(call.service.many, resource, key)
+    return Creating(operations, resource)

@@ -7,13 +7,14 @@ from typing import Any, Protocol
 
 from engine.catalog import Catalog, Resource
 from engine.described import described
-from engine.openapi import answers, beside, envelopes, grouping, many, parameters, querying, tables
+from engine.openapi import answers, beside, envelopes, grouping, many, parameters, querying, tables, transfers
 from engine.openapi.answers import answer, content, failures, headers, page_of
 from engine.openapi.parameters import Parameters, simple
 from engine.openapi.schemas import NULL, Schema, Schemas, name_of, ref
 from engine.types import Op
 
 HISTORY = ("id", "occurred_at", "actor_id", "actor_email", "action", "changes", "request_id")
+LATER: Schema = {"202": {"$ref": "#/components/responses/accepted"}}
 ETAG, LOCATION = ("ETag", "etag"), ("Location", "location")
 ABOUT = """One set of routes for every entity: `/<scope>/<domain>/<entity>`.
 
@@ -50,6 +51,7 @@ class Builder:
             **answers.error_responses(),
             "minimal": answers.minimal(),
             "file": tables.file(),
+            "accepted": transfers.accepted(),
         }
 
     # -- one operation
@@ -69,7 +71,7 @@ class Builder:
             "x-error-codes": {str(status): names for status, names in codes.items()},
         }
         key = [self.parameters.key(resource)] if "{id}" in route.tail else []
-        repeated = simple("idempotency_key", "prefer") if writes else []
+        repeated = simple("idempotency_key", "prefer") if writes else simple("prefer") if op is Op.EXPORT else []
         if taken := [*key, *self.parameters.of(resource, op), *repeated]:
             made["parameters"] = taken
         if op in BODIES:
@@ -160,12 +162,12 @@ class Builder:
         return {"200": answer("One page", self._named(resource, "page", page))}
 
     def exported(self, _resource: Resource) -> Schema:
-        """200 with a file."""
-        return {"200": {"$ref": "#/components/responses/file"}}
+        """200 with a file, or 202."""
+        return {"200": {"$ref": "#/components/responses/file"}, **LATER}
 
     def imported(self, _resource: Resource) -> Schema:
-        """200 with what became of the rows."""
-        return {"200": answer("What became of the rows", ref("ImportReport"))}
+        """200 with what became of the rows, or 202."""
+        return {"200": answer("What became of the rows", ref("ImportReport")), **LATER}
 
     def got(self, resource: Resource) -> Schema:
         """200 with the row, or 304."""
@@ -198,7 +200,7 @@ class Builder:
                     item[route.method.lower()] = self.operation(resource, route)
             if f"/{path}" in found:
                 found[f"/{path}"]["x-entity"] = described(resource)
-        return {**found, **beside.paths(signs_in=self.signs_in)}
+        return {**found, **beside.paths(signs_in=self.signs_in), **transfers.paths()}
 
     def components(self) -> Schema:
         """What operations share; to be asked for after the paths."""
@@ -210,6 +212,7 @@ class Builder:
                 **querying.SCHEMAS,
                 **grouping.SCHEMAS,
                 **tables.SCHEMAS,
+                **transfers.SCHEMAS,
                 **parameters.SCHEMAS,
                 **self.parameters.values,
                 **self.schemas.components,

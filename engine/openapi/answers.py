@@ -55,7 +55,7 @@ HEADERS: dict[str, Schema] = {
         "schema": {"type": "string"},
     },
     "etag": {"description": "Strong form of the row's version", "schema": {"type": "string", "pattern": '^"[0-9]+"$'}},
-    "location": {"description": "Path of the created row", "schema": {"type": "string"}},
+    "location": {"description": "Path of the created row, or of what goes on", "schema": {"type": "string"}},
     "idempotent_replayed": {
         "description": "There when the answer is that of the first request with this Idempotency-Key",
         "schema": {"const": "true"},
@@ -204,6 +204,7 @@ def codes_of(catalog: Catalog, resource: Resource, op: Op) -> Codes:
     names += ("not_found",) if op not in (Op.CREATE, Op.LIST, Op.QUERY, Op.EXPORT, Op.IMPORT) else ()
     names += LISTS.get(op, ())
     found: Codes = {}
+    names += ["interrupted"] if op in (Op.IMPORT, Op.EXPORT) else []
     if op in WRITES:
         names += [*WRITE, *REPEATED, *(CHOSEN if op in CHOOSING else ())]
         for like in LIKE.get(op, (op,)):

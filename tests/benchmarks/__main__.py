@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from tests.benchmarks import routing, startup
+from tests.benchmarks import routing, startup, volume
 from tests.benchmarks.cases import CASES, Case
 from tests.benchmarks.contestants import CONTESTANTS, running
 from tests.benchmarks.proof import Wrong, prove
@@ -22,7 +22,7 @@ from tests.benchmarks.stage import Stage, built
 
 ROWS, SHORT_ROWS = 20_000, 1_000
 SHORT_SECONDS, STARTS = 0.3, 3
-NAMES = (*(case.name for case in CASES), "routing", "startup")
+NAMES = (*(case.name for case in CASES), *volume.NAMES, "routing", "startup")
 
 app = App(
     name="python -m tests.benchmarks",
@@ -67,7 +67,12 @@ def compete(stage: Stage, cases: Sequence[Case], rounds: int, report: Report) ->
 
 
 def measure_more(stage: Stage, names: Sequence[str], report: Report, *, short: bool) -> None:
-    """Routing and start-up, as far as they are asked for."""
+    """Many rows, routing and start-up, as far as they are asked for."""
+    with err.status("a million rows") as status:
+        rows = volume.SHORT_ROWS if short else volume.ROWS
+        report.volumes = volume.measure_volumes(
+            stage, names, rows, lambda name: status.update(f"{name}, {rows:,} rows")
+        )
     if "routing" in names:
         with err.status("routing"):
             report.routing = routing.compare()
@@ -85,10 +90,10 @@ def measured(cases: Sequence[Case], names: Sequence[str], rounds: int, report: R
         try:
             if cases:
                 compete(stage, cases, rounds, report)
+            measure_more(stage, names, report, short=short)
         except Wrong as wrong:
             err.print(f"[red]wrong answer[/] {wrong}")
             sys.exit(1)
-        measure_more(stage, names, report, short=short)
 
 
 Seconds = Annotated[float, Parameter(help="Length of one measurement; wrk takes whole seconds.")]
@@ -107,8 +112,9 @@ def main(
 
     Examples
     --------
-    python -m tests.benchmarks                                   everything, about 7 minutes
+    python -m tests.benchmarks                                   everything, about 12 minutes
     python -m tests.benchmarks --case get list --rounds 5        two cases, steadier
+    python -m tests.benchmarks --case import export deep-page    a million rows both ways
     python -m tests.benchmarks --short --json figures.json       does it still work?
     """
     names = case or NAMES

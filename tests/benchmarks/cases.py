@@ -9,9 +9,11 @@ from urllib.parse import quote
 import msgspec
 
 from tests.benchmarks.contestants import Server
+from tests.benchmarks.load import CONNECTIONS
 from tests.benchmarks.stage import Stage
 
-USERS, CONTACTS = "/manager/idam/users", "/tenants/crm/contacts"
+USERS, CONTACTS, CUSTOMERS = "/manager/idam/users", "/tenants/crm/contacts", "/tenants/crm/customers"
+SET = 1000  # rows of a bulk create
 PAGES = 10  # the first pages of a list are asked in turn
 
 
@@ -33,7 +35,8 @@ class Round(NamedTuple):
 
 class Case(NamedTuple):
     """`target`: at most so many times the floor's CPU; `gain`: at least so many times less than the ORM's; None = not
-    said. `once`: a request is sent once only. `before`, `after`: statements that ready and tidy up the rows."""
+    said. `once`: a request is sent once only. `before`, `after`: statements that ready and tidy up the rows. `takers`:
+    contestants by name; () = all. `connections`: requests at once."""
 
     name: str
     title: str
@@ -44,6 +47,8 @@ class Case(NamedTuple):
     scope: str = "manager"
     before: str | None = None
     after: str | None = None
+    takers: tuple[str, ...] = ()
+    connections: int = CONNECTIONS
 
 
 def get(at: Round) -> list[Request]:
@@ -99,6 +104,28 @@ def status(at: Round) -> list[Request]:
     return [Request("PATCH", f"{USERS}/{key}/status", b'{"status":"active"}') for key in at.stage.users]
 
 
+def expand(at: Round) -> list[Request]:
+    """Pages of 50 customers, each with its parent and its first five contacts."""
+    shown = "fields=id,number,name,status&expand=parent,contacts&fields[parent]=id,name"
+    below = (
+        "fields[contacts]=id,full_name,email,phone,position&expand[contacts][sort]=full_name&expand[contacts][limit]=5"
+    )
+    pages = min(PAGES, len(at.stage.customers) // 50 or 1)
+    query = f"page_size=50&count=none&{quote(f'{shown}&{below}', safe='=&,')}"
+    return [Request("GET", f"{CUSTOMERS}?page={page}&{query}") for page in range(1, pages + 1)]
+
+
+def create_many(at: Round) -> list[Request]:
+    """Lists of a thousand new users."""
+    constant = {"full_name": "Made By Benchmark", "user_type": "tenant", "locale": "de"}
+    count = max(len(at.stage.users) // 400, 4)
+    rows = [
+        [{"email": f"made-{at.serial}-{index}-{place}@example.com", **constant} for place in range(SET)]
+        for index in range(count)
+    ]
+    return [Request("POST", USERS, msgspec.json.encode(one)) for one in rows]
+
+
 INVITE = "update idam.users set status = 'invited' where email like 'user-%' and status <> 'invited'"
 UNMAKE = "delete from idam.users where email like 'made-%'"
 CASES: tuple[Case, ...] = (
@@ -109,6 +136,14 @@ CASES: tuple[Case, ...] = (
     Case("tenants-get", "get by id, tenants scope", get_contact, 1.5, 4, scope="tenants"),
     Case("update", "update one field", update, 1.6, 9),
     Case("create", "create", create, 1.6, 9, once=True, after=UNMAKE),
+    Case("expand", "list 50, expand to-one + to-many", expand, 1.6, scope="tenants", takers=("floor", "engine")),
+    Case(
+        *("bulk", "create 1,000 in one request", create_many),
+        once=True,
+        after=UNMAKE,
+        takers=("floor", "engine", "ruleless"),
+        connections=4,  # more would wait for a database connection longer than the engine lets them
+    ),
     Case("status", "status change", status, 1.6, 9, once=True, before=INVITE),
 )
 

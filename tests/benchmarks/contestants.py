@@ -45,7 +45,7 @@ RULELESS = Contestant(
     "engine, no rules",
     "tests.benchmarks.ruleless:create_app",
     engine=True,
-    only=("update", "create", "status"),
+    only=("update", "create", "bulk", "status"),
 )
 CONTESTANTS = (FLOOR, ORM, ENGINE, RULELESS)
 

@@ -16,6 +16,7 @@ import asyncpg
 import msgspec
 from uuid_utils.compat import uuid7
 
+from tests.benchmarks.floor_sets import CREATE_MANY, EXPANDED, many_values
 from tests.benchmarks.place import Place, read_place
 
 Scope = MutableMapping[str, Any]
@@ -72,6 +73,8 @@ def _change(action: str, column: str, guard: str = "") -> str:
     return CHANGE.format(column=column, guard=guard, logged=LOGGED, record=record, answer=ANSWER)
 
 
+SHOWN_OF_NEW = ", ".join(f"new.{name.strip()}" for name in SHOWN.split(","))
+MANY = CREATE_MANY.format(logged=LOGGED, shown=SHOWN_OF_NEW)
 UPDATE = _change("update", "full_name")
 STATUS = _change("status", "status", "and status = 'invited'")
 CONTACT = """
@@ -117,15 +120,26 @@ class Floor:
         row = await self.one(GET, key)
         return (200, row[0].encode()) if row else MISSING
 
-    async def contact(self, key: str) -> Reply:
-        """One contact: the statement names the tenant, and row security holds the session to it."""
+    async def of_tenant(self, statement: str, *arguments: Any) -> Any:
+        """The first row of a statement on the Tenants database: it names the tenant, and row security holds the session to it."""
         async with self.gate, self.pools["tenants"].acquire() as connection:
             raw = id(connection._con)
             if self.bound.get(raw) != self.tenant:
                 await connection.fetchval("select set_config('app.tenant_id', $1, false)", self.tenant)
                 self.bound[raw] = self.tenant
-            row = await connection.fetchrow(CONTACT, key, self.place.tenant)
+            return await connection.fetchrow(statement, *arguments)
+
+    async def contact(self, key: str) -> Reply:
+        """One contact."""
+        row = await self.of_tenant(CONTACT, key, self.place.tenant)
         return (200, row[0].encode()) if row else MISSING
+
+    async def customers(self, query: bytes) -> Reply:
+        """A page of customers, their parents and contacts inside them."""
+        asked = dict(parse_qsl(query.decode()))
+        size = int(asked["page_size"])
+        row = await self.of_tenant(EXPANDED, self.place.tenant, size, (int(asked["page"]) - 1) * size)
+        return 200, b'{"items":[%b],"total":null}' % row[0].encode()
 
     async def list(self, query: bytes) -> Reply:
         """A page: counted, uncounted, or filtered and sorted by e-mail address."""
@@ -146,14 +160,22 @@ class Floor:
         row = await self.one(statement, key, now, uuid7(), self.place.actor, agent, str(uuid7()), *values)
         return (200, row[0].encode()) if row else MISSING
 
+    async def create_many(self, rows: list[dict[str, Any]], scope: Scope) -> Reply:
+        """New users, and a record of each."""
+        agent = next((value.decode() for name, value in scope["headers"] if name == b"user-agent"), None)
+        row = await self.one(MANY, *many_values(rows, self.place.actor, agent, datetime.now(UTC)))
+        return 201, b"[%b]" % row[0].encode()
+
     async def answer(self, scope: Scope, receive: Receive) -> Reply:
         """What the path asks for."""
         parts, method = scope["path"].split("/"), scope["method"]
         if method == "GET":
             if len(parts) == 4:
-                return await self.list(scope["query_string"])
+                return await (self.customers if parts[1] == "tenants" else self.list)(scope["query_string"])
             return await (self.contact(parts[4]) if parts[1] == "tenants" else self.get(parts[4]))
-        body = msgspec.json.decode((await receive())["body"])
+        body = msgspec.json.decode(await _whole(receive))
+        if isinstance(body, list):
+            return await self.create_many(body, scope)
         if method == "POST":
             values = (body["email"], body["full_name"], body["user_type"], body["locale"])
             return 201, (await self.write(CREATE, uuid7(), scope, *values))[1]
@@ -177,6 +199,15 @@ class Floor:
         await receive()
         await self.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _whole(receive: Receive) -> bytes:
+    message = await receive()
+    body: bytes = message["body"]
+    while message.get("more_body"):
+        message = await receive()
+        body += message["body"]
+    return body
 
 
 def create_app() -> Floor:

@@ -42,7 +42,7 @@ def tool() -> str:
     return shutil.which("wrk") or "generator.py"
 
 
-def _command(port: int, plan: Path, seconds: float, mode: str) -> list[str]:
+def _command(port: int, plan: Path, seconds: float, mode: str, connections: int) -> list[str]:
     wrk = shutil.which("wrk")
     if wrk is None or seconds < 1:  # wrk counts whole seconds
         return [
@@ -51,20 +51,22 @@ def _command(port: int, plan: Path, seconds: float, mode: str) -> list[str]:
             str(port),
             str(plan),
             str(seconds),
-            str(CONNECTIONS),
+            str(connections),
             mode,
         ]
-    script = ["-s", str(FOLDER / "requests.lua"), f"http://127.0.0.1:{port}", "--", str(plan), mode, str(CONNECTIONS)]
+    script = ["-s", str(FOLDER / "requests.lua"), f"http://127.0.0.1:{port}", "--", str(plan), mode, str(connections)]
     # an answer that is late has not failed: its lateness is in the percentiles
-    return [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{round(seconds)}s", "--timeout", "30s", *script]
+    return [wrk, "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--timeout", "30s", *script]
 
 
-def send(server: Server, requests: Sequence[bytes], seconds: float, *, once: bool) -> Load:
+def send(
+    server: Server, requests: Sequence[bytes], seconds: float, *, once: bool, connections: int = CONNECTIONS
+) -> Load:
     """Send the requests for so long, in order, again and again unless `once`. RuntimeError when one of them failed."""
     with tempfile.TemporaryDirectory(prefix="cxg-plan-") as folder:
         plan = Path(folder) / "plan"
         plan.write_bytes(b"".join(b"%d\n%b" % (len(request), request) for request in requests))
-        command = _command(server.port, plan, seconds, "once" if once else "cycle")
+        command = _command(server.port, plan, seconds, "once" if once else "cycle", connections)
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30)
     line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), None)
     if line is None:
@@ -75,11 +77,13 @@ def send(server: Server, requests: Sequence[bytes], seconds: float, *, once: boo
     return load
 
 
-def measure(server: Server, requests: Sequence[bytes], seconds: float, *, once: bool) -> Measure:
+def measure(
+    server: Server, requests: Sequence[bytes], seconds: float, *, once: bool, connections: int = CONNECTIONS
+) -> Measure:
     """Warm up with the first twentieth of the requests, then measure with the others."""
     warm = min(len(requests) // 20 + 1, 500)
-    send(server, requests[:warm], min(0.3, seconds), once=once)
+    send(server, requests[:warm], min(0.3, seconds), once=once, connections=connections)
     before = server.cpu()
-    load = send(server, requests[warm:] if once else requests, seconds, once=once)
+    load = send(server, requests[warm:] if once else requests, seconds, once=once, connections=connections)
     used = server.cpu() - before
     return Measure(used / load.requests * 1e6, load.requests / load.seconds, load.p50, load.p99, int(load.requests))

@@ -17,6 +17,7 @@ from tests.benchmarks.load import CONNECTIONS, tool
 from tests.benchmarks.results import Score, Verdict, cost_table, mark, speed_table
 from tests.benchmarks.routing import FEW, MANY, Routing
 from tests.benchmarks.startup import Startup
+from tests.benchmarks.volume import Volume
 
 
 class Machine(msgspec.Struct):
@@ -41,6 +42,7 @@ class Report(msgspec.Struct):
     costs: dict[str, dict[str, Score]]
     routing: list[Routing] = []
     startup: list[Startup] = []
+    volumes: list[Volume] = []
 
 
 def this_machine() -> Machine:
@@ -69,6 +71,20 @@ def more_table(report: Report) -> Table:
     return table
 
 
+def volume_table(volumes: Sequence[Volume]) -> Table:
+    """Many rows against PostgreSQL by itself."""
+    table = Table(title="many rows, against COPY, a bare INSERT, and the first page", title_justify="left")
+    for name in ("what", "engine", "floor", "ratio", "target", "", "server grew", "target", ""):
+        table.add_column(name, justify="left" if name in ("what", "") else "right")
+    for one in volumes:
+        least = one.name != "deep-page"
+        wanted = f"{'>=' if least else '<='} {one.ratio.target:g}x"
+        grown = _cells(one.growth, "MiB", 0) if one.growth else ("", "", "")
+        figures = (f"{one.figure:,.0f} {one.unit}", f"{one.floor:,.0f}", f"{one.ratio.figure:.2f}x")
+        table.add_row(f"{one.name}, {one.rows:,} rows", *figures, wanted, mark(one.ratio), *grown)
+    return table
+
+
 def _cells(verdict: Verdict, unit: str, digits: int) -> tuple[str, str, str]:
     wanted = "" if verdict.target is None else f"<= {verdict.target:g} {unit}"
     return f"{verdict.figure:.{digits}f} {unit}", wanted, mark(verdict)
@@ -87,6 +103,8 @@ def show(console: Console, report: Report, cases: Sequence[Case]) -> None:
         console.print(speed_table(cases, report.costs))
     if report.routing or report.startup:
         console.print(more_table(report))
+    if report.volumes:
+        console.print(volume_table(report.volumes))
     console.print(
         "Differences under 30 % are noise; the gate is CPU a request as a multiple of the floor.", style="dim"
     )

@@ -72,7 +72,7 @@ def measure_all(stage: Stage, plan: Sequence[tuple[int, Case, Server]], seconds:
         say(f"round {number + 1}, {case.title}: {server.contestant.title}")
         tidy(stage, case.before)
         requests = [rendered(server, case, request) for request in requests_for(stage, server, case, serial)]
-        measured = measure(server, requests, seconds, once=case.once)
+        measured = measure(server, requests, seconds, once=case.once, connections=case.connections)
         tidy(stage, case.after)
         found.setdefault(case.name, {}).setdefault(server.contestant.name, []).append(measured)
     return found
@@ -80,7 +80,8 @@ def measure_all(stage: Stage, plan: Sequence[tuple[int, Case, Server]], seconds:
 
 def score(case: Case, name: str, measures: dict[str, list[Measure]]) -> Score:
     """The verdict on one contestant in a case. Ratios are made within each round, then the median is taken."""
-    own, floor, orm = (measures[who] for who in (name, FLOOR.name, ORM.name))
+    own, floor = measures[name], measures[FLOOR.name]
+    orm = measures.get(ORM.name, own)
     judged = name in (ENGINE.name, RULELESS.name)
     ratio = median(mine.cpu / lowest.cpu for mine, lowest in zip(own, floor, strict=True))
     gain = median(theirs.cpu / mine.cpu for mine, theirs in zip(own, orm, strict=True))
@@ -113,7 +114,8 @@ def cost_table(cases: Sequence[Case], scores: dict[str, dict[str, Score]]) -> Ta
         wanted = "" if case.target is None else f"<= {case.target}x"
         gained = "" if case.gain is None else f">= {case.gain:g}x"
         table.add_row(
-            case.title, *cells, wanted, mark(engine.ratio), f"{engine.gain.figure:.1f}x", gained, mark(engine.gain)
+            *(case.title, *cells, wanted, mark(engine.ratio)),
+            *(f"{engine.gain.figure:.1f}x" if ORM.name in row else "", gained, mark(engine.gain)),
         )
     return table
 

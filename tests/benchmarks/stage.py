@@ -36,14 +36,16 @@ select ids.id, 'user-' || lpad(i::text, 5, '0') || '@example.com', 'User Number 
     timestamptz '2026-01-01 00:00+00', timestamptz '2026-01-01 00:00+00'
 from unnest($1::uuid[]) with ordinality as ids (id, ord), lateral (select (ord - 1)::int as i) as n
 """
-CUSTOMER = """
-insert into crm.customers (tenant_id, id, name, kind, currency, payment_terms_days, tags, tax_exempt, status)
-values ($1, $2, 'Customer', 'company', 'USD', 30, '[]', false, 'active')
+CUSTOMERS = """
+insert into crm.customers (tenant_id, id, name, kind, currency, payment_terms_days, tags, tax_exempt, status, parent_id)
+select $1, ids.id, 'Customer ' || ord, 'company', 'USD', 30, '[]', false, 'active', case when ord > 1 then ($2::uuid[])[1] end
+from unnest($2::uuid[]) with ordinality as ids (id, ord)
 """
 CONTACTS = """
 insert into crm.contacts (tenant_id, id, customer_id, full_name, email, phone, position, is_primary, marketing_consent,
     notes)
-select $1, ids.id, $2, 'Contact ' || ord, 'contact-' || ord || '@example.com', '+49301' || lpad(ord::text, 6, '0'),
+select $1, ids.id, ($2::uuid[])[1 + (ord - 1) / 20], 'Contact ' || ord,
+    'contact-' || ord || '@example.com', '+49301' || lpad(ord::text, 6, '0'),
     'Buyer', false, false, case when ord % 2 = 0 then 'Calls on Mondays' end
 from unnest($3::uuid[]) with ordinality as ids (id, ord)
 """
@@ -51,13 +53,15 @@ from unnest($3::uuid[]) with ordinality as ids (id, ord)
 
 @dataclass(frozen=True)
 class Stage:
-    """A prepared installation. `users` and `contacts` are ids, `stranger` is a contact of another tenant."""
+    """A prepared installation. `users`, `contacts` and `customers` (20 contacts each) are ids, `stranger` is a contact of
+    another tenant."""
 
     data: Path
     server: EmbeddedServer
     place: Place
     users: Sequence[UUID]
     contacts: Sequence[UUID]
+    customers: Sequence[UUID]
     stranger: UUID
 
     @property
@@ -65,12 +69,14 @@ class Stage:
         """File that holds the `Place`."""
         return self.data / "place.json"
 
-    def ask(self, statement: str, *arguments: Any) -> list[Any]:
-        """Rows of a statement on the Manager database, run as its owner."""
+    def ask(self, statement: str, *arguments: Any, database: str = "manager", tenant: UUID | None = None) -> list[Any]:
+        """Rows of a statement on a database, run as its owner, who sees no row of any tenant; or bound to one."""
 
         async def run() -> list[Any]:
-            connection = await asyncpg.connect(self.server.url("manager"), ssl=False)
+            role = "cxg_runtime" if tenant else "cxg_owner"
+            connection = await asyncpg.connect(self.server.url(database, role), ssl=False)
             try:
+                await connection.fetch("select set_config('app.tenant_id', $1, false)", str(tenant or ""))
                 return list(await connection.fetch(statement, *arguments))
             finally:
                 await connection.close()
@@ -122,17 +128,17 @@ async def _fill(system: System, server: EmbeddedServer, rows: int) -> Stage:
         tenants.append((await create_tenant(system, {"slug": slug, "name": slug.title(), **owner}))["id"])
     await system.close()
     users, contacts, strangers = numbered(1, rows), numbered(2, rows), numbered(3, 10)
+    customers = numbered(4, rows // 20 + 1)
     owner_url, runtime = server.url("manager"), server.url("tenants", "cxg_runtime")
     await _run(owner_url, [(USERS, users)])
     # row security binds the owner too, so tenants' rows are written as requests write them
     for tenant, ids in zip(tenants, (contacts, strangers), strict=True):
-        customer = numbered(4, 1)[0]
         bind = ("select set_config('app.tenant_id', $1, false)", str(tenant))
-        await _run(runtime, [bind, (CUSTOMER, tenant, customer), (CONTACTS, tenant, customer, ids)])
+        await _run(runtime, [bind, (CUSTOMERS, tenant, customers), (CONTACTS, tenant, customers, ids)])
     await _run(owner_url, [("vacuum analyze idam.users",)])
-    await _run(server.url("tenants"), [("vacuum analyze crm.contacts",)])
+    await _run(server.url("tenants"), [("vacuum analyze crm.contacts",), ("vacuum analyze crm.customers",)])
     place = Place(server.url("manager", "cxg_runtime"), runtime, tenants[0], users[0], random_token(40))
-    return Stage(system.settings.data, server, place, users, contacts, strangers[0])
+    return Stage(system.settings.data, server, place, users, contacts, customers, strangers[0])
 
 
 async def _run(url: str, statements: Sequence[tuple[Any, ...]]) -> None:

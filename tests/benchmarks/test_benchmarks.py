@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from tests.benchmarks import proof, routing
+from tests.benchmarks import proof, routing, volume
 from tests.benchmarks.cases import CASES, Request, rendered
 from tests.benchmarks.contestants import CONTESTANTS, ENGINE, FLOOR, ORM, ROOT, Server, running
 from tests.benchmarks.generator import read_plan
@@ -105,6 +105,16 @@ def test_routing_is_compared_over_as_many_paths() -> None:
     assert len({request.split(b"/")[3] for request in many}) == 300
 
 
+def test_many_rows_go_in_and_out_and_are_shown(stage: Stage, tmp_path: Path) -> None:
+    volumes = volume.measure_volumes(stage, volume.NAMES, volume.SHORT_ROWS)
+    assert [one.name for one in volumes] == list(volume.NAMES)
+    assert all(one.figure > 0 and one.floor > 0 and one.ratio.target for one in volumes)
+    report = Report(this_machine(), ROWS, SECONDS, [], {}, volumes=volumes)
+    show(Console(file=(printed := StringIO()), width=200), report, [])
+    assert all(f"{name}, 2,000 rows" in printed.getvalue() for name in volume.NAMES)
+    assert volume.measure_volumes(stage, ["get"], 10) == []
+
+
 @pytest.mark.slow
 def test_the_command_runs_from_start_to_end(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
@@ -114,5 +124,5 @@ def test_the_command_runs_from_start_to_end(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     report = msgspec.json.decode(figures.read_bytes(), type=Report)
-    assert report.costs.keys() == {case.name for case in CASES} and report.routing and report.startup
+    assert report.costs.keys() == {case.name for case in CASES} and report.routing and report.startup and report.volumes
     assert "start to first answer" in done.stdout

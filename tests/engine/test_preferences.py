@@ -61,7 +61,7 @@ def counted(live: Live, table: str) -> int:
         ('return = "representation"', Preferences(returns="representation")),
         ("return=minimal, return=minimal", Preferences(returns="minimal")),
         ("merge=disjoint,each , max-affected=12", Preferences(merge=True, each=True, max_affected=12)),
-        ('respond-async, note="dry-run, each", wait=100', NONE),
+        ('respond-async, note="dry-run, each", wait=100', Preferences(later=True)),
         ("dryrun, retrun=minimal, return=less, merge=all, max-affected=many, max-affected=-1, each=2", NONE),
         (',;=,"', NONE),
         ('"dry-run', NONE),

@@ -12,12 +12,12 @@ from engine.testing.harness import Live
 WARES = "stall/stall/wares"
 
 
-def cxg(live: Live, *words: str) -> subprocess.CompletedProcess[str]:
+def cxg(live: Live, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
     """A finished command over the databases of the server."""
     place = ["--data", str(live.system.settings.data.resolve())]
     flags = ["--registry", "registry", "--registry", "tests.engine.exchange.stall"]
     whole = [sys.executable, "-m", "engine", *words, *place, *flags]
-    return subprocess.run(whole, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(whole, capture_output=True, text=True, check=False, timeout=120, input=given)
 
 
 def test_out_of_one_tenant_and_into_another(stall: Live, tmp_path: Path) -> None:
@@ -66,6 +66,26 @@ def test_to_the_standard_output(stall: Live) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert {"title": "out"} in [json.loads(line) for line in done.stdout.splitlines()]
+    # what is said to people goes elsewhere
+    assert "first" not in done.stdout and done.stdout.endswith("}\n")
+
+
+def test_from_the_standard_input(stall: Live) -> None:
+    where = ["--entity", WARES, "--tenant", "second"]
+    done = cxg(stall, "import", "-", *where, "--format", "csv", given="title,code\npiped,PIPE-1\n")
+    assert "1 rows: 1 created, 0 updated, 0 do not fit\n" in done.stdout, done.stderr
+    found = stall.other_tenant().get(f"/{WARES}?filter[code]=PIPE-1").json()["data"]["items"]
+    assert [row["title"] for row in found] == ["piped"]
+    unsaid = cxg(stall, "import", "-", *where, given="title\na\n")
+    assert unsaid.returncode == 1 and "--format says what '-' is" in " ".join(unsaid.stderr.split())
+    misspelt = cxg(stall, "export", "--tenent", "--entity", WARES)
+    assert misspelt.returncode != 0 and "--tenent" in misspelt.stderr
+
+
+def test_the_help_has_examples(stall: Live) -> None:
+    for command in ("export", "import"):
+        done = cxg(stall, command, "--help")
+        assert done.returncode == 0 and f"cxg {command} - --entity" in done.stdout and "standard" in done.stdout
 
 
 def test_as_of_a_moment(stall: Live, tmp_path: Path) -> None:

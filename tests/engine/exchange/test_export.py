@@ -12,6 +12,7 @@ import pytest
 from engine.clock import CLOCK
 from engine.exchange.cells import escaped, unescaped
 from engine.formats import FORMATS
+from engine.handlers.exchange import EXPORTING
 from engine.query import PARAMETERS
 from engine.testing.harness import Live
 from engine.types import Principal
@@ -59,9 +60,7 @@ def test_it_is_the_list_without_pages(here: Trader) -> None:
     assert len(here.export("ndjson", "q=w01").text.splitlines()) == 10
 
 
-@pytest.mark.parametrize(
-    "word", [*sorted(set(PARAMETERS) - {"sort", "q", "where", "fields", "deleted", "expand"}), "pge"]
-)
+@pytest.mark.parametrize("word", [*sorted(set(PARAMETERS) - set(EXPORTING)), "pge"])
 def test_what_makes_pages_is_no_parameter(here: Trader, word: str) -> None:
     answer = here.client.get(f"{WARES}/export?{word}=1")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unknown_parameter")

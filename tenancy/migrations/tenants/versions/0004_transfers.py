@@ -1,0 +1,10 @@
+"""transfers: executes the SQL file beside it."""
+
+from tenancy.migrate import execute_beside
+
+revision = "0004"
+down_revision = '0003'
+
+
+def upgrade() -> None:
+    execute_beside(__file__)
