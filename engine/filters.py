@@ -43,9 +43,13 @@ def _under(column: Column, node: Any) -> Column:
     part = getattr(table, "whole", None)
     part = getattr(table, "original", table) if part is None else part
     child, top = part.alias(), part.alias()
-    below = sa.select(top.c.id).where(top.c.id == node).cte(recursive=True)
-    below = below.union(sa.select(child.c.id).join(below, child.c[part.info["tree"]] == below.c.id))
-    return column.in_(sa.select(below.c.id))
+    # where rows belong to tenants the walk stays with the tenant of the row that it starts from and of the one that asks
+    keys = [name for name in ("tenant_id", "id") if name == "id" or part.info.get("tenant_bound")]
+    below = sa.select(*(top.c[key] for key in keys)).where(top.c.id == node).cte(recursive=True)
+    same = [child.c[key] == below.c[key] for key in keys[:-1]]
+    step = sa.and_(child.c[part.info["tree"]] == below.c.id, *same)
+    below = below.union(sa.select(*(child.c[key] for key in keys)).join(below, step))
+    return sa.tuple_(*(column.table.c[key] for key in keys)).in_(sa.select(*(below.c[key] for key in keys)))
 
 
 def _has(column: Column, item: Any) -> Column:

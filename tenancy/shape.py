@@ -120,6 +120,7 @@ def _add_tenant(table: Table) -> None:
     column = table.c[TENANT]
     column.nullable = False
     column.info["tenant"] = True
+    table.info["tenant_bound"] = True
 
 
 def _lead_primary_key(table: Table) -> None:
