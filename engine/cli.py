@@ -17,12 +17,14 @@ from engine import install
 from engine.commands.audit import audit_app
 from engine.commands.exchange import export_file, import_file
 from engine.commands.jobs import jobs_app
+from engine.commands.new import new_app
 from engine.commands.rollups import rollups_app
 from engine.commands.secrets import secrets_app
 from engine.commands.worker import worker_app
 from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
 from engine.errors import ApiError, StartupFault
-from engine.main import System, load
+from engine.main import System, load, packages_of
+from engine.packages import announced
 from engine.settings import Settings
 
 app = App(
@@ -32,7 +34,7 @@ app = App(
 migrate_app = App(name="migrate", help="Bring the databases to the models by reviewed migrations.")
 user_app = App(name="user", help="People who may sign in.")
 tenant_app = App(name="tenant", help="Customers, each with rows of its own.")
-for part in (migrate_app, user_app, tenant_app, audit_app, rollups_app, secrets_app, jobs_app, worker_app):
+for part in (migrate_app, user_app, tenant_app, audit_app, rollups_app, secrets_app, jobs_app, worker_app, new_app):
     app.command(part)
 app.command(export_file, name="export")
 app.command(import_file, name="import")
@@ -110,7 +112,7 @@ def _listen(settings: Settings, reload: bool) -> None:
 @app.command
 def entities(*, registry: Registries = None) -> None:
     """Print the catalogue: every entity with its operations, states and size."""
-    _, catalog = load(configure(registries=registry).registries)
+    _, catalog = load(packages_of(configure(registries=registry)))
     table = Table("path", "kind", "operations", "fields", "states", "label", title=f"{len(catalog.resources)} entities")
     for path, resource in sorted(catalog.resources.items()):
         states = " ".join(resource.machine.states) if resource.stateful else ""
@@ -122,9 +124,22 @@ def entities(*, registry: Registries = None) -> None:
 
 
 @app.command
+def registries(*, registry: Registries = None) -> None:
+    """Print the registries: those chosen by flags and settings, and those that installed packages announce."""
+    chosen = packages_of(configure(registries=registry))
+    installed = announced()
+    table = Table("registry", "package", "served", "scopes (database)")
+    for name in dict.fromkeys([*chosen, *installed]):
+        scopes = [f"{s.name} ({s.stored_in})" for s in load([name])[1].scopes.values()] if name in chosen else []
+        module = installed[name].module if name in installed else name
+        table.add_row(name, module, "yes" if name in chosen else "no", ", ".join(scopes))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@app.command
 def check(*, registry: Registries = None) -> None:
     """Run the numbered start-up checks alone, without a database."""
-    _, catalog = load(configure(registries=registry).registries)
+    _, catalog = load(packages_of(configure(registries=registry)))
     print(f"{len(catalog.resources)} entities in {len(catalog.scopes)} scopes: no faults")
 
 
@@ -133,7 +148,7 @@ def openapi(*, registry: Registries = None) -> None:
     """Print the OpenAPI document as JSON."""
     from engine.docs import document_of
 
-    _, catalog = load(configure(registries=registry).registries)
+    _, catalog = load(packages_of(configure(registries=registry)))
     sys.stdout.write(document_of(catalog).decode())
 
 

@@ -16,9 +16,8 @@ from starlette.applications import Starlette
 import tenancy
 from engine import registration
 from engine.app import build_app, plain
-from engine.auth.authenticator import Authenticator
-from engine.auth.keys import SigningKeys, secret_file
-from engine.auth.tokens import Tokens
+from engine.auth.authenticator import Gate
+from engine.auth.keys import secret_file
 from engine.auth.vault import KeyRing, PasswordVault
 from engine.batch import Batch
 from engine.catalog import Catalog, compile_catalog
@@ -27,16 +26,17 @@ from engine.checks import check_declarations
 from engine.clock import random_token
 from engine.dispatch import Dispatcher
 from engine.docs import docs_routes
+from engine.entrance import WayIn, entrance
 from engine.errors import StartupFault
 from engine.load import Registry, load_registries
 from engine.meta import Meta
 from engine.moment import UnitOfWork, Workshop
 from engine.observe import Observer, configure_logging
 from engine.operations import Operations
+from engine.packages import home_of_migrations
 from engine.relay import Relay
 from engine.repetition import add_answers
 from engine.settings import Settings
-from engine.signin import PrincipalLoader, SignInEndpoints, routes_of
 from engine.types import ENGINE, Principal, Scope
 from tenancy.embedded import EmbeddedServer, start_embedded
 from tenancy.pool import Pool, PoolOptions
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tenancy.migrate import MigrationOptions
 
 Say = Callable[[str], None]
+BUNDLED = "registry"
 # settings that say what a query may cost
 BUDGETS = (
     *("max_expand_depth", "max_filters", "max_in_values"),
@@ -71,6 +72,11 @@ def load(packages: list[str]) -> tuple[Registry, Catalog]:
 
 def _load(packages: list[str]) -> tuple[Registry, Catalog]:
     registry = load_registries(packages)
+    return registry, compiled(registry)
+
+
+def compiled(registry: Registry) -> Catalog:
+    """The catalogue of what is declared."""
     check_declarations(registry.scopes, registry.entities, registry.rules, registry.jobs)
     registration.complete(registry.entities)
     for scope in registry.scopes:
@@ -82,7 +88,13 @@ def _load(packages: list[str]) -> tuple[Registry, Catalog]:
     home = home_of(catalog)
     if home is not None and logs_of(catalog):
         add_heads(catalog.scopes[home].metadata)
-    return registry, catalog
+    return catalog
+
+
+def packages_of(settings: Settings) -> list[str]:
+    """The registries to serve, the bundled one first where it is there for its users only."""
+    beside = [BUNDLED] if settings.identity == "bundled" and BUNDLED not in settings.registries else []
+    return [*beside, *settings.registries]
 
 
 @dataclass
@@ -97,10 +109,18 @@ class Place:
 class System:
     """Everything of one process: settings, catalogue, databases, application."""
 
-    def __init__(self, settings: Settings, say: Say = silent, *, walled: bool = True) -> None:
-        """`walled` False is the isolation tests' switch for the first wall."""
+    def __init__(
+        self,
+        settings: Settings,
+        say: Say = silent,
+        *,
+        walled: bool = True,
+        loaded: tuple[Registry, Catalog] | None = None,
+    ) -> None:
+        """`walled` False is the isolation tests' switch for the first wall. `loaded`: what is served, where it is not the
+        registries that the settings name."""
         self.settings, self.say, self.walled = settings, say, walled
-        self.registry, self.catalog = load(settings.registries)
+        self.registry, self.catalog = loaded or load(packages_of(settings))
         self.server: EmbeddedServer | None = None
         self.places: dict[str, Place] = {}
         self.relay: Relay | None = None
@@ -112,7 +132,14 @@ class System:
 
     def locate(self) -> None:
         """Find each database: an explicit URL, else the embedded server (started here when it does not run)."""
-        urls = {"manager": self.settings.manager_url, "tenants": self.settings.tenants_url}
+        urls = {
+            "manager": self.settings.manager_url,
+            "tenants": self.settings.tenants_url,
+            **self.settings.database_urls,
+        }
+        known = dict.fromkeys(scope.stored_in for scope in self.catalog.scopes.values())
+        if unknown := sorted(set(self.settings.database_urls) - set(known)):
+            raise StartupFault(f"database_urls: no scope lives in {unknown[0]!r}; there are {', '.join(known)}")
         for name in self.databases:
             url = urls.get(name)
             if url is not None:
@@ -127,12 +154,14 @@ class System:
         """How a scope's database is migrated."""
         from tenancy.migrate import MigrationOptions
 
-        folder = Path(tenancy.__file__).parent / "migrations" / scope.name / "versions"
+        root = self.registry.origin.get(id(scope))
+        own = root is not None and root.__name__ != BUNDLED
+        home = home_of_migrations(root) if root is not None and own else Path(tenancy.__file__).parent / "migrations"
         return MigrationOptions(
             scope=scope.name,
             tenant_bound=scope.tenant_bound,
             runtime_role=self.settings.runtime_role,
-            folder=folder,
+            folder=home / scope.name / "versions",
             triggers=not scope.tenant_bound,
             say=self.say,
         )
@@ -182,6 +211,7 @@ class System:
                 "cxg migrate make compares with a scratch database on the embedded server; unset the database URLs"
             )
         made = []
+        self._refuse_strangers()
         for scope in self.catalog.scopes.values():
             scratch = f"{scope.stored_in}_migrations"
             await self.server.ensure_database(scratch)
@@ -189,6 +219,16 @@ class System:
             with suppress(NothingToWrite):
                 made.append(await make_migration(url, scope.metadata, self.migration(scope), name))
         return made
+
+    def _refuse_strangers(self) -> None:
+        """A package's revisions hold its own tables: those that another package adds to its scope have no place in them."""
+        for resource in self.catalog.resources.values():
+            own, other = (self.registry.origin.get(id(thing)) for thing in (resource.scope, resource.entity))
+            if own is not other and own is not None and other is not None:
+                raise StartupFault(
+                    f"{resource.path}: {other.__name__} adds it to the scope of {own.__name__}, whose migrations are not its"
+                    f" own; give {other.__name__} a Scope of its own (with database={resource.scope.stored_in!r})"
+                )
 
     def _pool(self, scope: Scope) -> Pool:
         place, settings = self.places[scope.stored_in], self.settings
@@ -253,19 +293,19 @@ class System:
     def app(self) -> Starlette:
         """The application."""
         configure_logging(self.settings.log_format)
-        identity = self.catalog.identity
-        if identity is None:
-            raise StartupFault(
-                "no registry says who may enter; one module needs `identity_provider = ...` (engine.hooks.Identity)"
-            )
-        tokens = Tokens(SigningKeys(self.settings.data / "keys"), self.settings.token_minutes)
-        loader = PrincipalLoader(self.operations, identity)
-        authenticator = Authenticator(tokens, loader.by_session, loader.by_key, self.settings.principal_seconds)
+        gate, beside = self.ways_in()
         limits = (self.settings.max_body_bytes, self.settings.max_bulk_bytes)
-        dispatcher = Dispatcher(self.operations, authenticator, Observer(), limits)
-        endpoints = SignInEndpoints(loader, authenticator, tokens)
-        routes = [plain(dispatcher, path, endpoint, method) for path, endpoint, method in routes_of(endpoints)]
+        return self.app_of(Dispatcher(self.operations, gate, Observer(), limits), beside)
+
+    def ways_in(self) -> tuple[Gate, list[WayIn]]:
+        """The gate, and (path, handler, method) of the routes that belong to it."""
+        return entrance(self.settings, self.operations)
+
+    def app_of(self, dispatcher: Dispatcher, beside: list[WayIn]) -> Starlette:
+        """The application over a dispatcher; `beside`: routes of signing in."""
+        routes = [plain(dispatcher, path, endpoint, method) for path, endpoint, method in beside]
         meta = Meta(dispatcher)
+        routes += [] if beside else [plain(dispatcher, "/auth/me", meta.me)]
         routes += [
             plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity}/_meta")
         ]

@@ -24,7 +24,7 @@ class Meta:
 
     async def answer(self, request: Request) -> Answer:
         """The scope, or one entity. 404 for what is not registered; 403 for an entity that the caller may not read."""
-        principal = await self.dispatcher.authenticator.principal(request.header(b"authorization"), request.ip)
+        principal = await self.dispatcher.caller(request)
         path = request.path.decode("ascii", "replace")[1 : -len(TAIL)]
         scope = self.catalog.scopes.get(path.split("/")[0])
         if scope is None:
@@ -39,6 +39,16 @@ class Meta:
         if not principal.may(resource.permissions[Op.LIST]):
             raise ForbiddenError("permission_denied", f"This needs the permission {resource.permissions[Op.LIST]}")
         return success_of(_entity(resource, principal))
+
+    async def me(self, request: Request) -> Answer:
+        """GET /auth/me where nobody signs in: the caller as the gate knows him."""
+        who = await self.dispatcher.caller(request)
+        bound = who.tenant is not None
+        scope = next((scope.name for scope in self.catalog.scopes.values() if scope.tenant_bound == bound), None)
+        known = self.catalog.permissions[bound]
+        tenant = {"id": who.tenant.id, "slug": who.tenant.slug} if who.tenant else None
+        said = {"id": who.user_id, "email": who.email, "tenant": tenant, "scope": scope, "roles": list(who.roles)}
+        return success_of({**said, "permissions": sorted(known if who.everything else who.permissions)})
 
     def _scope(self, name: str, principal: Principal) -> dict[str, Any]:
         """Every entity of which the caller may do something, and the operators that filters know."""

@@ -15,7 +15,7 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity
-paging registration behaviours events jobs ordering relations preferences formats
+paging registration behaviours events jobs ordering relations preferences formats packages trail
 fields
 catalog shapes declared
 chain checks_behaviour checks_jobs conditions described
@@ -31,15 +31,15 @@ call exchange
 handlers
 dispatch relay signin rollups rotation runner
 batch meta worker
-app docs
+app docs entrance session
 main
-install console
+install console scaffold library
 commands
 cli testing
 __main__
 """.strip().splitlines()
 FLOOR = {unit: number for number, row in enumerate(FLOORS) for unit in row.split()}
-DOOR = {"main", "cli", "commands", "console", "install", "docs", "testing"}  # sees the engine and tenancy
+DOOR = {"main", "library", "cli", "commands", "console", "install", "docs", "testing"}  # sees the engine and tenancy
 DECLARING = {
     f"engine.{name}" for name in ("entity", "events", "hooks", "types", "errors", "jobs")
 }  # all that a registry sees

@@ -40,8 +40,9 @@ class RouteRow(Protocol):
 class Builder:
     """Collects the parts of one document."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
+    def __init__(self, catalog: Catalog, root: str = "") -> None:
+        """`root`: path of the application in the one that it is mounted in."""
+        self.catalog, self.root = catalog, root
         self.schemas, self.parameters = Schemas(catalog), Parameters()
         self.responses: dict[str, Schema] = {
             **answers.error_responses(),
@@ -187,7 +188,7 @@ class Builder:
                     item[route.method.lower()] = self.operation(resource, route)
             if f"/{path}" in found:
                 found[f"/{path}"]["x-entity"] = described(resource)
-        return {**found, **beside.paths()}
+        return {**found, **beside.paths(signs_in=self.catalog.identity is not None)}
 
     def components(self) -> Schema:
         """What operations share; to be asked for after the paths."""
@@ -204,19 +205,18 @@ class Builder:
             "parameters": self.parameters.components,
             "responses": self.responses,
             "headers": answers.HEADERS,
-            "securitySchemes": {
-                "oauth2": {
-                    "type": "oauth2",
-                    "description": SIGN_IN,
-                    "flows": {"password": {"tokenUrl": "/auth/token", "refreshUrl": "/auth/token", "scopes": {}}},
-                },
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "An access token, or an API key (`cxg_...`)",
-                },
-            },
+            "securitySchemes": self.schemes(),
         }
+
+    def schemes(self) -> Schema:
+        """How callers show who they are."""
+        text = "An access token, or an API key (`cxg_...`)"
+        schemes: Schema = {"bearer": {"type": "http", "scheme": "bearer", "description": text}}
+        if self.catalog.identity is None:
+            return schemes
+        url = f"{self.root}/auth/token"
+        flow = {"password": {"tokenUrl": url, "refreshUrl": url, "scopes": {}}}
+        return {"oauth2": {"type": "oauth2", "description": SIGN_IN, "flows": flow}, **schemes}
 
 
 Part = Callable[[Builder, Resource], Schema]
@@ -281,17 +281,18 @@ def groups_of(catalog: Catalog, tags: list[Schema]) -> list[Schema]:
 
 
 def build_document(
-    catalog: Catalog, routes: Iterable[RouteRow], *, title: str = "CXG", version: str = "1"
+    catalog: Catalog, routes: Iterable[RouteRow], root: str = "", *, title: str = "CXG", version: str = "1"
 ) -> dict[str, Any]:
-    """The document of a catalogue; `routes` is the table of `engine.routes`. KeyError for an operation unknown here."""
-    builder = Builder(catalog)
+    """The document of a catalogue; `routes` is the table of `engine.routes`, `root` where the application is mounted.
+    KeyError for an operation unknown here."""
+    builder = Builder(catalog, root)
     paths = builder.paths(routes)
     tags = tags_of(catalog)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": ABOUT},
-        "servers": [{"url": "/"}],
-        "security": [{"oauth2": []}, {"bearer": []}],
+        "servers": [{"url": root or "/"}],
+        "security": [{name: []} for name in builder.schemes()],
         "tags": tags,
         "paths": paths,
         "components": builder.components(),

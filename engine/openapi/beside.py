@@ -216,8 +216,8 @@ def _batch_paths() -> Schema:
     return {"/{scope}/batch": {"post": {**batch, "description": text, "parameters": parameters, "requestBody": body}}}
 
 
-def paths() -> Schema:
-    """Path items of every route that is no entity's."""
+def paths(*, signs_in: bool = True) -> Schema:
+    """Path items of every route that is no entity's; `signs_in`: callers sign in here."""
     busy = answer("A database does not answer", ref("Ready"), RETRY)
     live = _operation("health_live", "The process answers", {"200": answer("It lives", ref("Live"))})
     ready = _operation(
@@ -232,7 +232,7 @@ def paths() -> Schema:
     }
     unchanged = {"description": "Not changed", "headers": {"ETag": {"schema": TEXT}}}
     return {
-        **_auth_paths(),
+        **{path: item for path, item in _auth_paths().items() if signs_in or path == "/auth/me"},
         **_meta_paths(),
         **_batch_paths(),
         "/health/live": {"get": {**live, "security": []}},
