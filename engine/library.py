@@ -31,7 +31,7 @@ from engine.request import Scope as AsgiScope
 from engine.session import Session
 from engine.settings import Settings
 from engine.types import ENGINE, Principal, Scope
-from tenancy.borrowed import BorrowedPool, BorrowOptions, Source
+from tenancy.borrowed import BorrowedPool, BorrowOptions, Source, once
 
 # given the request (headers, cookies, state): who sends it, or None for a stranger
 Authenticate = Callable[[HTTPConnection], Principal | Awaitable[Principal | None] | None]
@@ -65,7 +65,7 @@ class HostedSystem(System):
 
     def __init__(self, settings: Settings, loaded: tuple[Registry, Any], given: Mapping[str, str | Source]) -> None:
         super().__init__(settings, loaded=loaded)
-        self.lent = {name: source for name, source in given.items() if not isinstance(source, str)}
+        self.lent = {name: once(source) for name, source in given.items() if not isinstance(source, str)}
         role = settings.runtime_role
         self.places |= {name: Place(url, url, role) for name, url in given.items() if isinstance(url, str)}
 

@@ -52,5 +52,5 @@ def _module_of_folder(folder: Path) -> str:
 
 def home_of_migrations(root: ModuleType) -> Path:
     """The folder that holds a package's revisions, a folder a scope: beside its code, so that they are installed with it."""
-    file = Path(root.__file__ or ".").resolve()
+    file = Path(getattr(root, "__file__", None) or ".").resolve()
     return file.parent / ("migrations" if file.name == "__init__.py" else f"{file.stem}_migrations")

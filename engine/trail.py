@@ -5,53 +5,52 @@ changes = change_log(ShopModel)         # GET /shop/log/changes, and .../{id}/hi
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
-from uuid import UUID
+from typing import Any
 
-from sqlalchemy import Index, String, text
-from sqlalchemy.orm import Mapped
+import sqlalchemy as sa
+from sqlalchemy import Column, Index, String, Table, Uuid, text
 
 from engine.entity import Entity
-from engine.types import Ip, Model, Sha256, Shaped, column
+from engine.types import Formatted, Model, Shaped
 
-ACTIONS = Literal["create", "update", "delete", "status", "export", "other"]
+ACTIONS = ("create", "update", "delete", "status", "export", "other")
+
+
+def _columns() -> list[Column[Any]]:
+    action = sa.Enum(*ACTIONS, native_enum=False, create_constraint=False, length=24)
+    return [
+        Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
+        Column("actor_id", Uuid),
+        Column("actor_email", String(254)),
+        Column("action", action, nullable=False),
+        Column("domain", String(63), nullable=False),
+        Column("entity", String(63), nullable=False),
+        Column("entity_id", Uuid),
+        Column("changes", Shaped(dict[str, list[Any]]), nullable=False, default=dict),  # {column: [old, new]}
+        Column("ip", Formatted("ip")),
+        Column("user_agent", String(512)),
+        Column("request_id", String(64)),
+        Column("seal", Formatted("sha256")),
+    ]
 
 
 def change_log(base: type[Model], table: str = "log.changes") -> Entity:
     """The entity with the role `change_log`, as a table of `base`'s scope. A database has one; scopes that share a database
     share it.
 
-    >>> class DeskModel(Model, abstract=True): ...
-    >>> changes = change_log(DeskModel)
+    >>> class LoggedModel(Model, abstract=True): ...
+    >>> changes = change_log(LoggedModel)
     >>> changes.key, changes.role
     ('log.changes', 'change_log')
     """
-
-    class Change(base, table=table):  # type: ignore[valid-type, misc, call-arg]
-        """Append-only record of every write, sealed in batches."""
-
-        occurred_at: Mapped[datetime]
-        actor_id: Mapped[UUID | None]
-        actor_email: Mapped[str | None] = column(String(254))
-        action: Mapped[ACTIONS]
-        domain: Mapped[str] = column(String(63))
-        entity: Mapped[str] = column(String(63))
-        entity_id: Mapped[UUID | None]
-        changes: Mapped[dict[str, Any]] = column(Shaped(dict[str, list[Any]]), default=dict)  # {column: [old, new]}
-        ip: Mapped[Ip | None]
-        user_agent: Mapped[str | None] = column(String(512))
-        request_id: Mapped[str | None] = column(String(64))
-        seal: Mapped[Sha256 | None]
-        __table_args__ = (
-            Index(None, "domain", "entity", "entity_id"),
-            Index(None, "occurred_at"),
-            Index(f"ix_{table.partition('.')[2]}_unsealed", "id", postgresql_where=text("seal is null")),
-        )
-
-    names = ("occurred_at", "actor_id", "actor_email", "action", "domain", "entity", "entity_id", "changes")
-    given = [*names, "ip", "user_agent", "request_id", "seal"]
+    schema, name = table.split(".")
+    columns = _columns()
+    made = Table(name, base.metadata, *columns, schema=schema, comment="Append-only record of every write.")
+    made.append_column(Column("id", Uuid, primary_key=True))
+    Index(None, made.c.domain, made.c.entity, made.c.entity_id)
+    Index(None, made.c.occurred_at)
+    Index(f"ix_{name}_unsealed", made.c.id, postgresql_where=text("seal is null"))
+    made.info.update(append_only=True, sealed_columns=("seal",))
     search = ["actor_email", "entity", "request_id"]
-    log = Entity(Change, kind="log", operations="gl", search=search, read_only=given, role="change_log")
-    log.table.info.update(append_only=True, sealed_columns=("seal",))
-    return log
+    given = [column.name for column in columns]
+    return Entity(made, kind="log", operations="gl", search=search, read_only=given, role="change_log")

@@ -89,6 +89,21 @@ class BorrowedLease:
         await _give_back(self.pool, self.raw)
 
 
+def once(source: Source) -> Source:
+    """The same pool for all who ask, where a function gives it."""
+    if not callable(source):
+        return source
+    found: list[asyncpg.Pool] = []
+
+    async def get() -> asyncpg.Pool:
+        if not found:
+            given: Any = source()
+            found.append(await given if inspect.isawaitable(given) else given)
+        return found[0]
+
+    return get
+
+
 class BorrowedPool:
     """Satisfies `engine.store.Database` over a pool of the host's."""
 
@@ -110,7 +125,8 @@ class BorrowedPool:
     async def settle(self) -> None:
         """Get to know the pool. StartupFault when it cannot serve."""
         given: Any = self.source() if callable(self.source) else self.source
-        pool = await given if inspect.isawaitable(given) and not isinstance(given, asyncpg.Pool) else given
+        # a pool that nobody has awaited yet opens its connections now
+        pool = await given if inspect.isawaitable(given) else given
         if not isinstance(pool, asyncpg.Pool):
             raise StartupFault(f"a database is a URL or an asyncpg.Pool, not {type(pool).__name__}")
         if pool.get_max_size() < LEAST:
@@ -147,7 +163,7 @@ class BorrowedPool:
         raw = await self._acquire(pool)
         try:
             bound = f"; SET LOCAL app.tenant_id = '{tenant or ''}'" if self.options.tenant_bound else ""
-            await raw.execute(f"{self.begin}; SET LOCAL statement_timeout = {max(1, int(allowed * 1000))}{bound}")
+            await _begun(raw, f"{self.begin}; SET LOCAL statement_timeout = {max(1, int(allowed * 1000))}{bound}")
             yield Borrowed(raw, self.neutral, allowed)
             try:
                 await raw.execute("COMMIT")
@@ -170,7 +186,7 @@ class BorrowedPool:
         raw = await self._acquire(pool)
         got = False
         try:
-            await raw.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0")
+            await _begun(raw, "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0")
             got = await raw.fetchval(f"select pg_try_advisory_xact_lock({CLASS}, hashtext($1))", name)
         finally:
             if not got:
@@ -188,6 +204,15 @@ class BorrowedPool:
     async def close(self) -> None:
         """The pool is its owner's to close."""
         self.pool = None
+
+
+async def _begun(raw: Any, text: str) -> None:
+    try:
+        await raw.execute(text)
+    except BaseException:
+        # cancelled here, the connection would come back idle and be inside a transaction a moment later
+        raw.terminate()
+        raise
 
 
 async def _give_back(pool: Any, raw: Any) -> None:
