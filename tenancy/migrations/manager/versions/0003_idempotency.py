@@ -3,7 +3,7 @@
 from tenancy.migrate import execute_beside
 
 revision = "0003"
-down_revision = "0002"
+down_revision = '0002'
 
 
 def upgrade() -> None:

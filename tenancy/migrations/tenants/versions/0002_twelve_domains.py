@@ -3,7 +3,7 @@
 from tenancy.migrate import execute_beside
 
 revision = "0002"
-down_revision = "0001"
+down_revision = '0001'
 
 
 def upgrade() -> None:
