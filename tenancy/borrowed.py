@@ -131,7 +131,7 @@ class BorrowedPool:
             raise StartupFault(f"a database is a URL or an asyncpg.Pool, not {type(pool).__name__}")
         if pool.get_max_size() < LEAST:
             raise StartupFault(f"a shared pool needs max_size={LEAST} at least: one connection is held to relay events")
-        async with pool.acquire(timeout=self.options.acquire_timeout) as connection:
+        async with pool.acquire() as connection:
             may = await connection.fetchrow(MAY, self.options.role)
             foreign = await foreign_types(connection)
         if self.options.tenant_bound and not may["member"]:
@@ -174,7 +174,9 @@ class BorrowedPool:
 
     async def _acquire(self, pool: Any) -> Any:
         try:
-            return await pool.acquire(timeout=self.options.acquire_timeout)
+            # asyncpg's own timeout may swallow a cancellation that comes as the connection does
+            async with asyncio.timeout(self.options.acquire_timeout):
+                return await pool.acquire()
         except TimeoutError:
             raise generic("pool_exhausted", headers={"Retry-After": "1"}) from None
 
