@@ -66,5 +66,7 @@ def load_registries(packages: Sequence[str]) -> Registry:
 
 
 def _modules(root: ModuleType) -> Iterator[ModuleType]:
+    """Every module but `recipes`, which is for tests and imports their kit."""
     for found in pkgutil.walk_packages(getattr(root, "__path__", ()), f"{root.__name__}."):
-        yield importlib.import_module(found.name)
+        if found.name != f"{root.__name__}.recipes":
+            yield importlib.import_module(found.name)
