@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from types import ModuleType
 from typing import Annotated, Any
 
 import asyncpg
@@ -12,12 +13,15 @@ import uvicorn
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
+from uvicorn.supervisors import ChangeReload
 
 from engine import install
 from engine.commands.audit import audit_app
 from engine.commands.exchange import export_file, import_file
 from engine.commands.jobs import jobs_app
 from engine.commands.new import new_app
+from engine.commands.reload import Workers, findable
+from engine.commands.reload import reload as reload_servers
 from engine.commands.rollups import rollups_app
 from engine.commands.secrets import secrets_app
 from engine.commands.worker import worker_app
@@ -36,6 +40,7 @@ user_app = App(name="user", help="People who may sign in.")
 tenant_app = App(name="tenant", help="Customers, each with rows of its own.")
 for part in (migrate_app, user_app, tenant_app, audit_app, rollups_app, secrets_app, jobs_app, worker_app, new_app):
     app.command(part)
+app.command(reload_servers, name="reload")
 app.command(export_file, name="export")
 app.command(import_file, name="import")
 
@@ -81,7 +86,8 @@ def serve(  # budget: an argument is an option of the command line
             err.print(f"[bold]{line}[/]", soft_wrap=True)
         address = f"http://{settings.host}:{settings.port}"
         say(f"[bold green]serving {len(system.catalog.resources)} entities at {address}[/]  docs: {address}/docs")
-        _listen(settings, reload)
+        with findable(settings.data):
+            _listen(settings, reload, system.roots)
     finally:
         if system.server is not None:
             system.server.stop()
@@ -92,8 +98,8 @@ def _terminate(_signal: int, _frame: Any) -> None:
     raise SystemExit(0)
 
 
-def _listen(settings: Settings, reload: bool) -> None:
-    uvicorn.run(
+def _listen(settings: Settings, reload: bool, roots: list[ModuleType]) -> None:
+    config = uvicorn.Config(
         "engine.main:create_app",
         factory=True,
         host=settings.host,
@@ -104,9 +110,19 @@ def _listen(settings: Settings, reload: bool) -> None:
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=10,
+        timeout_worker_healthcheck=30,
         server_header=False,
         proxy_headers=False,
     )
+    if config.should_reload:
+        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[config.bind_socket()]).run()
+    elif config.workers > 1:
+        Workers(config, [config.bind_socket()], roots).run()
+    else:
+        server = uvicorn.Server(config)
+        server.run()
+        if not server.started:
+            raise StartupFault(f"the server cannot listen at {config.host}:{config.port}, see above")
 
 
 @app.command

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -35,6 +37,7 @@ from engine.observe import Observer, configure_logging
 from engine.operations import Operations
 from engine.packages import home_of_migrations
 from engine.relay import Relay
+from engine.reloading import Reloading
 from engine.repetition import add_answers
 from engine.settings import Settings
 from engine.types import ENGINE, Principal, Scope
@@ -53,6 +56,10 @@ BUDGETS = (
     *("max_expand_depth", "max_filters", "max_in_values"),
     *("role_timeouts", "max_query_cost", "tenant_query_costs"),
 )
+
+
+# settings that a running server keeps
+FIXED = ("data", "pg_bin", "host", "port", "workers", "environment")
 
 
 def silent(_message: str) -> None:
@@ -317,10 +324,24 @@ class System:
         assert self.relay is not None, "app() made it"
         await self.relay.start()
 
-    async def close(self) -> None:
-        """Close pools and threads; the embedded server goes on until its owner stops it."""
+    async def retire(self) -> None:
+        """Leave what goes on beside the requests to whoever comes after."""
         if self.relay is not None:
             await self.relay.stop()
+
+    @property
+    def heard_at(self) -> list[str]:
+        """URLs of the databases whose NOTIFY asks for a reload."""
+        return list({place.owner for place in self.places.values()}) if self.settings.reload_on_notify else []
+
+    @property
+    def roots(self) -> list[ModuleType]:
+        """The packages that are served."""
+        return list({id(root): root for root in self.registry.origin.values()}.values())
+
+    async def close(self) -> None:
+        """Close pools and threads; the embedded server goes on until its owner stops it."""
+        await self.retire()
         for pool in self.pools.values():
             await pool.close()
         self.vault.close()
@@ -338,8 +359,26 @@ async def ensure_role(owner_url: str, role: str) -> None:
         await connection.close()
 
 
-def create_app() -> Starlette:
+def create_app() -> Reloading:
     """Application factory of a worker: settings from the environment, databases that are already prepared."""
     system = System(Settings())
     system.locate()
-    return system.app()
+    return Reloading(system, fresh_system)
+
+
+async def fresh_system(former: System) -> System:
+    """A system of what the settings and registries say now, its databases prepared; made beside the former one."""
+    settings = Settings()
+    if moved := [name for name in FIXED if getattr(settings, name) != getattr(former.settings, name)]:
+        raise StartupFault(f"{moved[0]} changes only when the server is started again")
+    system = await asyncio.to_thread(System, settings, former.say)
+    await asyncio.to_thread(system.locate)
+    try:
+        await system.prepare_databases()
+        if system.catalog.identity is not None:
+            async with system.unit(system.catalog.identity.scope) as unit:
+                await system.catalog.identity.seed(unit)
+    except BaseException:
+        await system.close()
+        raise
+    return system

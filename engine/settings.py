@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     secret_keys_before: list[SecretStr] = Field(
         [], description="former keys, which only read, until `cxg secrets rotate` has run"
     )
+    reload_on_notify: bool = Field(
+        False, description="listen on every database for NOTIFY cxg_reload, which reloads as `cxg reload` does"
+    )
     demo: bool = Field(True, description="rows to try things with, in development")
     log_format: Literal["console", "json"] = Field("console", description="how log lines look")
 

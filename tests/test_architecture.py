@@ -31,7 +31,7 @@ call exchange
 handlers
 dispatch relay signin rollups rotation runner
 batch meta worker
-app docs entrance session
+app docs entrance session reloading
 main
 install console scaffold library
 commands
@@ -45,7 +45,7 @@ DECLARING = {
 }  # all that a registry sees
 ENGINE_FOR_TENANCY = {"engine.types", "engine.errors"}
 PURE = ("parse", "query", "sql", "encode", "catalog", "filters", "scalars", "paging", "routes", "openapi")
-ASYNCPG = {"store", *DOOR}
+ASYNCPG = {"store", "reloading", *DOOR}
 MAX_FILE, MAX_FUNCTION, MAX_ARGUMENTS = 400, 40, 5
 VAGUE = {"utils", "helpers", "common", "base", "misc"}
 FILES = [p for top in ("engine", "registry", "tenancy", "tests") for p in sorted((ROOT / top).rglob("*.py"))]
