@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     manager_url: SecretStr | None = Field(None, description="Manager database, as its owner; unset = embedded server")
     tenants_url: SecretStr | None = Field(None, description="Tenants database, as its owner; unset = embedded server")
     database_urls: dict[str, SecretStr] = Field(
-        {}, description='other databases that scopes name, as their owner: `{shop = "postgresql://..."}`'
+        {}, description="other databases by the names that scopes give them, as their owner"
     )
     identity: Literal["registry", "bundled", "key"] | None = Field(
         None,

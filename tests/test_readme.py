@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import PUBLIC
 from engine.entity import Entity
 from engine.errors import CODES
 from engine.filters import OPERATORS
@@ -34,6 +35,7 @@ def default_of(value: object) -> str:
 
 
 EXPECTED = {
+    "public": list(PUBLIC.items()),
     "operators": [(o.name, o.takes, o.meaning) for o in OPERATORS.values()],
     "errors": [(code, str(row[1]), row[2]) for code, row in CODES.items()],
     "settings": [(name, default_of(f.default), str(f.description)) for name, f in Settings.model_fields.items()],

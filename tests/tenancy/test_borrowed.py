@@ -29,7 +29,8 @@ ROLE = "cxg_runtime"
 ACME, OTHER = uuid4(), uuid4()
 INSERT = "INSERT INTO acc.notes (tenant_id, id, body) VALUES ($1, $2, $3)"
 STATE = """
-select current_user::text, nullif(current_setting('app.tenant_id', true), ''), current_setting('TimeZone'), current_setting('statement_timeout')
+select current_user::text, nullif(current_setting('app.tenant_id', true), ''),
+  current_setting('TimeZone'), current_setting('statement_timeout')
 """
 
 
