@@ -158,8 +158,11 @@ class Reloading:
             await former.end()
         except Exception as error:
             LOG.error("a former system could not be closed", cause=repr(error)[:500])
-        # what start-up put out of the collector's sight is in sight again, so that the old catalogue can go
+        del former
+        # what start-ups put out of the collector's sight is looked through once, so that the old catalogue can go
         gc.unfreeze()
+        gc.collect()
+        gc.freeze()
 
     def _listen(self) -> None:
         for task in self.ears:
