@@ -86,7 +86,8 @@ class Batch:
         if request.query:
             single(split_query(request.query), ())
         mode, operations = read_batch(await request.json(self.service.max_bulk), name)
-        unit = self.service.budgets.timed(UnitOfWork(dispatcher.operations, name, principal, request.caller))
+        service = dispatcher.service_of(principal)
+        unit = service.budgets.timed(UnitOfWork(service.operations, name, principal, request.caller))
 
         async def work(unit: UnitOfWork) -> Answer:
             return await Run(self, request, unit, mode).all(operations)

@@ -22,7 +22,7 @@ from engine.refusals import key_of
 from engine.repetition import Asked, carry_out
 from engine.request import Request
 from engine.routes import Target
-from engine.shapes import GetShape, Limits, Listing
+from engine.shapes import GetShape, Limits, Listing, RowRule
 from engine.store import retriable
 from engine.types import Op
 
@@ -101,30 +101,29 @@ class Call:
 
     # -- reading
 
-    def own(self, listing: Listing = DEFAULT) -> frozenset[str]:
-        """Of which entities only his own rows exist for the caller. 403 for one of them that he may not read."""
+    def own(self, listing: Listing = DEFAULT) -> frozenset[RowRule]:
+        """The rules of the entities of which only some rows exist for the caller. 403 for one of them that he may not read."""
         who = self.unit.principal
-        own = {self.resource.path} if self.resource.owned_reads(who) else set[str]()
+        own = self.resource.limits(who, "read") | self.resource.seen_beside(who)
         for path in listing.used:
             other = self.catalog.resources[path]
             if not who.may(other.permissions[Op.LIST]):
                 needed = other.permissions[Op.LIST]
                 raise ForbiddenError("permission_denied", f"Looking into {other.key} needs the permission {needed}")
-            own |= {path} if other.owned_reads(who) else set()
-        return frozenset(own)
+            own |= other.limits(who, "read")
+        return own
 
     def values(self) -> dict[str, Any]:
         """Values that a reading statement may name."""
-        who = self.unit.principal
-        return Circumstances(self.unit, tenant=self.unit.tenant, owner=who.user_id)
+        return Circumstances(self.unit, tenant=self.unit.tenant)
 
     async def read(self, shape: GetShape, given: Mapping[str, Any] | None = None) -> Any:
         """(version, document) of the row in the path. 404 when there is none for the caller."""
         resource, values = self.resource, self.values()
         values.update((f"key{i}", part) for i, part in enumerate(key_of(resource, self.target.key)))
         values.update(given or {})
-        if not shape.own and resource.owned_reads(self.unit.principal):
-            shape = shape._replace(own=self.own())
+        if not shape.own and (own := self.own()):
+            shape = shape._replace(own=own)
         found = await self.unit.run(self.service.shop.statement(resource, shape), values)
         if not found:
             raise generic("not_found")

@@ -17,6 +17,7 @@ from engine.fields import Field, engine_set, stored_field, virtual_field
 from engine.hooks import Identity, Point, Rule, Rules
 from engine.ordering import in_order
 from engine.relations import Relation, relations_of
+from engine.shapes import NO_RULES, RowRule
 from engine.types import RIGHTS, Op, Principal, Scope
 
 MANY = {Op.UPDATE: Op.UPDATE_MANY, Op.DELETE: Op.DELETE_MANY}
@@ -30,6 +31,20 @@ class Reference:
     column: str
     on_delete: str
     target: str = "id"
+
+
+@dataclass(frozen=True)
+class RowLimit:
+    """A rule about which rows belong to a caller, for these rights, unless he has a permission."""
+
+    rule: RowRule
+    rights: frozenset[str]
+    unless: str = ""
+
+    def holds(self, principal: Principal) -> bool:
+        """Whether the caller is bound by it. The engine itself is not."""
+        engine = principal.everything and principal.user_id is None
+        return not engine and not (self.unless and principal.may(self.unless))
 
 
 def sensitive(domain: str) -> str:
@@ -56,6 +71,10 @@ class Resource:
     relations: Mapping[str, Relation] = field(default_factory=dict)
     # by their columns joined with commas: what `upsert?on=` may name
     unique_keys: Mapping[str, Unique] = field(default_factory=dict)
+    # None: `engine.row_rules` has not seen the entity yet
+    row_limits: tuple[RowLimit, ...] | None = None
+    # of the entities that a write refers to (by the columns that do) or shows beside (by none)
+    beside: tuple[tuple[frozenset[str], Resource], ...] = ()
 
     @property
     def key(self) -> str:
@@ -126,13 +145,28 @@ class Resource:
         """Columns that the wire brings as JSON text."""
         return tuple(field.name for field in self.columns if field.scalar.name == "jsonb")
 
-    def restricts(self, principal: Principal) -> bool:
-        """Whether the caller may write only rows that belong to him."""
-        return self.entity.owner is not None and not principal.may(self.entity.owner.unless)
+    def limits(self, principal: Principal, right: str, names: Collection[str] | None = None) -> frozenset[RowRule]:
+        """The rules that say which rows the caller has for a right; those that look at one of `names` (None = any)."""
+        if self.row_limits is None:
+            # nobody may forget a rule: without the road over `engine.row_rules` there are none
+            assert not self.entity.rows and self.entity.owner is None, f"the row rules of {self.path} are not compiled"
+            return NO_RULES
+        if not self.row_limits:
+            return NO_RULES
+        return frozenset(
+            limit.rule
+            for limit in self.row_limits
+            if right in limit.rights
+            and (names is None or set(limit.rule.columns) & set(names))
+            and limit.holds(principal)
+        )
 
-    def owned_reads(self, principal: Principal) -> bool:
-        """Whether the caller reads only rows that belong to him."""
-        return self.entity.owner is not None and self.entity.owner.reads and self.restricts(principal)
+    def seen_beside(self, principal: Principal, names: Collection[str] = ()) -> frozenset[RowRule]:
+        """The rules of rows that a write of these columns refers to, and of child rows that are shown in the row."""
+        if not self.beside:
+            return NO_RULES
+        rows = (other for columns, other in self.beside if not columns or columns & set(names))
+        return frozenset(rule for other in rows for rule in other.limits(principal, "read"))
 
     def hooked(self, *points: Point, names: Collection[str] | None = None) -> bool:
         """Whether any hook runs at one of the points, for a create or update that gives `names` (None = any)."""
@@ -166,6 +200,15 @@ class Catalog:
     resources: Mapping[str, Resource]
     incoming: Mapping[str, tuple[Reference, ...]]
     identity: Identity | None = None
+    # what the parameters of row rules are for a caller, by name
+    row_values: Mapping[str, Callable[[Principal], Any]] = field(default_factory=dict)
+    # of a caller's view: the catalogue of which it shows a part
+    origin: Catalog | None = None
+
+    @property
+    def whole(self) -> Catalog:
+        """Everything there is, whoever asks."""
+        return self.origin or self
 
     def find(self, scope: str, key: str) -> Resource:
         """The resource `domain.entity` of a scope. KeyError when there is none."""
@@ -252,7 +295,7 @@ def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource
     fields = {name: stored_field(entity, table.c[name]) for name in names}
     fields |= {virtual.name: virtual_field(virtual) for virtual in entity.virtual}
     keys = tuple(c.name for c in table.primary_key.columns if not c.info.get("tenant"))
-    unique_keys = _unique_keys(entity, fields, keys)
+    unique_keys = unique_keys_of(entity, fields, keys)
     return Resource(
         path=f"{scope.name}/{entity.domain}/{entity.name}",
         scope=scope,
@@ -268,7 +311,7 @@ def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource
     )
 
 
-def _unique_keys(entity: Entity, fields: Mapping[str, Field], keys: tuple[str, ...]) -> dict[str, Unique]:
+def unique_keys_of(entity: Entity, fields: Mapping[str, Field], keys: tuple[str, ...]) -> dict[str, Unique]:
     """The unique keys whose columns a creation may give and everybody may see; the key of the rows, where callers give it."""
     declared = [key if isinstance(key, Unique) else Unique((key,)) for key in entity.unique]
     found = {",".join(key.columns): key for key in (*declared, Unique(keys))}

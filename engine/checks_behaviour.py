@@ -48,7 +48,8 @@ def _named(entity: Entity) -> Iterable[tuple[str, str]]:
     pairs += [("computed", name) for computed in entity.computed for name in (computed.column, *computed.reads.split())]
     pairs += [("rollups", rollup.column) for rollup in entity.rollups]
     pairs += [("approval", entity.approval.amount)] if entity.approval else []
-    return pairs + ([("owner", entity.owner.column)] if entity.owner else [])
+    # a path is looked at where relations are known (E060)
+    return pairs + [("owner", name) for name in (entity.owner.columns if entity.owner else ()) if "." not in name]
 
 
 @overall("E034")

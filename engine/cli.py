@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -27,9 +28,11 @@ from engine.commands.secrets import secrets_app
 from engine.commands.worker import worker_app
 from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
 from engine.errors import ApiError, StartupFault
+from engine.grants import read_grants
 from engine.main import System, load, packages_of
 from engine.packages import announced
 from engine.settings import Settings
+from engine.wire import GRACEFUL_SECONDS, GuardedProtocol
 
 app = App(
     name="cxg",
@@ -50,7 +53,7 @@ async def _prepare(system: System, say: Progress) -> list[str]:
         await system.prepare_databases()
     with say.step("first rows"):
         told = await install.install(system)
-    if system.settings.demo and system.settings.environment == "development":
+    if system.settings.demo and system.catalog.identity and system.settings.environment == "development":
         with say.step("demo rows"):
             told += await install.demo(system)
     await system.close()
@@ -66,6 +69,10 @@ def serve(  # budget: an argument is an option of the command line
     registry: Registries = None,
     data: Data = None,
     demo: Annotated[bool | None, Parameter(negative="--no-demo", help="Rows to try things with.")] = None,
+    issuer: Annotated[str | None, Parameter(help="Outside issuer of access tokens, as their iss says.")] = None,
+    jwks_url: Annotated[str | None, Parameter(help="Address of its public keys.")] = None,
+    audience: Annotated[str | None, Parameter(help="What aud of its tokens must hold.")] = None,
+    policy: Annotated[Path | None, Parameter(help="TOML file: what the roles of its tokens may do.")] = None,
     reload: Annotated[bool, Parameter(negative="", help="Restart when a source file changes.")] = False,
 ) -> None:  # budget: one argument a flag of the command line
     """Start the databases (unless CXG_MANAGER_URL and CXG_TENANTS_URL name some), bring them up to date, and serve.
@@ -77,7 +84,8 @@ def serve(  # budget: an argument is an option of the command line
     cxg serve --registry registry --registry shop   your package beside the bundled one
     """
     say = Progress()
-    settings = configure(host=host, port=port, workers=workers, registries=registry, data=data, demo=demo)
+    outside = {"issuer": issuer, "jwks_url": jwks_url, "audience": audience, "policy": policy}
+    settings = configure(host=host, port=port, workers=workers, registries=registry, data=data, demo=demo, **outside)
     signal.signal(signal.SIGTERM, _terminate)
     system = System(settings, say)
     try:
@@ -106,10 +114,11 @@ def _listen(settings: Settings, reload: bool, roots: list[ModuleType]) -> None:
         port=settings.port,
         workers=None if settings.workers == 1 else settings.workers,
         reload=reload,
-        http="httptools",
+        http=GuardedProtocol,
+        ws="none",
         access_log=False,
         log_level="warning",
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
         timeout_worker_healthcheck=30,
         server_header=False,
         proxy_headers=False,
@@ -154,8 +163,11 @@ def registries(*, registry: Registries = None) -> None:
 
 @app.command
 def check(*, registry: Registries = None) -> None:
-    """Run the numbered start-up checks alone, without a database."""
-    _, catalog = load(packages_of(configure(registries=registry)))
+    """Run the numbered start-up checks alone, those of a policy included, without a database."""
+    settings = configure(registries=registry)
+    _, catalog = load(packages_of(settings))
+    if settings.policy is not None:
+        read_grants(settings.policy, catalog)
     print(f"{len(catalog.resources)} entities in {len(catalog.scopes)} scopes: no faults")
 
 

@@ -106,6 +106,14 @@ def _read_items(given: Given) -> list[str]:
     return given if isinstance(given, list) else given.split(",")
 
 
+def _read_item(field: Field, text: str) -> str:
+    """One item of a list; those of jsonb are texts."""
+    if field.item is not None:
+        return _read_one(field.item, text)
+    walk_json(text)
+    return text
+
+
 def _alone(given: Given) -> str:
     if isinstance(given, list):
         raise BadValue("invalid_format", "takes one value, not a list")
@@ -118,8 +126,8 @@ TAKES: dict[str, Callable[[Field, Operator, Given], Any]] = {
     "two": lambda field, _op, given: _read_two(field, given),
     "bool": lambda _field, _op, given: _read_bool(_alone(given)),
     "text": lambda _field, op, given: op.prepare(_alone(given)),
-    "item": lambda _field, _op, given: _alone(given),
-    "items": lambda _field, _op, given: _read_items(given),
+    "item": lambda field, _op, given: _read_item(field, _alone(given)),
+    "items": lambda field, _op, given: [_read_item(field, part) for part in _read_items(given)],
     "node": lambda field, _op, given: _read_one(field, _alone(given)),
 }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from engine.catalog import Resource
@@ -23,8 +24,25 @@ def described(resource: Resource) -> Plain:
         **_machine(resource),
         "constraints": constraints_of(resource),
         "unique_keys": unique_keys_of(resource),
-        "behaviour": {name: said for name, tell in TOLD.items() if (said := tell(resource))},
+        "behaviour": _seen(
+            {name: said for name, tell in TOLD.items() if (said := tell(resource))},
+            {field.name for field in resource.fields.values() if field.unseen},
+        ),
     }
+
+
+def _seen(said: Any, unseen: Collection[str]) -> Any:
+    """A declaration without what names a field that the caller does not see."""
+    if not unseen:
+        return said
+    if isinstance(said, dict):
+        kept = {name: part for name, part in said.items() if name not in unseen}
+        return {name: _seen(part, unseen) for name, part in kept.items() if not _names(part, unseen)}
+    return [_seen(part, unseen) for part in said if not _names(part, unseen)] if isinstance(said, list) else said
+
+
+def _names(said: Any, unseen: Collection[str]) -> bool:
+    return isinstance(said, str) and bool(set(re.findall(r"[A-Za-z0-9_]+", said)) & set(unseen))
 
 
 def _machine(resource: Resource) -> Plain:
@@ -123,7 +141,27 @@ def _approval(resource: Resource) -> Plain | None:
 
 def _owner(resource: Resource) -> Plain | None:
     owner = resource.entity.owner
-    return None if owner is None else {"column": owner.column, "unless": owner.unless, "reads": owner.reads}
+    return None if owner is None else {"columns": list(owner.columns), "unless": owner.unless, "reads": owner.reads}
+
+
+def _rows(resource: Resource) -> list[Plain]:
+    secret = {field.name for field in resource.fields.values() if field.hidden}
+    return [
+        {
+            # what a hidden column decides is not told
+            "where": None if _within(rule.tree, secret) else dict(rule.tree),
+            "unless": rule.unless or None,
+            "on": rule.on.split(),
+        }
+        for rule in resource.entity.rows
+    ]
+
+
+def _within(tree: Any, names: Collection[str]) -> bool:
+    """Whether a condition names one of these columns."""
+    if isinstance(tree, Mapping):
+        return any(_within(part, names) for word, part in tree.items() if word != "value")
+    return any(_within(part, names) for part in tree) if isinstance(tree, list) else _names(tree, names)
 
 
 # a row for each declaration that clients can see the effect of
@@ -143,5 +181,6 @@ TOLD: dict[str, Callable[[Resource], Any]] = {
     "rollups": _rollups,
     "approval": _approval,
     "owner": _owner,
+    "rows": _rows,
     "permissions": lambda resource: list(resource.entity.permissions),
 }

@@ -17,6 +17,7 @@ from engine.routes import Router, Target
 from engine.store import retriable, translate
 from engine.streaming import send_parts
 from engine.types import Op, Principal
+from engine.views import view_of
 
 WRITES = frozenset(
     {Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS, Op.UPDATE_MANY, Op.DELETE_MANY, Op.UPSERT, Op.IMPORT}
@@ -72,8 +73,14 @@ class Dispatcher:
         """The stages that need to know who is calling."""
         principal = await self.caller(request)
         admit(principal, target)
-        unit = UnitOfWork(self.operations, target.resource.scope.name, principal, request.caller)
-        return await HANDLERS[target.op](Call(self.service, request, target, self.service.budgets.timed(unit)))
+        service = self.service_of(principal)
+        unit = UnitOfWork(service.operations, target.resource.scope.name, principal, request.caller)
+        return await handled(service, request, target, service.budgets.timed(unit))
+
+    def service_of(self, principal: Principal) -> Service:
+        """What serves a caller: of the whole catalogue, or of the part that his roles see."""
+        view = view_of(principal)
+        return view.service if view else self.service
 
     async def inner(self, request: Request, unit: UnitOfWork) -> Answer:
         """The answer to a request that is part of something larger, in its transaction. Raises ApiError, and what the whole is
@@ -83,13 +90,28 @@ class Dispatcher:
         if target.op in STREAMS:
             raise generic("bad_request", "Files are imported and exported by themselves, not in a batch")
         try:
-            answer = await HANDLERS[target.op](Call(self.service, request, target, unit))
+            answer = await handled(self.service_of(unit.principal), request, target, unit)
         except Exception as error:
             if retriable(error):
                 raise
             raise translate(error, target.resource, writing=target.op in WRITES) from error
         assert isinstance(answer, Answer), "only files are streamed"
         return answer
+
+
+async def handled(service: Service, request: Request, target: Target, unit: UnitOfWork) -> Answer | Streamed:
+    """The answer of the target's handler to an admitted caller."""
+    view = view_of(unit.principal)
+    if view is None:
+        return await HANDLERS[target.op](Call(service, request, target, unit))
+    target = target._replace(resource=view.catalog.resources[target.resource.path])
+    try:
+        return await HANDLERS[target.op](Call(service, request, target, unit))
+    except Exception as error:
+        if retriable(error):
+            raise
+        # what the database refuses is told in the fields that the caller sees
+        raise translate(error, target.resource, writing=target.op in WRITES) from error
 
 
 def admit(principal: Principal, target: Target) -> None:

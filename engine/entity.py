@@ -203,11 +203,36 @@ class Approval:
 @dataclass(frozen=True)
 class Owner:
     """Rows that belong to the user in `column`: others do not exist for callers without the permission `unless`, in reads
-    and writes; `reads` False = all may read them."""
+    and writes; `reads` False = all may read them. Of several columns one is enough, and a path goes through relations:
+    `order.owner_id` lets lines follow their header."""
 
-    column: str
+    column: str | tuple[str, ...]
     unless: str
     reads: bool = True
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """One, or several."""
+        return (self.column,) if isinstance(self.column, str) else self.column
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A condition that the rows of a caller meet; for `on` (a text of rights) others do not exist for him, and he can neither
+    make nor leave behind one that does not meet it. `where` is a field or path with `op` and `value`, or a whole tree as
+    `where=` of a list takes it. Values may be of the caller: `$caller.id`, `email`, `tenant`, `roles`, or a claim of his token;
+    who lacks one has no rows. The permission `unless` lifts it."""
+
+    where: str | Mapping[str, Any]
+    op: str = "eq"
+    value: Any = None
+    unless: str = ""
+    on: str = "read create update delete status"
+
+    @property
+    def tree(self) -> Mapping[str, Any]:
+        """The whole condition."""
+        return {"field": self.where, "op": self.op, "value": self.value} if isinstance(self.where, str) else self.where
 
 
 @dataclass(frozen=True)
@@ -251,6 +276,7 @@ class Entity:
     rollups: Sequence[RollUp] = ()
     approval: Approval | None = None
     owner: Owner | None = None
+    rows: Sequence[Rows] = ()
     role: Role | None = None
     permissions: Sequence[str] = ()
     require_version: bool = False

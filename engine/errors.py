@@ -8,7 +8,7 @@ The tree::
     +-- ForbiddenError     403
     +-- NotFoundError      404 (405)
     +-- ConflictError      409 (412, 423)
-    +-- ValidationError    422 (400, 413, 415, 428)
+    +-- ValidationError    422 (400, 408, 413, 414, 415, 428, 431)
     +-- UnavailableError   503 (429, 504, 500)
 
 `CODES` lists the generic codes once; a domain adds its own by raising a family with a code of the catalogue.
@@ -145,6 +145,9 @@ CODES: dict[str, tuple[str, int, str]] = {
     "too_expensive": ("ValidationError", 422, "The query would cost too much; see details for what makes it so"),
     "filter_required": ("ValidationError", 400, "A write of many rows needs a filter, such as filter[status]=draft"),
     "max_affected_required": ("ValidationError", 400, "Send Prefer: max-affected=n, the most rows that may change"),
+    "request_timeout": ("ValidationError", 408, "The request took too long to come"),
+    "url_too_long": ("ValidationError", 414, "The URL has more than 65535 bytes; send the query as a body, by QUERY"),
+    "headers_too_large": ("ValidationError", 431, "The headers are too large or too many"),
     "payload_too_large": ("ValidationError", 413, "The body is too large"),
     "unsupported_media_type": ("ValidationError", 415, "Send the body as application/json"),
     "version_required": ("ValidationError", 428, "Send If-Match or version"),
@@ -159,6 +162,7 @@ CODES: dict[str, tuple[str, int, str]] = {
         503,
         "The connection broke while committing; read the row to see the outcome",
     ),
+    "issuer_unavailable": ("UnavailableError", 503, "The issuer's keys cannot be read at the moment; try again"),
     "query_timeout": ("UnavailableError", 504, "The query took too long; narrow it"),
     "internal_error": ("UnavailableError", 500, "Something went wrong here; quote the request id"),
 }
@@ -171,6 +175,7 @@ FAULT_CODES: dict[str, str] = {
     "out_of_range": "below or above what the column takes",
     "invalid_format": "not of the form or type that the field takes",
     "invalid_choice": "not one of the listed values",
+    "permission_denied": "a row that the caller may not have",
     "check_failed": "a rule over several fields does not hold",
     "field_not_allowed": "unknown, or set by the engine alone",
     "write_once": "may only be given at creation",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -45,11 +45,19 @@ class Field:
     references: str | None = None
     target: str = "id"
     generated: bool = False
+    # of a view: the caller's roles do not see it; they may not write it
+    unseen: bool = False
+    barred: bool = False
+
+    @property
+    def concealed(self) -> bool:
+        """Whether it does not exist for the caller."""
+        return self.hidden or self.unseen
 
     @property
     def shown(self) -> bool:
         """Whether reads show it."""
-        return not self.hidden and not (self.virtual and not self.virtual.compute)
+        return not self.concealed and not (self.virtual and not self.virtual.compute)
 
     @property
     def sortable(self) -> bool:
@@ -58,11 +66,20 @@ class Field:
         return self.column is not None and not self.masked and not self.encrypted and ordered
 
     @cached_property
+    def item(self) -> Field | None:
+        """Of an array that filters look into: one item as a field."""
+        if not isinstance(self.type, sa.ARRAY):
+            return None
+        found = scalar_of(self.type.item_type)
+        return replace(self, type=self.type.item_type, scalar=found) if "equal" in found.families else None
+
+    @cached_property
     def operators(self) -> tuple[str, ...]:
         """Filter operators the field takes."""
-        if self.column is None or self.hidden or self.masked or self.encrypted:
+        if self.column is None or self.concealed or self.masked or self.encrypted:
             return ()
-        return operators_of(self.scalar.families, tree=bool(self.column.table.info.get("tree")) and self.name == "id")
+        families = self.scalar.families if self.item or self.scalar.name != "array" else frozenset[str]()
+        return operators_of(families, tree=bool(self.column.table.info.get("tree")) and self.name == "id")
 
 
 def engine_set(entity: Entity, column: Column[Any]) -> bool:

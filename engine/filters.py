@@ -46,6 +46,19 @@ def _under(column: Column, node: Any) -> Column:
     return column.in_(sa.select(below.c.id))
 
 
+def _has(column: Column, item: Any) -> Column:
+    if isinstance(column.type, sa.ARRAY):
+        return column.op("@>", is_comparison=True)(sa.cast(pg.array([item]), column.type))
+    return column.op("?", is_comparison=True)(item)
+
+
+def _of_items(array: str, document: str) -> Callable[[Column, Any], Column]:
+    """An operator on lists: what PostgreSQL calls it for an array, and for a jsonb list of texts."""
+    return lambda column, items: column.op(
+        array if isinstance(column.type, sa.ARRAY) else document, is_comparison=True
+    )(items)
+
+
 def _ends(text: str) -> str:
     return "%" + escape_like(text)
 
@@ -99,21 +112,9 @@ OPERATORS: dict[str, Operator] = {
             _starts,
         ),
         Operator("endswith", "ends with the text", "text", "text", lambda col, v: col.like(v, escape="\\"), _ends),
-        Operator("has", "the list holds the item", "item", "items", lambda col, v: col.op("?", is_comparison=True)(v)),
-        Operator(
-            "hasany",
-            "the list holds one of the items",
-            "items",
-            "items",
-            lambda col, v: col.op("?|", is_comparison=True)(v),
-        ),
-        Operator(
-            "hasall",
-            "the list holds all of the items",
-            "items",
-            "items",
-            lambda col, v: col.op("?&", is_comparison=True)(v),
-        ),
+        Operator("has", "the list holds the item", "item", "items", _has),
+        Operator("hasany", "the list holds one of the items", "items", "items", _of_items("&&", "?|")),
+        Operator("hasall", "the list holds all of the items", "items", "items", _of_items("@>", "?&")),
         Operator("under", "the node itself and all below it", "node", "tree", _under),
     )
 }

@@ -86,6 +86,9 @@ async def install(system: System) -> list[str]:
     """Bring everything that a fresh installation needs; returns what a person should be told, a line each."""
     if uses_key(system.settings, system.catalog):
         return _first_key(system)
+    if system.catalog.identity is None:
+        # everybody comes with a token of an outside issuer
+        return []
     await seed(system)
     password, fresh = first_password(system)
     await create_user(system, system.settings.admin_email, password, administrator=True)

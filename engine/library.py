@@ -24,8 +24,9 @@ from engine.entity import Entity
 from engine.entrance import WayIn
 from engine.errors import StartupFault, generic
 from engine.load import Registry, load_registries
-from engine.main import Place, System, compiled
+from engine.main import System, compiled
 from engine.observe import Observer
+from engine.places import Place
 from engine.request import Receive, Request, Send
 from engine.request import Scope as AsgiScope
 from engine.session import Session
@@ -140,7 +141,7 @@ class Engine:
             raise StartupFault(
                 f"databases: no scope lives in {unknown[0]!r}; there are {', '.join(dict.fromkeys(known))}"
             )
-        if authenticate is None and registry.identity is None:
+        if authenticate is None and registry.identity is None and not self.settings.issuer:
             raise StartupFault(
                 "who may enter? Give authenticate=, a function of the request that answers a Principal or None"
             )
@@ -193,12 +194,10 @@ class Engine:
 
     def _dispatcher(self, system: System) -> tuple[Dispatcher, list[WayIn]]:
         """The dispatcher, and the routes of signing in."""
-        limits = (self.settings.max_body_bytes, self.settings.max_bulk_bytes)
-        operations = system.operations
         if self.authenticate is None:
-            gate, beside = system.ways_in()
-            return Dispatcher(operations, gate, Observer(), limits), beside
-        dispatcher = HostedDispatcher(operations, Stranger(), Observer(), limits)
+            return system.guarded()
+        limits = (self.settings.max_body_bytes, self.settings.max_bulk_bytes)
+        dispatcher = HostedDispatcher(system.operations, Stranger(), Observer(), limits)
         dispatcher.authenticate = self.authenticate
         return dispatcher, []
 

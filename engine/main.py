@@ -6,19 +6,16 @@ import asyncio
 import gc
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import asyncpg
 from starlette.applications import Starlette
 
 import tenancy
 from engine import registration
 from engine.app import build_app, plain
-from engine.auth.authenticator import Gate
 from engine.auth.keys import secret_file
 from engine.auth.vault import KeyRing, PasswordVault
 from engine.batch import Batch
@@ -28,22 +25,28 @@ from engine.checks import check_declarations
 from engine.clock import random_token
 from engine.dispatch import Dispatcher
 from engine.docs import docs_routes
-from engine.entrance import WayIn, entrance
+from engine.entrance import Entrance, WayIn, entrance
 from engine.errors import StartupFault
 from engine.load import Registry, load_registries
 from engine.meta import Meta
 from engine.moment import UnitOfWork, Workshop
-from engine.observe import Observer, configure_logging
+from engine.observe import LOG, Observer, configure_logging
 from engine.operations import Operations
 from engine.packages import home_of_migrations
+from engine.places import Place, ensure_role
 from engine.relay import Relay
 from engine.reloading import Reloading
 from engine.repetition import add_answers
+from engine.row_rules import with_row_rules
 from engine.settings import Settings
+from engine.store import has_trigrams
 from engine.types import ENGINE, Principal, Scope
+from engine.views import Policy
+from engine.wire import WireLimits
 from tenancy.embedded import EmbeddedServer, start_embedded
 from tenancy.pool import Pool, PoolOptions
 from tenancy.shape import bind_to_tenant, index_foreign_keys
+from tenancy.trigrams import offer_trigrams
 
 if TYPE_CHECKING:
     # Alembic is imported where it is used: a worker only serves, and starts 0.2 s sooner without it
@@ -91,7 +94,7 @@ def compiled(registry: Registry) -> Catalog:
         if scope.tenant_bound:
             bind_to_tenant(scope.metadata)
         index_foreign_keys(scope.metadata)
-    catalog = compile_catalog(registry.scopes, registry.entities, registry.rules, registry.identity)
+    catalog = with_row_rules(compile_catalog(registry.scopes, registry.entities, registry.rules, registry.identity))
     home = home_of(catalog)
     if home is not None and logs_of(catalog):
         add_heads(catalog.scopes[home].metadata)
@@ -102,15 +105,6 @@ def packages_of(settings: Settings) -> list[str]:
     """The registries to serve, the bundled one first where it is there for its users only."""
     beside = [BUNDLED] if settings.identity == "bundled" and BUNDLED not in settings.registries else []
     return [*beside, *settings.registries]
-
-
-@dataclass
-class Place:
-    """Where a database is: the URL its owner uses, and the one that requests use (with a role to take on)."""
-
-    owner: str
-    runtime: str
-    role: str | None
 
 
 class System:
@@ -131,6 +125,8 @@ class System:
         self.server: EmbeddedServer | None = None
         self.places: dict[str, Place] = {}
         self.relay: Relay | None = None
+        self.entrance: Entrance | None = None
+        self.policy: Policy | None = None
 
     @property
     def databases(self) -> list[str]:
@@ -198,11 +194,15 @@ class System:
                 )
         elif await synchronise(owner, scope.metadata, options):
             self.say(f"{scope.name}: tables are up to date with the models")
+        if self.settings.environment != "production":
+            await offer_trigrams(owner)
 
     async def upgrade(self) -> dict[str, list[str]]:
         """Run the pending revisions of every scope."""
         from tenancy.migrate import upgrade
 
+        for place in self.places.values():
+            await offer_trigrams(place.owner)
         return {
             s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s))
             for s in self.catalog.scopes.values()
@@ -300,13 +300,18 @@ class System:
     def app(self) -> Starlette:
         """The application."""
         configure_logging(self.settings.log_format)
-        gate, beside = self.ways_in()
-        limits = (self.settings.max_body_bytes, self.settings.max_bulk_bytes)
-        return self.app_of(Dispatcher(self.operations, gate, Observer(), limits), beside)
+        dispatcher, beside = self.guarded()
+        return self.app_of(dispatcher, beside)
 
-    def ways_in(self) -> tuple[Gate, list[WayIn]]:
-        """The gate, and (path, handler, method) of the routes that belong to it."""
-        return entrance(self.settings, self.operations)
+    def guarded(self) -> tuple[Dispatcher, list[WayIn]]:
+        """A dispatcher behind the entrance that settings and registries make, and the routes that belong to that."""
+        self.entrance = entrance(self.settings, self.operations)
+        limits = (self.settings.max_body_bytes, self.settings.max_bulk_bytes)
+        dispatcher = Dispatcher(self.operations, self.entrance.gate, Observer(), limits)
+        if self.entrance.outside is not None and self.settings.policy is not None:
+            self.policy = Policy(self.settings.policy, dispatcher.service)
+            self.entrance.outside.govern = self.policy.govern
+        return dispatcher, self.entrance.routes
 
     def app_of(self, dispatcher: Dispatcher, beside: list[WayIn]) -> Starlette:
         """The application over a dispatcher; `beside`: routes of signing in."""
@@ -317,12 +322,28 @@ class System:
             plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity}/_meta")
         ]
         routes.append(plain(dispatcher, "/{scope}/batch", Batch(dispatcher).answer, "POST"))
-        return build_app(dispatcher, [*routes, *docs_routes(self.catalog)], start=[self.start], stop=[self.close])
+        app = build_app(dispatcher, [*routes, *docs_routes(self.catalog)], start=[self.start], stop=[self.close])
+        app.state.wire = WireLimits.of(self.settings)
+        return app
 
     async def start(self) -> None:
-        """Begin what goes on beside the requests."""
+        """Ask each database whether it knows trigrams, and begin what goes on beside the requests."""
         assert self.relay is not None, "app() made it"
+        known = {name: await has_trigrams(pool, 1.0) for name, pool in self.pools.items()}
+        self.operations.shop.reads.similar = frozenset(name for name, there in known.items() if there)
         await self.relay.start()
+
+    def reread_policy(self) -> bool:
+        """Take what the policy file says now, at once and for everybody; one that does not fit changes nothing."""
+        assert self.policy is not None and self.entrance is not None, "app() made them"
+        try:
+            self.policy.reread()
+        except StartupFault as fault:
+            LOG.error("the policy stays as it was", fault=str(fault))
+            return False
+        self.entrance.forget()
+        LOG.info("the policy was read anew", file=str(self.policy.path))
+        return True
 
     async def retire(self) -> None:
         """Leave what goes on beside the requests to whoever comes after."""
@@ -345,18 +366,6 @@ class System:
         for pool in self.pools.values():
             await pool.close()
         self.vault.close()
-
-
-async def ensure_role(owner_url: str, role: str) -> None:
-    """Make the role that requests run as, and let the owner take it on."""
-    connection = await asyncpg.connect(owner_url, timeout=10)
-    try:
-        if not await connection.fetchval("select 1 from pg_roles where rolname = $1", role):
-            quoted = role.replace('"', '""')
-            await connection.execute(f'create role "{quoted}" nologin nosuperuser nobypassrls')
-            await connection.execute(f'grant "{quoted}" to current_user')
-    finally:
-        await connection.close()
 
 
 def create_app() -> Reloading:

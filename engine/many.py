@@ -17,6 +17,7 @@ from engine.hooks import Change
 from engine.moment import UnitOfWork
 from engine.operations import Operations
 from engine.records import Action, Asked, Written, fill, key_parameter
+from engine.refusals import limited
 from engine.shapes import Incoming, ListShape
 from engine.sql.parts import ENCODER
 from engine.sql.sets import named_by
@@ -25,6 +26,8 @@ from engine.sql.sets import named_by
 NAMED = 50
 # how often an upsert looks anew because somebody else made a row with its key at the same time
 LOOKS = 3
+# what is asked of stored rows beside their columns
+SURROUNDINGS = ("referred", "header", "seen", "own")
 INDEX = re.compile(r"\[(\d+)\]\.?")
 
 Item = TypeVar("Item")
@@ -32,7 +35,7 @@ Done = TypeVar("Done")
 
 
 class Chosen(NamedTuple):
-    """The rows that a filter means: its shape and values, and how many may be written."""
+    """The rows that a filter means: its shape and values, and how many may be written; `limit` is one more."""
 
     shape: ListShape
     values: Mapping[str, Any]
@@ -66,7 +69,7 @@ class Many:
     async def _choose(
         self, unit: UnitOfWork, resource: Resource, action: Action, chosen: Chosen
     ) -> list[dict[str, Any]]:
-        values = {**chosen.values, "limit": chosen.most + 1}
+        values = chosen.values
         found = await unit.run(self.shop.question("chosen", resource, chosen.shape, action == "delete"), values)
         if len(found) > chosen.most:
             counted = await unit.run(self.shop.question("counted", resource, chosen.shape), values)
@@ -90,6 +93,7 @@ class Many:
         if not changes:
             return
         await self._judge(unit, resource, action, changes, rows)
+        await self.operations.refusals.keep(unit, resource, action, changes)
         await self.operations.change_all(unit, resource, action, changes)
         nested = [change for change in changes if change.found is None and rows[change.index].nested]
         await self.operations.replace_nested(unit, resource, nested, rows)
@@ -108,8 +112,6 @@ class Many:
         for change in changes:
             key = tuple(change[name] for name in resource.keys)
             state = {"referred": False, "header": None, "status": None, **(change.old or {}), **known.get(key, {})}
-            if resource.entity.owner is not None:
-                state["owner"] = state[resource.entity.owner.column]
             asked = (action, rows[change.index], [str(part) for part in key])
             error = await self.operations.refusals.judge(unit, resource, asked, state)
             if error is not None:
@@ -120,16 +122,18 @@ class Many:
     async def _surroundings(
         self, unit: UnitOfWork, resource: Resource, action: Action, changes: Sequence[Change]
     ) -> dict[tuple[Any, ...], dict[str, Any]]:
-        """Key -> whether others refer to the row, and the status of its header, as far as that counts."""
+        """Key -> whether others refer to the row, the status of its header, and whether the caller has it, as far as that
+        counts."""
         restricting = self.shop.writes.restricting(resource) if action == "delete" else ()
-        if not restricting and resource.header is None:
+        limits = limited(unit, resource, action)
+        if not restricting and resource.header is None and not any(limits):
             return {}
         keys = [tuple(change[name] for name in resource.keys) for change in changes]
         given = key_parameter(resource, [key[0] for key in keys] if resource.by_uuid else keys)
-        statement = self.shop.question("states", resource, restricting)
+        statement = self.shop.question("states", resource, restricting, limits)
         return {
-            tuple(found[name] for name in resource.keys): {"referred": found["referred"], "header": found["header"]}
-            for found in await unit.run(statement, {"keys": given, "tenant": unit.tenant})
+            tuple(found[name] for name in resource.keys): {name: found[name] for name in SURROUNDINGS}
+            for found in await unit.run(statement, unit.base(resource, keys=given))
         }
 
     # -- by unique key
@@ -188,10 +192,8 @@ class Many:
         self, unit: UnitOfWork, resource: Resource, key: Unique, values: Sequence[Mapping[str, Any]]
     ) -> dict[int, dict[str, Any]]:
         """Place in the body -> the stored row with the same unique key, locked."""
-        own = frozenset({resource.path}) if resource.owned_reads(unit.principal) else frozenset[str]()
-        statement = self.shop.question("same_unique", resource, key, own)
-        given = _records(resource, key, values)
-        found = await unit.run(statement, {"rows": given, "tenant": unit.tenant, "owner": unit.principal.user_id})
+        statement = self.shop.question("same_unique", resource, key, resource.limits(unit.principal, "read"))
+        found = await unit.run(statement, unit.base(resource, rows=_records(resource, key, values)))
         rows = [self.operations.row(resource, record) for record in found]
         return {row.pop("cxg_ord"): row for row in rows}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.catalog import Resource
+from engine.catalog import Catalog, Resource
 from engine.described import described, field_described
 from engine.dispatch import Dispatcher
 from engine.encode import Answer, success_of
@@ -12,6 +12,7 @@ from engine.errors import ForbiddenError, generic
 from engine.filters import OPERATORS
 from engine.request import Request
 from engine.types import Op, Principal
+from engine.views import view_of
 
 TAIL = "/_meta"
 
@@ -25,6 +26,8 @@ class Meta:
     async def answer(self, request: Request) -> Answer:
         """The scope, or one entity. 404 for what is not registered; 403 for an entity that the caller may not read."""
         principal = await self.dispatcher.caller(request)
+        view = view_of(principal)
+        catalog = view.catalog if view else self.catalog
         path = request.path.decode("ascii", "replace")[1 : -len(TAIL)]
         scope = self.catalog.scopes.get(path.split("/")[0])
         if scope is None:
@@ -32,8 +35,8 @@ class Meta:
         if scope.tenant_bound != (principal.tenant is not None):
             raise generic("wrong_scope")
         if path == scope.name:
-            return success_of(self._scope(scope.name, principal))
-        resource = self.catalog.resources.get(path)
+            return success_of(_scope(catalog, scope.name, principal))
+        resource = catalog.resources.get(path)
         if resource is None:
             raise generic("route_not_found")
         if not principal.may(resource.permissions[Op.LIST]):
@@ -50,21 +53,22 @@ class Meta:
         said = {"id": who.user_id, "email": who.email, "tenant": tenant, "scope": scope, "roles": list(who.roles)}
         return success_of({**said, "permissions": sorted(known if who.everything else who.permissions)})
 
-    def _scope(self, name: str, principal: Principal) -> dict[str, Any]:
-        """Every entity of which the caller may do something, and the operators that filters know."""
-        entities = [
-            {
-                "path": resource.path,
-                "kind": resource.entity.kind,
-                "label": resource.entity.label,
-                "description": resource.entity.description,
-                "operations": allowed,
-            }
-            for resource in self.catalog.resources.values()
-            if resource.scope.name == name and (allowed := _allowed(resource, principal))
-        ]
-        operators = {operator.name: operator.meaning for operator in OPERATORS.values()}
-        return {"scope": name, "entities": entities, "operators": operators}
+
+def _scope(catalog: Catalog, name: str, principal: Principal) -> dict[str, Any]:
+    """Every entity of which the caller may do something, and the operators that filters know."""
+    entities = [
+        {
+            "path": resource.path,
+            "kind": resource.entity.kind,
+            "label": resource.entity.label,
+            "description": resource.entity.description,
+            "operations": allowed,
+        }
+        for resource in catalog.resources.values()
+        if resource.scope.name == name and (allowed := _allowed(resource, principal))
+    ]
+    operators = {operator.name: operator.meaning for operator in OPERATORS.values()}
+    return {"scope": name, "entities": entities, "operators": operators}
 
 
 def _allowed(resource: Resource, principal: Principal) -> list[str]:

@@ -20,7 +20,7 @@ from sqlalchemy.sql import ColumnElement, Executable
 from engine.attempts import attempt, join
 from engine.catalog import Catalog, Resource, sensitive
 from engine.clock import CLOCK
-from engine.errors import ForbiddenError, UnavailableError, generic
+from engine.errors import ApiError, ForbiddenError, UnavailableError, generic
 from engine.hooks import Key, Point, Row, Rows, Rule
 from engine.jobs import Handler
 from engine.observe import Observer
@@ -96,7 +96,7 @@ class Workshop:
         return readable(self.vault, self.catalog, resource, text) if resource.path in self.revealing else text
 
     def _question(self, name: str, *given: Any) -> Statement:
-        return getattr(self.reads, name)(*given)  # type: ignore[no-any-return]
+        return getattr(self.reads if hasattr(self.reads, name) else self.writes, name)(*given)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,8 @@ class Circumstances(dict[str, Any]):
             return getattr(self.unit, name)
         if name.startswith(UNMASKED):
             return self.unit.principal.may(sensitive(name.removeprefix(UNMASKED)))
+        if name in (row_values := self.unit.shop.catalog.row_values):
+            return row_values[name](self.unit.principal)
         raise KeyError(name)
 
 
@@ -232,7 +234,6 @@ class UnitOfWork:
         return Circumstances(
             self,
             actor=who.user_id,
-            owner=who.user_id,
             actor_email=who.email,
             tenant=self.tenant,
             ip=self.caller.ip,
@@ -384,6 +385,8 @@ class UnitOfWork:
         except TimeoutError as error:
             raise UnavailableError("hook_timeout", f"The rule {rule.id} took too long", status=504) from error
         except Exception as error:
+            if self.principal.view is not None and isinstance(error, ApiError):
+                self.principal.view.discreet(rule.entity, error)
             error.add_note(f"in the rule {rule.id} of {rule.entity}")
             raise
 

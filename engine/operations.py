@@ -33,7 +33,7 @@ from engine.records import (
     split_virtual,
     stamped,
 )
-from engine.refusals import Refusals
+from engine.refusals import Refusals, limited, seen_beside
 from engine.roads import following
 from engine.secrets import opened, sealed
 from engine.shapes import Incoming
@@ -133,7 +133,8 @@ class Operations:
     ) -> list[Any]:
         """Their records: as a caller sees them, with all columns (`internal`), or empty (None)."""
         columns, records = insert_records(resource, changes)
-        statement = self.statements.insert(resource, columns, internal)
+        await self.refusals.keep(unit, resource, "create", changes)
+        statement = self.statements.insert(resource, columns, internal, seen_beside(unit, resource, changes))
         found = await self._run(unit, resource, statement, unit.base(resource), records)
         if len(found) != len(changes):
             raise await self.refusals.references(unit, resource, changes, resource.reference_columns)
@@ -249,6 +250,7 @@ class Operations:
         wanted = (UUID(key[0]) if resource.by_uuid else tuple(key), row.values, row.inputs)
         changes = await self._load(unit, resource, [wanted], lock=action)
         await self.refusals.check(unit, resource, action, (changes[0], row), guards)
+        await self.refusals.keep(unit, resource, action, changes)
         records = await self.change_all(unit, resource, action, changes, guards)
         if row.nested:
             await self.replace_nested(unit, resource, changes, [row])
@@ -268,9 +270,9 @@ class Operations:
             "cxg_log": CLOCK.new_id(),
             "cxg_expected": row.version,
         }
-        statement = self.statements.change_one(resource, action, frozenset(written), guards)
-        values = unit.base(resource)
-        values.update((f"key{place}", part) for place, part in enumerate(key))
+        rules = limited(unit, resource, action), resource.seen_beside(unit.principal, row.values)
+        statement = self.statements.change_one(resource, action, frozenset(written), guards, rules)
+        values = unit.base(resource, **{f"key{place}": part for place, part in enumerate(key)})
         values["sources"] = resource.ruleless_sources.get(row.values.get("status", ""), ())
         found = await self._run(unit, resource, statement, values, [record])
         if not found:
@@ -338,8 +340,8 @@ class Operations:
         records = [change_record(resource, change, order, columns) for order, change in enumerate(changes)]
         held = tuple(guard for guard in guards if guard == "inactive")
         shape = change_shape(resource, action, frozenset(columns), held, internal)
-        values = unit.base(resource)
-        values["keys"] = [change.key for change in changes]
+        shape = shape._replace(seen=seen_beside(unit, resource, changes))
+        values = unit.base(resource, keys=[change.key for change in changes])
         found = await self._run(unit, resource, self.shop.statement(resource, shape), values, records)
         if len(found) != len(changes):
             raise await self.refusals.references(unit, resource, changes, shape.checked)
@@ -369,7 +371,7 @@ class Operations:
             below = [(change, rows[change.index].nested[key]) for change in changes if key in rows[change.index].nested]
             child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
             mine = child.table.c[resource.nested[key].link(child.entity)].in_([header.key for header, _ in below])
-            present = await unit.list(child.key, mine, limit=MANY)
+            present = await self.refusals.removable(unit, child, await unit.list(child.key, mine, limit=MANY))
             gone = [{name: line[name] for name in child.keys} for line in present]
             await self.change_internal(unit, child, "delete", gone)
             await self._nest_below(unit, resource, key, below)
@@ -388,9 +390,8 @@ class Operations:
         known = [tuple(change[name] for name in resource.keys) for change in changes]
         keys = list(dict.fromkeys(known))
         given = [key[0] for key in keys] if resource.by_uuid else keys
-        records = await unit.run(
-            self.shop.question("reread", resource), unit.base(resource, keys=key_parameter(resource, given))
-        )
+        statement = self.shop.question("reread", resource, resource.seen_beside(unit.principal))
+        records = await unit.run(statement, unit.base(resource, keys=key_parameter(resource, given)))
         rows = dict(zip(keys, records, strict=True))
         return [
             Written(rows[key][0], rows[key][1], change.output, key, change.found is not None)

@@ -249,12 +249,14 @@ class BodyReader:
     def _refused(self, name: str, dot: str) -> Fault:
         shown = printable(name)
         field = self.resource.fields.get(name)
-        if field is None or field.hidden or name == self.under:
+        if field is None or field.concealed or name == self.under:
             return Fault(
                 dot + shown, "field_not_allowed", "is not a field here" + hint(shown, (*self.fields, *self.nested))
             )
         if field.once and self.purpose != "create":
             return Fault(dot + shown, "write_once", "can only be given at creation")
+        if field.barred:
+            return Fault(dot + shown, "field_not_allowed", "may not be set with your roles")
         return Fault(dot + shown, "field_not_allowed", "is set by the engine")
 
 

@@ -19,7 +19,7 @@ from engine.paging import read_cursor, read_page, read_page_size
 from engine.scalars import BadValue
 from engine.shapes import LIMITS, Deleted, Limits, Listing, Node, Order
 
-MAX_WHERE = 16_384
+MAX_WHERE, MAX_WORDS = 16_384, 10
 # names of parameters recur from request to request; of longer ones nobody keeps the parts
 NAMES_KEPT, NAME_BYTES = 4096, 96
 # a name with parts in brackets: filter[total][gt], expand[lines][limit], fields[lines]
@@ -109,10 +109,13 @@ def read_count(text: str) -> Any:
 
 
 def read_search(text: str) -> str:
-    """Search text, 1 to 200 characters."""
-    if not 0 < len(text.strip()) <= 200:
+    """Search text, 1 to 200 characters, its words with one space between."""
+    words = text.split()
+    if not words or len(text.strip()) > 200:
         raise BadValue("out_of_range", "must have 1 to 200 characters", maximum=200)
-    return text.strip()
+    if len(words) > MAX_WORDS:
+        raise BadValue("out_of_range", f"must have at most {MAX_WORDS} words", words=MAX_WORDS)
+    return " ".join(words)
 
 
 def read_fields(resource: Resource, text: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from engine.clock import CLOCK
 from engine.errors import ApiError
 from engine.hooks import Change, Key, Point
 from engine.moment import UnitOfWork, Workshop
-from engine.shapes import ChangeShape, Incoming, InsertShape, Statement
+from engine.shapes import ChangeShape, Incoming, InsertShape, Limited, RowRule, Statement
 from engine.sql.parts import ENCODER
 
 Action = Literal["update", "delete", "status"]
@@ -96,13 +96,22 @@ class WriteStatements:
         self.insert = lru_cache(maxsize=SHAPES_KEPT)(self._insert)
         self.change_one = lru_cache(maxsize=SHAPES_KEPT)(self._change_one)
 
-    def _insert(self, resource: Resource, columns: frozenset[str], internal: bool | None) -> Statement:
-        return self.shop.statement(resource, insert_shape(resource, columns, internal))
+    def _insert(
+        self, resource: Resource, columns: frozenset[str], internal: bool | None, seen: frozenset[RowRule]
+    ) -> Statement:
+        return self.shop.statement(resource, insert_shape(resource, columns, internal)._replace(seen=seen))
 
     def _change_one(
-        self, resource: Resource, action: Action, columns: frozenset[str], guards: tuple[str, ...]
+        self,
+        resource: Resource,
+        action: Action,
+        columns: frozenset[str],
+        guards: tuple[str, ...],
+        rules: tuple[Limited, frozenset[RowRule]],
     ) -> Statement:
-        return self.shop.statement(resource, change_shape(resource, action, columns, guards)._replace(single=True))
+        (shown, own), seen = rules
+        shape = change_shape(resource, action, columns, (*guards, "own") if shown or own else guards)
+        return self.shop.statement(resource, shape._replace(single=True, own=shown | own, seen=seen))
 
 
 def change_record(resource: Resource, change: Change, order: int, columns: set[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,9 +11,11 @@ import msgspec
 from engine.catalog import Resource
 from engine.errors import ApiError, Fault, generic
 from engine.fields import Field
-from engine.hooks import Change
+from engine.hooks import Change, Row
 from engine.moment import UnitOfWork, Workshop
-from engine.shapes import Incoming
+from engine.records import key_parameter
+from engine.shapes import NO_RULES, Incoming, Limited, RowRule
+from engine.sql.parts import ENCODER
 
 CANONICAL_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 
@@ -32,14 +34,19 @@ class Refusals:
         self, unit: UnitOfWork, resource: Resource, action: str, row: Incoming, *, key: Sequence[str]
     ) -> ApiError:
         """The error of a change of one row that found nothing. Raises Unchanged when there was nothing to do."""
-        values = {**{f"key{i}": part for i, part in enumerate(key)}, "tenant": unit.tenant}
-        found = await unit.run(self.shop.question("state", resource, self.shop.writes.restricting(resource)), values)
-        state = dict(found[0].items()) if found else {}
+        state = await self._state(unit, resource, key, limited(unit, resource, action))
         error = await self.judge(unit, resource, (action, row, key), state)
         if error is not None:
             return error
         checked = [name for name in resource.reference_columns if name in row.values]
         return await self.references(unit, resource, [Change(0, None, row.values)], checked)
+
+    async def _state(self, unit: UnitOfWork, resource: Resource, key: Sequence[str], limits: Limited) -> dict[str, Any]:
+        """Of the stored row; empty when there is none."""
+        values = unit.base(resource, **{f"key{i}": part for i, part in enumerate(key)})
+        statement = self.shop.question("state", resource, self.shop.writes.restricting(resource), limits)
+        found = await unit.run(statement, values)
+        return dict(found[0].items()) if found else {}
 
     async def judge(
         self, unit: UnitOfWork, resource: Resource, write: tuple[str, Incoming, Sequence[str]], state: Mapping[str, Any]
@@ -48,9 +55,11 @@ class Refusals:
         action, row, key = write
         if not state:
             return generic("not_found")
-        if resource.restricts(unit.principal) and state["owner"] != unit.principal.user_id:
-            # whose rows everybody may read is told that he may not change them; else they do not exist for him
-            return generic("not_found") if resource.owned_reads(unit.principal) else generic("permission_denied")
+        if not state.get("seen", True):
+            return generic("not_found")
+        if not state.get("own", True):
+            # a row that he may read, but not write
+            return generic("permission_denied")
         wants_inactive = row.values.get("is_active") is True
         if not state["is_active"] and not wants_inactive and "is_active" not in row.values:
             return generic("not_found")
@@ -104,15 +113,11 @@ class Refusals:
         if change.old is None:
             raise generic("not_found")
         state: dict[str, Any] = {"referred": False, "header": None, "status": None, **change.old}
-        if resource.entity.owner is not None:
-            state["owner"] = change.old[resource.entity.owner.column]
         key = [str(change.old[name]) for name in resource.keys]
-        if {"unreferenced", "header"} & set(guards):
-            values = {**{f"key{i}": part for i, part in enumerate(key)}, "tenant": unit.tenant}
-            found = await unit.run(
-                self.shop.question("state", resource, self.shop.writes.restricting(resource)), values
-            )
-            state |= {"referred": found[0]["referred"], "header": found[0]["header"]}
+        limits = limited(unit, resource, action)
+        if {"unreferenced", "header"} & set(guards) or any(limits):
+            found = await self._state(unit, resource, key, limits)
+            state |= {name: found[name] for name in ("referred", "header", "seen", "own")}
         error = await self.judge(unit, resource, (action, row, key), state)
         if error is not None:
             raise error
@@ -123,7 +128,10 @@ class Refusals:
         """A restored row must refer to active rows again."""
         assert change.old is not None
         given = {name: change.old[name] for name in resource.reference_columns if change.old[name] is not None}
-        missing = await self._missing(unit, resource, [Change(0, None, given)], tuple(given))
+        stored = Change(0, None, given)
+        # nobody names these anew, so it does not matter whether the caller sees them
+        stored.by_engine = True
+        missing = await self._missing(unit, resource, [stored], tuple(given))
         if missing:
             raise generic("invalid_reference", details=missing)
 
@@ -147,10 +155,12 @@ class Refusals:
         given = {name: ids for name, ids in given.items() if ids}
         if not given:
             return []
-        statement = self.shop.question("missing_references", resource, tuple(given))
-        record = (
-            await unit.run(statement, {"tenant": unit.tenant, **{f"r_{name}": ids for name, ids in given.items()}})
-        )[0]
+        by_engine = all(change.by_engine for change in changes)
+        seen = NO_RULES if by_engine else resource.seen_beside(unit.principal, given)
+        statement = self.shop.question("missing_references", resource, tuple(given), seen)
+        record = (await unit.run(statement, unit.base(resource, **{f"r_{name}": ids for name, ids in given.items()})))[
+            0
+        ]
         lost = {name: {str(key) for key in record[name] or ()} for name in given}
         return [
             Fault(name, "invalid_reference", "names no active row").under(change.path)
@@ -158,6 +168,51 @@ class Refusals:
             for name in given
             if str(change.values.get(name)) in lost[name]
         ]
+
+    # -- rows of the caller's own
+
+    async def keep(self, unit: UnitOfWork, resource: Resource, right: str, changes: Sequence[Change]) -> None:
+        """403 for rows that a caller makes, or would leave behind, as what he does not have. Asked before the write, whose
+        keys might tell of others' rows."""
+        if resource.row_limits == () or right not in ("create", "update"):
+            return
+        mine = [change for change in changes if not change.by_engine]
+        given = {name for change in mine for name in change.given} if right == "update" else None
+        rules = resource.limits(unit.principal, right, given) if mine else NO_RULES
+        if not rules:
+            return
+        names = {name for rule in rules for name in rule.columns}
+        rows = [
+            {**{name: _will_be(unit, resource, change, name) for name in names}, "cxg_ord": place}
+            for place, change in enumerate(mine)
+        ]
+        values = unit.base(resource, rows=ENCODER.encode(rows).decode())
+        found = await unit.run(self.shop.question("misfits", resource, rules), values)
+        foreign = [mine[record[0]] for record in found]
+        if foreign:
+            text, details = _belonging(resource, rules, foreign)
+            raise generic("permission_denied", text, details=details)
+
+    async def _limited(
+        self, unit: UnitOfWork, resource: Resource, keys: Sequence[tuple[Any, ...]], limits: Limited
+    ) -> dict[tuple[Any, ...], Any]:
+        """Key -> whether the stored row exists for the caller, and whether he has it."""
+        given = key_parameter(resource, [key[0] for key in keys] if resource.by_uuid else keys)
+        statement = self.shop.question("states", resource, (), limits)
+        records = await unit.run(statement, unit.base(resource, keys=given))
+        return {tuple(record[name] for name in resource.keys): record for record in records}
+
+    async def removable(self, unit: UnitOfWork, resource: Resource, rows: Sequence[Row]) -> Sequence[Row]:
+        """Of the child rows of a header those that a caller replaces: what does not exist for him stays as it is."""
+        limits = limited(unit, resource, "delete")
+        if not rows or not any(limits):
+            return rows
+        keys = [tuple(row[name] for name in resource.keys) for row in rows]
+        found = await self._limited(unit, resource, keys, limits)
+        seen = [(row, found[key]) for row, key in zip(rows, keys, strict=True) if found[key]["seen"]]
+        if not all(record["own"] for _, record in seen):
+            raise generic("permission_denied")
+        return [row for row, _ in seen]
 
     async def moved(self, unit: UnitOfWork, resource: Resource, key: Sequence[str], since: int) -> list[Any]:
         """(version, actor_id, names) of the changes after a version, oldest first, as far as they are logged; 20 at most."""
@@ -186,6 +241,40 @@ class Refusals:
 
     def _public(self, resource: Resource, name: str) -> bool:
         return name != "version" and name in resource.fields and resource.fields[name].shown
+
+
+def limited(unit: UnitOfWork, resource: Resource, action: str) -> Limited:
+    """Which rows of an entity exist for the caller, and which he may write."""
+    if not resource.row_limits:
+        return Limited()
+    return Limited(resource.limits(unit.principal, "read"), resource.limits(unit.principal, action))
+
+
+def seen_beside(unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> frozenset[RowRule]:
+    """The rules of the rows that callers' changes refer to, and of those shown in theirs."""
+    if not resource.beside:
+        return NO_RULES
+    given = {name for change in changes if not change.by_engine for name in change.given}
+    return resource.seen_beside(unit.principal, given) if given else NO_RULES
+
+
+def _will_be(unit: UnitOfWork, resource: Resource, change: Change, name: str) -> Any:
+    """The value that a column of a row is going to have."""
+    value = change[name]
+    if value is not None or change.old is not None or name in change.values:
+        return value
+    who, status = unit.principal.user_id, resource.machine.initial if resource.stateful else None
+    new = {"created_by": who, "updated_by": who, "status": status, "is_active": True, "version": 1}
+    return unit.now if name in ("created_at", "updated_at") else new.get(name)
+
+
+def _belonging(
+    resource: Resource, rules: Collection[RowRule], foreign: Sequence[Change]
+) -> tuple[str, tuple[Fault, ...]]:
+    """What is said of rows that the caller does not have."""
+    lifting = [limit.unless for limit in resource.row_limits or () if limit.rule in rules and limit.unless]
+    text = f"Rows of others need the permission {lifting[0]}" if lifting else "The row would not be one of yours"
+    return text, tuple(Fault("", "permission_denied", text).under(change.path) for change in foreign if change.path)
 
 
 def are_disjoint(action: str, row: Incoming, moved: Sequence[Any], stored: int) -> bool:

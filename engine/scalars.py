@@ -310,7 +310,7 @@ SCALARS: tuple[Scalar, ...] = (
         "array",
         (sa.ARRAY,),
         "jsonb",
-        frozenset({"null"}),
+        frozenset({"items"}),
         lambda type_, bounds: list[scalar_of(type_.item_type).annotate(type_.item_type, bounds)],  # type: ignore[misc]
         lambda type_, bounds: {"type": "array", "items": scalar_of(type_.item_type).schema(type_.item_type, bounds)},
         keep=lambda value, type_: sa.cast(_array_of(value), type_),

@@ -38,8 +38,9 @@ class Session:
     def __init__(self, dispatcher: Dispatcher, scope: str, principal: Principal) -> None:
         self.dispatcher, self.scope = dispatcher, scope
         self.caller = Caller(request_id())
-        unit = UnitOfWork(dispatcher.operations, scope, principal, self.caller)
-        self.unit: UnitOfWork = dispatcher.service.budgets.timed(unit)
+        service = dispatcher.service_of(principal)
+        unit = UnitOfWork(service.operations, scope, principal, self.caller)
+        self.unit: UnitOfWork = service.budgets.timed(unit)
 
     async def __aenter__(self) -> Session:
         """Begin the transaction."""

@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     max_filters: int = Field(20, ge=1, le=1000, description="conditions of one query, those of expansions included")
     max_in_values: int = Field(500, ge=1, le=100_000, description="values of one filter with in")
     hook_timeout: float = Field(2.0, gt=0, description="seconds one hook may take before its request is rolled back")
+    header_timeout: float = Field(10.0, gt=0, description="seconds for a request's headers to come before 408")
+    body_timeout: float = Field(
+        30.0, gt=0, description="seconds for a body to come before 408, or at least 1 KiB of it for each of them"
+    )
+    max_header_bytes: int = Field(32_768, ge=1024, description="largest headers of a request, all together")
+    max_headers: int = Field(100, ge=10, description="most headers of a request")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="largest request body")
     max_bulk_bytes: int = Field(33_554_432, ge=1024, description="largest body that is a list of rows, or a batch")
     max_import_bytes: int = Field(1_073_741_824, ge=1024, description="largest file to import; it waits on the disk")
@@ -64,6 +70,16 @@ class Settings(BaseSettings):
     principal_seconds: float = Field(
         4.0, ge=0, le=60, description="how long a caller's permissions are believed unread"
     )
+    issuer: str | None = Field(None, description="outside issuer of access tokens, as their `iss` says; unset = none")
+    jwks_url: str | None = Field(None, description="address of its public keys: https, or this machine")
+    audience: str | None = Field(None, description="what `aud` of its tokens must hold")
+    policy: Path | None = Field(None, description="TOML file that says what the roles of its tokens may do")
+    issuer_algorithms: list[str] = Field(["RS256", "PS256", "ES256", "EdDSA"], description="signatures that count")
+    roles_claim: str = Field("roles", description="claim with the roles; a path goes deeper: realm_access.roles")
+    email_claim: str = Field("email", description="claim with the e-mail address")
+    tenant_claim: str | None = Field(None, description="claim with the tenant's id or slug; unset = no tenant")
+    jwks_seconds: float = Field(300.0, gt=0, description="how long its keys are believed unread")
+    jwks_pause: float = Field(10.0, ge=0, description="seconds between two readings for keys that are not known")
     admin_email: str = Field("admin@example.com", description="first administrator")
     admin_password: SecretStr | None = Field(
         None, description="his password; unset = made up and kept in the data folder"

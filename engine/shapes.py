@@ -107,42 +107,68 @@ class StatusChange(NamedTuple):
     reason: str | None
 
 
+class RowRule(NamedTuple):
+    """Which rows of the entity at `path` belong to a caller. `names`: the parameter of each single condition, in order;
+    `columns`: those of the row that it looks at; `known`: the parameter that says whether he has all that the condition asks of
+    him, empty = it asks nothing."""
+
+    path: str
+    node: Node
+    names: tuple[str, ...]
+    columns: tuple[str, ...]
+    known: str = ""
+    # rules of which one is enough, this one among them
+    otherwise: tuple[RowRule, ...] = ()
+
+
+NO_RULES: frozenset[RowRule] = frozenset()
+
+
+class Limited(NamedTuple):
+    """The rules of one entity for a caller who writes: which of its rows exist for him, and which he may write."""
+
+    seen: frozenset[RowRule] = NO_RULES
+    own: frozenset[RowRule] = NO_RULES
+
+
 class GetShape(NamedTuple):
-    """Read rows by key. `own`: entities of which only rows that belong to the caller exist for him."""
+    """Read rows by key. `own`: the rules of the entities of which only some rows exist for the caller."""
 
     fields: tuple[str, ...]
     deleted: Deleted
     expand: tuple[Expansion, ...] = ()
-    own: frozenset[str] = frozenset()
+    own: frozenset[RowRule] = NO_RULES
 
 
 class ListShape(NamedTuple):
-    """A list without its values: equal shapes share one statement. `own` as above. `after`: of the place after which the page
-    begins, which values are null; empty = it begins at an offset."""
+    """A list without its values: equal shapes share one statement. `search`: how many words. `own` as above. `after`: of the
+    place after which the page begins, which values are null; empty = it begins at an offset."""
 
     conditions: tuple[Node, ...]
     sort: tuple[Order, ...]
     fields: tuple[str, ...]
-    search: bool
+    search: int
     deleted: Deleted
     counting: Count
     expand: tuple[Expansion, ...] = ()
-    own: frozenset[str] = frozenset()
+    own: frozenset[RowRule] = NO_RULES
     after: tuple[bool, ...] = ()
 
 
 class InsertShape(NamedTuple):
     """Insert a set of rows with these columns. `checked` = references must name active rows. `internal`: all columns are
-    answered; None: none of them, a record a row."""
+    answered; None: none of them, a record a row. `seen`: rules of the rows that are referred to or shown beside."""
 
     columns: tuple[str, ...]
     checked: tuple[str, ...]
     internal: bool | None = False
+    seen: frozenset[RowRule] = NO_RULES
 
 
 class ChangeShape(NamedTuple):
-    """Change a set of rows: `columns` come with the rows; `guards` name predicates that the stored row must meet. `single`:
-    one row, named by the parameters `key0` ..., whose plan PostgreSQL keeps (with an array of keys it plans each time)."""
+    """Change a set of rows: `columns` come with the rows; `guards` name predicates that the stored row must meet, `own` rules
+    that it must too; `seen` as above. `single`: one row, named by the parameters `key0` ..., whose plan PostgreSQL keeps (with
+    an array of keys it plans each time)."""
 
     action: Literal["update", "delete", "status"]
     columns: tuple[str, ...]
@@ -150,6 +176,8 @@ class ChangeShape(NamedTuple):
     guards: tuple[str, ...]
     internal: bool = False
     single: bool = False
+    own: frozenset[RowRule] = NO_RULES
+    seen: frozenset[RowRule] = NO_RULES
 
 
 class Statement(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
 from engine.auth.authenticator import Authenticator
+from engine.auth.outside import Outside
 from engine.auth.tokens import Claims, Tokens
 from engine.catalog import Catalog
 from engine.encode import Answer, bare, success_of
@@ -15,7 +16,7 @@ from engine.moment import Caller, UnitOfWork
 from engine.operations import Operations
 from engine.parse import read_members
 from engine.request import Request
-from engine.types import ENGINE, Principal
+from engine.types import ENGINE, Principal, TenantRef
 
 NO_STORE = ((b"cache-control", b"no-store"),)
 FORM_LIMIT = 16_384
@@ -41,6 +42,12 @@ class PrincipalLoader:
         """The caller behind a verified token. 401 or 403 when session, user or tenant ended."""
         async with self.unit() as unit:
             return _or_raise(await self.identity.principal(unit, claims.user_id, claims.tenant_id, claims.session_id))
+
+    async def tenant(self, claim: str) -> TenantRef | None:
+        """The tenant in use that an outside token names, by its id or slug."""
+        async with self.unit() as unit:
+            known = await self.identity.tenants(unit)
+        return next((one for one in known if claim in (one.slug, str(one.id))), None)
 
     async def by_key(self, key: str, ip: str | None) -> Principal:
         """The caller behind an API key."""
@@ -148,6 +155,8 @@ class SignInEndpoints:
     async def me(self, request: Request) -> Answer:
         """GET /auth/me: the caller, his roles and permissions."""
         principal = await self._caller(request)
+        if principal.view is not None:
+            return outsider(principal)
         async with self.loader.unit(request.caller, principal) as unit:
             profile = await self.identity.profile(unit)
         scope = "tenants" if principal.tenant else self.identity.scope
@@ -176,6 +185,45 @@ class SignInEndpoints:
         return bare(self.tokens.keys.jwks(), 200, ((b"cache-control", b"max-age=300"),))
 
 
+class OutsideEndpoints:
+    """Handlers where nobody signs in here: all callers come with tokens of an outside issuer."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self.authenticator = authenticator
+
+    async def me(self, request: Request) -> Answer:
+        """GET /auth/me: the caller, his roles and permissions."""
+        return outsider(await self.authenticator.principal(request.header(b"authorization"), request.ip))
+
+
+def outsider(principal: Principal) -> Answer:
+    """What /auth/me says of a caller whom an outside issuer knows."""
+    tenant = {"id": principal.tenant.id, "slug": principal.tenant.slug} if principal.tenant else None
+    scopes = principal.view.catalog.scopes.values()
+    scope = next((one.name for one in scopes if one.tenant_bound == (tenant is not None)), "")
+    known = {"id": principal.user_id, "email": principal.email, "tenant": tenant, "scope": scope}
+    return success_of({**known, "roles": list(principal.roles), "permissions": sorted(principal.permissions)})
+
+
+async def _no_session(_claims: Claims) -> Principal:
+    raise generic("invalid_token")
+
+
+async def _no_key(_key: str, _ip: str | None) -> Principal:
+    raise generic("invalid_token")
+
+
+def callers_of(
+    tokens: Tokens, loader: PrincipalLoader | None, believed: float, outside: Outside | None
+) -> Authenticator:
+    """Who knows the callers: the registry's identity, an outside issuer, or both."""
+    if loader is None:
+        return Authenticator(tokens, _no_session, _no_key, believed, outside)
+    if outside is not None:
+        outside.find_tenant = loader.tenant
+    return Authenticator(tokens, loader.by_session, loader.by_key, believed, outside)
+
+
 async def _texts(request: Request, known: dict[str, bool]) -> dict[str, str]:
     """The members of a JSON body, all of them texts; `known` says which are required."""
     given = read_members(await request.json(FORM_LIMIT), known)
@@ -198,8 +246,10 @@ def _oauth_error(error: ApiError) -> Answer:
 Endpoint = Callable[[Request], Awaitable[Answer]]
 
 
-def routes_of(endpoints: SignInEndpoints) -> list[tuple[str, Endpoint, str]]:
+def routes_of(endpoints: SignInEndpoints | OutsideEndpoints) -> list[tuple[str, Endpoint, str]]:
     """(path, handler, method) of each route beside the entities."""
+    if isinstance(endpoints, OutsideEndpoints):
+        return [("/auth/me", endpoints.me, "GET")]
     return [
         ("/auth/token", endpoints.token, "POST"),
         ("/auth/revoke", endpoints.revoke, "POST"),

@@ -220,6 +220,21 @@ def _from_database(error: asyncpg.PostgresError, resource: Resource | None) -> A
     return generic(code, named if code == "query_timeout" else "", headers=headers)
 
 
+TRIGRAMS = """
+select exists (select from pg_extension where extname = 'pg_trgm')
+   and coalesce(has_function_privilege(to_regprocedure('similarity(text,text)'), 'execute'), false) as there
+"""
+
+
+async def has_trigrams(database: Database, seconds: float) -> bool:
+    """Whether those who run requests can use pg_trgm; no for a database that does not answer."""
+    try:
+        async with asyncio.timeout(seconds):
+            return bool((await database.run(None, TRIGRAMS, ()))[0]["there"])
+    except Exception:
+        return False
+
+
 async def ready(database: Database, seconds: float) -> bool:
     """Whether the database answers within `seconds`."""
     try:

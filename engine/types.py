@@ -7,7 +7,7 @@ uses them as `Mapped[Money]`; a plain SQLAlchemy type does as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -101,6 +101,10 @@ class Principal:
     permissions: frozenset[str] = frozenset()
     everything: bool = False
     roles: tuple[str, ...] = ()
+    # what his token says beside: row rules may ask for it
+    claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    # what exists for him, where a policy says so (`engine.views`)
+    view: Any = field(default=None, compare=False, repr=False)
 
     def may(self, permission: str) -> bool:
         """Whether the caller holds `<domain>.<entity>.<right>` or a rule's own permission."""

@@ -15,23 +15,23 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity
-paging registration behaviours events jobs ordering relations preferences formats packages trail
+paging registration behaviours events jobs ordering relations preferences formats packages shapes trail
 fields
-catalog shapes declared
+catalog declared
 chain checks_behaviour checks_jobs conditions described
-expansions
-auth checks cursors encode load observe openapi parse query routes secrets sql store
+expansions row_rules
+auth checks cursors encode grants load observe openapi parse query routes secrets sql store
 setting_lookup attempts query_body
 moment
-budgets delivery refusals request records verify
-roads
+budgets delivery request records verify wire
+refusals roads
 operations repetition streaming
 many
 call exchange
-handlers
+handlers views
 dispatch relay signin rollups rotation runner
 batch meta worker
-app docs entrance session reloading
+app docs entrance places reloading session
 main
 install console scaffold library
 commands
@@ -45,7 +45,7 @@ DECLARING = {
 }  # all that a registry sees
 ENGINE_FOR_TENANCY = {"engine.types", "engine.errors"}
 PURE = ("parse", "query", "sql", "encode", "catalog", "filters", "scalars", "paging", "routes", "openapi")
-ASYNCPG = {"store", "reloading", *DOOR}
+ASYNCPG = {"store", "places", "reloading", *DOOR}
 MAX_FILE, MAX_FUNCTION, MAX_ARGUMENTS = 400, 40, 5
 VAGUE = {"utils", "helpers", "common", "base", "misc"}
 FILES = [p for top in ("engine", "registry", "tenancy", "tests") for p in sorted((ROOT / top).rglob("*.py"))]

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from engine.auth.outside import Outside
 from engine.auth.tokens import Claims, Tokens
 from engine.clock import CLOCK
 from engine.errors import generic
@@ -38,9 +39,19 @@ class Remembered(NamedTuple):
 class Authenticator:
     """Knows the callers. `load` reads a session's principal, `load_key` an API key's."""
 
-    def __init__(self, tokens: Tokens, load: LoadPrincipal, load_key: LoadKeyHolder, believed: float) -> None:
-        self.tokens, self.load, self.load_key, self.believed = tokens, load, load_key, believed
+    def __init__(
+        self,
+        tokens: Tokens,
+        load: LoadPrincipal,
+        load_key: LoadKeyHolder,
+        believed: float,
+        outside: Outside | None = None,
+    ) -> None:
+        """`outside`: who knows the tokens of another issuer."""
+        self.tokens, self.load, self.load_key, self.believed, self.outside = tokens, load, load_key, believed, outside
         self.remembered: dict[bytes, Remembered] = {}
+        # how often everybody was forgotten: who was read before is not remembered after
+        self.forgotten = 0
 
     async def principal(self, authorization: bytes | None, ip: str | None) -> Principal:
         """The caller behind an Authorization header. 401 without one."""
@@ -57,6 +68,7 @@ class Authenticator:
         method = METHODS.get(scheme.lower())
         if method is None or not credential:
             raise generic("not_authenticated", headers=CHALLENGE)
+        forgotten = self.forgotten
         try:
             found = await method(self, credential.strip().decode("latin-1"), ip)
         except BaseException:
@@ -64,12 +76,17 @@ class Authenticator:
             raise
         if len(self.remembered) >= MAX_REMEMBERED:
             self.remembered.pop(next(iter(self.remembered)))
-        self.remembered[authorization] = found
+        if self.forgotten == forgotten:
+            self.remembered[authorization] = found
         return found.principal
 
     async def _bearer(self, token: str, ip: str | None) -> Remembered:
         if token.startswith("cxg_"):
             return Remembered(await self.load_key(token, ip), time.monotonic(), None)
+        if self.outside is not None and self.outside.issued(token):
+            known, ends = await self.outside.principal(token)
+            left = ends - CLOCK.now().timestamp()
+            return Remembered(known, time.monotonic() + min(self.believed, left), None)
         claims = self.tokens.verify(token)
         principal = await self.load(claims)
         left = claims.expires - CLOCK.now().timestamp()
@@ -77,6 +94,7 @@ class Authenticator:
 
     def forget(self, session_id: UUID | None = None) -> None:
         """Read callers anew: those of one session, or all."""
+        self.forgotten += session_id is None
         gone = [key for key, known in self.remembered.items() if session_id is None or known.session_id == session_id]
         for key in gone:
             del self.remembered[key]

@@ -13,14 +13,12 @@ from engine.behaviours.computed import computed_rules, rollup_rules
 from engine.behaviours.known import Known
 from engine.behaviours.money import money_rules
 from engine.behaviours.outside import outside_rules
-from engine.behaviours.owners import owner_rules
 from engine.behaviours.states import state_rules
 from engine.behaviours.trees import tree_rules
 from engine.entity import Entity
 from engine.hooks import Rule
 
 BEHAVIOURS: tuple[Callable[[Known, str, Entity], list[Rule]], ...] = (
-    owner_rules,
     state_rules,
     tree_rules,
     outside_rules,

@@ -82,7 +82,7 @@ def _chosen(call: Call) -> Chosen:
         raise ValidationError("bad_request", "If-Match is said of one row; this writes many", status=400)
     call.require(call.target.op)
     values = call.values()
-    values.update(list_values(listing))
+    values.update(list_values(listing), limit=most + 1)
     return Chosen(list_shape(listing, call.own(listing)), values, most)
 
 

@@ -12,13 +12,14 @@ from engine.catalog import Resource
 from engine.conditions import leaves, without_values
 from engine.cursors import binding_of
 from engine.encode import Answer, etag, page, success, success_of
-from engine.filters import OPERATORS, escape_like
+from engine.filters import OPERATORS
 from engine.handlers.pages import Turn
 from engine.query import read_listing, read_paging, read_view
 from engine.query_body import read_query
-from engine.shapes import Condition, Expansion, GetShape, Listing, ListShape, Node
+from engine.shapes import NO_RULES, Condition, Expansion, GetShape, Listing, ListShape, Node, RowRule
 from engine.sql.documents import ordered_by
 from engine.sql.read import ESTIMATE_ABOVE, LOG_ORDER
+from engine.sql.search import by_rank, search_values
 from engine.types import Op
 
 
@@ -51,8 +52,9 @@ async def list_rows(call: Call) -> Answer:
 
 def question_of(call: Call, listing: Listing) -> Question:
     """All of a list that does not depend on who asks."""
-    names = [order.field for order in ordered_by(call.resource, listing.sort)]
-    return Question(listing, list_shape(listing), list_values(listing), names, binding_of(listing, call.resource.path))
+    shape, names = list_shape(listing), [order.field for order in ordered_by(call.resource, listing.sort)]
+    names = ["rank", *names] if by_rank(shape) else names
+    return Question(listing, shape, list_values(listing), names, binding_of(listing, call.resource.path))
 
 
 async def query(call: Call) -> Answer:
@@ -143,10 +145,10 @@ def shape_of(expand: Sequence[Expansion]) -> tuple[Expansion, ...]:
     )
 
 
-def list_shape(listing: Listing, own: frozenset[str] = frozenset()) -> ListShape:
+def list_shape(listing: Listing, own: frozenset[RowRule] = NO_RULES) -> ListShape:
     """The list without its values."""
     conditions = tuple(without_values(node) for node in listing.conditions)
-    searched, expand = listing.search is not None, shape_of(listing.expand)
+    searched, expand = len((listing.search or "").split()), shape_of(listing.expand)
     return ListShape(conditions, listing.sort, listing.fields, searched, listing.deleted, listing.count, expand, own)
 
 
@@ -174,5 +176,5 @@ def list_values(listing: Listing) -> dict[str, Any]:
     values: dict[str, Any] = {"limit": size, "last": size, "offset": (listing.page - 1) * size}
     values |= condition_values(listing)
     if listing.search is not None:
-        values["q"] = f"%{escape_like(listing.search)}%"
+        values |= search_values(listing.search)
     return values

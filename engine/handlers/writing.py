@@ -61,7 +61,7 @@ async def replace(call: Call) -> Answer:
     call.no_parameters()
     for name, field in reader.fields.items():
         # nobody can send back what no read shows: it keeps its value
-        if field.column is None or field.hidden or name in rows[0].values:
+        if field.column is None or field.concealed or name in rows[0].values:
             continue
         # a column that rules fill at creation (`auto`) has no default to fall back to: it keeps its value
         if field.nullable or field.default or field.column.server_default is not None:
@@ -94,8 +94,6 @@ async def change(call: Call, action: Action, row: Incoming) -> Answer:
     if resource.entity.require_version and row.version is None:
         raise generic("version_required")
     guards = guards_of(resource, action, row)
-    if resource.restricts(call.unit.principal):
-        guards = (*guards, "own")
 
     async def work(unit: UnitOfWork) -> Answer:
         try:
@@ -105,8 +103,11 @@ async def change(call: Call, action: Action, row: Incoming) -> Answer:
             written = Written(record[0], record[1], {})
         return success(call.readable(written), 200, (etag(written.version),))
 
+    # what the row would become is looked at under its lock
+    kept = action == "update" and bool(resource.limits(call.unit.principal, "update", row.values))
     try:
-        return await call.write(work, transaction=change_needs_transaction(call.catalog, resource, action, row))
+        needed = kept or change_needs_transaction(call.catalog, resource, action, row)
+        return await call.write(work, transaction=needed)
     except ConflictError as error:
         if precondition and error.code == "version_conflict":
             error.status = 412

@@ -43,6 +43,8 @@ class Builder:
     def __init__(self, catalog: Catalog, root: str = "") -> None:
         """`root`: path of the application in the one that it is mounted in."""
         self.catalog, self.root = catalog, root
+        # whether callers get their tokens here, or from an outside issuer alone
+        self.signs_in = catalog.identity is not None
         self.schemas, self.parameters = Schemas(catalog), Parameters()
         self.responses: dict[str, Schema] = {
             **answers.error_responses(),
@@ -188,7 +190,7 @@ class Builder:
                     item[route.method.lower()] = self.operation(resource, route)
             if f"/{path}" in found:
                 found[f"/{path}"]["x-entity"] = described(resource)
-        return {**found, **beside.paths(signs_in=self.catalog.identity is not None)}
+        return {**found, **beside.paths(signs_in=self.signs_in)}
 
     def components(self) -> Schema:
         """What operations share; to be asked for after the paths."""
@@ -212,7 +214,7 @@ class Builder:
         """How callers show who they are."""
         text = "An access token, or an API key (`cxg_...`)"
         schemes: Schema = {"bearer": {"type": "http", "scheme": "bearer", "description": text}}
-        if self.catalog.identity is None:
+        if not self.signs_in:
             return schemes
         url = f"{self.root}/auth/token"
         flow = {"password": {"tokenUrl": url, "refreshUrl": url, "scopes": {}}}

@@ -80,7 +80,7 @@ ALWAYS = (
         "wrong_scope",
         "validation_error",
     ),
-    *("rate_limited", "internal_error", "db_unavailable", "pool_exhausted", "query_timeout"),
+    *("rate_limited", "internal_error", "db_unavailable", "issuer_unavailable", "pool_exhausted", "query_timeout"),
 )
 BODY = ("invalid_json", "bad_request", "too_complex", "payload_too_large", "unsupported_media_type")
 REPEATED = ("bad_request", "idempotency_in_progress", "idempotency_key_reused")

@@ -217,7 +217,8 @@ def _batch_paths() -> Schema:
 
 
 def paths(*, signs_in: bool = True) -> Schema:
-    """Path items of every route that is no entity's; `signs_in`: callers sign in here."""
+    """Path items of every route that is no entity's; `signs_in`: callers get their tokens here."""
+    entering = _auth_paths()
     busy = answer("A database does not answer", ref("Ready"), RETRY)
     live = _operation("health_live", "The process answers", {"200": answer("It lives", ref("Live"))})
     ready = _operation(
@@ -232,7 +233,7 @@ def paths(*, signs_in: bool = True) -> Schema:
     }
     unchanged = {"description": "Not changed", "headers": {"ETag": {"schema": TEXT}}}
     return {
-        **{path: item for path, item in _auth_paths().items() if signs_in or path == "/auth/me"},
+        **(entering if signs_in else {"/auth/me": entering["/auth/me"]}),
         **_meta_paths(),
         **_batch_paths(),
         "/health/live": {"get": {**live, "security": []}},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.catalog import Resource
 from engine.openapi.answers import answer
 from engine.openapi.parameters import query, simple
-from engine.openapi.schemas import NULL, Schema, closed, name_of, ref
+from engine.openapi.schemas import NULL, SEARCHED, Schema, closed, name_of, ref
 from engine.types import Op
 
 ITEM = {"type": "integer", "minimum": 200, "maximum": 599, "description": "HTTP status of the item"}
@@ -92,5 +92,5 @@ def parameters_of(shared: dict[str, Schema], resource: Resource, op: Op) -> list
     shared[name] = query("filter", members, text, style="deepObject", explode=True)
     found = simple(name, "where", "deleted")
     if resource.entity.search:
-        found.append(query("q", {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "\\S"}, "As of a list"))
+        found.append(query("q", SEARCHED, "As of a list"))
     return found

@@ -8,7 +8,7 @@ from engine.catalog import Resource
 from engine.fields import ENGINE_SET, Field
 from engine.filters import OPERATORS, Operator
 from engine.openapi import tables
-from engine.openapi.schemas import Schema, ref
+from engine.openapi.schemas import SEARCHED, Schema, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_OFFSET, MAX_PAGE_SIZE
 from engine.shapes import LIMITS
 from engine.types import Op
@@ -148,8 +148,8 @@ class Parameters:
             simple("where")[0],
         ]
         if resource.entity.search:
-            text = f"Text that one of {', '.join(resource.entity.search)} holds, any case"
-            found.append(query("q", {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "\\S"}, text))
+            text = f"Words, any case, each of which one of {', '.join(resource.entity.search)} holds; best first without `sort`"
+            found.append(query("q", SEARCHED, text))
         return found
 
     def _sort(self, resource: Resource) -> Schema:
@@ -192,10 +192,12 @@ class Parameters:
         return simple(key)[0]
 
     def _value(self, field: Field, operator: Operator) -> Schema:
-        choices = getattr(field.type, "enums", None)
-        if choices and operator.takes in ("one", "many"):
+        said = field.item or field
+        choices = getattr(said.type, "enums", None)
+        if choices and operator.takes in ("one", "many", "item", "items"):
             return _taking(operator, {"type": "string", "enum": list(choices)})
-        kind = field.scalar.name if operator.takes in ("one", "many", "two", "node") else "text"
+        typed = ("one", "many", "two", "node", *(("item", "items") if field.item else ()))
+        kind = said.scalar.name if operator.takes in typed else "text"
         name = f"filter_{kind}_{operator.name}"
         self.values.setdefault(
             name, {"description": operator.meaning, **_taking(operator, VALUES.get(kind, VALUES["text"]))}

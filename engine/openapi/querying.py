@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.openapi.parameters import COUNT, DELETED, LAST_PAGE
-from engine.openapi.schemas import Schema, closed, ref
+from engine.openapi.schemas import SEARCHED, Schema, closed, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_PAGE_SIZE
 
 TEXT: Schema = {"type": "string", "minLength": 1}
@@ -47,7 +47,7 @@ WORDS: dict[str, Schema] = {
     "count": COUNT,
     "sort": TEXTS,
     "fields": TEXTS,
-    "q": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "\\S"},
+    "q": SEARCHED,
     "deleted": DELETED,
     "filter": FILTER,
     "where": {"oneOf": [WHERE, {"type": "string", "maxLength": 16384}]},

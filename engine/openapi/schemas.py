@@ -17,6 +17,13 @@ VERSION: Schema = {
     "maximum": 2**31 - 1,
     "description": "The version that was read",
 }
+# as many words as `engine.query.MAX_WORDS`
+SEARCHED: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 200,
+    "pattern": r"^\s*\S+(\s+\S+){0,9}\s*$",
+}
 SAMPLES = {
     "uuid": "01890a5d-ac96-774b-bcce-b302099a8057",
     "date": "2026-01-31",

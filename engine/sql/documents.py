@@ -3,7 +3,7 @@ one statement. The predicates of conditions stand here too, since an expansion h
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -13,9 +13,9 @@ from sqlalchemy.sql import FromClause
 from engine.catalog import Catalog, Resource
 from engine.fields import Field
 from engine.relations import Relation
-from engine.shapes import Condition, Expansion, Group, Node, Order, Through
+from engine.shapes import NO_RULES, Condition, Expansion, Group, Node, Order, RowRule, Through
 from engine.sql.keyset import Term
-from engine.sql.parts import TYPES, Column, condition, fields_to_show, owned, shown, wall
+from engine.sql.parts import TYPES, Column, bind, condition, fields_to_show, shown, wall
 
 NO_ROWS: Any = sa.literal_column("'[]'::json")
 
@@ -23,19 +23,19 @@ NO_ROWS: Any = sa.literal_column("'[]'::json")
 class Scene:
     """What the parts of one statement share: the catalogue, the walls, and the numbers of its values.
 
-    `own`: entities of which only rows that belong to the caller exist for him.
+    `own`: rules of the entities of which only some rows exist for the caller.
     """
 
-    def __init__(self, catalog: Catalog, *, walled: bool, own: Collection[str] = ()) -> None:
+    def __init__(self, catalog: Catalog, *, walled: bool, own: Collection[RowRule] = NO_RULES) -> None:
         self.catalog, self.walled, self.own = catalog, walled, own
-        self.numbers = count()
+        self.names: Iterator[str] = (f"f{number}" for number in count())
 
     # -- conditions
 
     def predicate(self, resource: Resource, source: FromClause, node: Node) -> Column:
         """What a condition asks of a row. Values are numbered in the order of `engine.conditions.leaves`."""
         if isinstance(node, Condition):
-            return condition(resource, source, node, f"f{next(self.numbers)}")
+            return condition(resource, source, node, next(self.names))
         if isinstance(node, Through):
             return self._through(resource, source, node)
         parts = [self.predicate(resource, source, part) for part in node.parts]
@@ -58,7 +58,23 @@ class Scene:
         where = [row.c[relation.remote] == source.c[relation.local], row.c.is_active]
         if resource.scope.tenant_bound:
             where.append(row.c.tenant_id == source.c.tenant_id)
-        return target, row, [*where, *wall(target, row, self.walled), *owned(target, row, self.own)]
+        return target, row, [*where, *wall(target, row, self.walled), *self.owned(target, row)]
+
+    # -- rows of the caller's own
+
+    def owned(self, resource: Resource, source: FromClause) -> list[Column]:
+        """The rows that exist for the caller, of an entity of which others do not."""
+        rules = [rule for rule in self.own if rule.path == resource.path]
+        return [self._ruled(source, rule) for rule in sorted(rules, key=lambda rule: (rule.names, rule.known))]
+
+    def _ruled(self, source: FromClause, rule: RowRule) -> Column:
+        if rule.otherwise:
+            return sa.or_(*(self._ruled(source, one) for one in (rule._replace(otherwise=()), *rule.otherwise)))
+        # a rule looks where the caller may not: at hidden columns, and at rows that do not exist for him
+        plain = Scene(self.catalog.whole, walled=self.walled)
+        plain.names = iter(rule.names)
+        asked = plain.predicate(plain.catalog.resources[rule.path], source, rule.node)
+        return sa.and_(bind(rule.known, sa.Boolean()), asked) if rule.known else asked
 
     # -- order
 

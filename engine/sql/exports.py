@@ -24,12 +24,15 @@ PER_CALL = 90
 
 
 def rows_of(
-    scene: Scene, resource: Resource, shape: ListShape, source: tuple[FromClause, Sequence[Any]], rendering: Rendering
+    scene: Scene,
+    resource: Resource,
+    shape: ListShape,
+    source: tuple[FromClause, Sequence[Any], Sequence[Any]],
+    rendering: Rendering,
 ) -> Any:
-    """SELECT of the rows as texts, in order; `source`: the alias of the table, and which of its rows."""
-    row, where = source
+    """SELECT of the rows as texts, in order; `source`: the alias of the table, which of its rows, and their order."""
+    row, where, order = source
     columns = scene.columns(resource, row, shape.fields, shape.expand)
-    order = scene.order(resource, row, shape.sort)
     # a query of its own, so that each value is made once
     rows = sa.select(*columns).where(*where).order_by(*order).subquery("x")
     if rendering == "json":

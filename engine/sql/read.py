@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from engine.catalog import Catalog, Reference, Resource
 from engine.entity import Unique
-from engine.shapes import GetShape, ListShape, Statement
+from engine.shapes import NO_RULES, GetShape, Limited, ListShape, RowRule, Statement
 from engine.sql import sets
 from engine.sql.documents import Scene, shows_place
 from engine.sql.exports import Rendering, rows_of
@@ -24,13 +24,13 @@ from engine.sql.parts import (
     entity_id,
     given_keys,
     key_predicate,
-    owned,
     presence,
     same_key,
-    search,
     wall,
 )
+from engine.sql.search import by_rank, matches, rank_of
 
+FREE = Limited()
 ESTIMATE_ABOVE = 10_000
 # of the change log: a column and its type
 LOG_ORDER = (("occurred_at", "timestamptz"), ("id", "uuid"))
@@ -41,6 +41,8 @@ class Reads:
 
     def __init__(self, catalog: Catalog, *, walled: bool = True) -> None:
         self.catalog, self.walled = catalog, walled
+        # scopes whose database compares texts by their trigrams; the door asks them before the first request
+        self.similar: Collection[str] = ()
 
     def get(self, resource: Resource, shape: GetShape) -> Statement:
         """(version, document) of one row."""
@@ -51,14 +53,14 @@ class Reads:
                 key_predicate(resource, row),
                 *wall(resource, row, self.walled),
                 *presence(row, shape.deleted),
-                *owned(resource, row, shape.own),
+                *scene.owned(resource, row),
             )
         )
 
-    def reread(self, resource: Resource) -> Statement:
+    def reread(self, resource: Resource, seen: frozenset[RowRule] = NO_RULES) -> Statement:
         """(version, document) of the rows of `keys`, in that order: what a write with hooks answers."""
         row = resource.table.alias("t")
-        rendered = self._scene().document(resource, row)
+        rendered = self._scene(seen).document(resource, row)
         statement = sa.select(row.c.version, rendered).where(*wall(resource, row, self.walled))
         if not resource.by_uuid:
             given = given_keys(resource)
@@ -73,8 +75,8 @@ class Reads:
         row, scene = resource.table.alias("t"), self._scene(shape.own)
         where = self._where(resource, row, shape, scene)
         columns = scene.columns(resource, row, shape.fields, shape.expand)
-        terms = scene.terms(resource, row, shape.sort)
-        placed = not shows_place(resource, shape.sort, shape.fields)
+        terms = self._terms(resource, row, shape, scene)
+        placed = by_rank(shape) or not shows_place(resource, shape.sort, shape.fields)
         items, *place = page_of(sa.select(*columns).where(*where), terms, shape.after, placed=placed)
         return compile_statement(sa.select(items, self._total(row, where, shape), *place))
 
@@ -82,7 +84,8 @@ class Reads:
         """(text,) of every row of a list, without page or total; a cursor called `export` gives them."""
         row, scene = resource.table.alias("t"), self._scene(shape.own)
         where = self._where(resource, row, shape, scene)
-        plain = compile_statement(rows_of(scene, resource, shape, (row, where), rendering))
+        order = [term.ordered(term.value) for term in self._terms(resource, row, shape, scene)]
+        plain = compile_statement(rows_of(scene, resource, shape, (row, where, order), rendering))
         return Statement(f"DECLARE export NO SCROLL CURSOR FOR {plain.text}", plain.order)
 
     def _total(self, row: Any, where: list[Any], shape: ListShape) -> Any:
@@ -108,13 +111,20 @@ class Reads:
         )
         return Statement(f"EXPLAIN (FORMAT JSON) {plain.text}", plain.order)
 
-    def _scene(self, own: Collection[str] = ()) -> Scene:
+    def _scene(self, own: Collection[RowRule] = NO_RULES) -> Scene:
         return Scene(self.catalog, walled=self.walled, own=own)
 
     def _where(self, resource: Resource, row: Any, shape: ListShape, scene: Scene) -> list[Any]:
-        where = [*wall(resource, row, self.walled), *presence(row, shape.deleted), *owned(resource, row, shape.own)]
+        where = [*wall(resource, row, self.walled), *presence(row, shape.deleted), *scene.owned(resource, row)]
         where += [scene.predicate(resource, row, node) for node in shape.conditions]
-        return [*where, search(resource, row)] if shape.search else where
+        return [*where, *matches(resource, row, shape.search)]
+
+    def _terms(self, resource: Resource, row: Any, shape: ListShape, scene: Scene) -> list[Term]:
+        """The keys of a list's order."""
+        terms = scene.terms(resource, row, shape.sort)
+        if not by_rank(shape):
+            return terms
+        return [rank_of(resource, row, shape.search, similar=resource.scope.name in self.similar), *terms]
 
     # -- sets
 
@@ -129,13 +139,15 @@ class Reads:
         where = self._where(resource, row, shape, self._scene(shape.own))
         return compile_statement(sa.select(sa.func.count()).select_from(row).where(*where))
 
-    def states(self, resource: Resource, references: tuple[Reference, ...]) -> Statement:
-        """Of the rows of `keys`: the key, whether active rows other than these refer to it, and its header's status."""
+    def states(self, resource: Resource, references: tuple[Reference, ...], limits: Limited = FREE) -> Statement:
+        """Of the rows of `keys`: the key, whether active rows other than these refer to it, its header's status, and whether the
+        row meets the rules of `limits`."""
         row = resource.table.alias("t")
         statement = sa.select(
             *(row.c[name] for name in resource.keys),
             self.referred(resource, row, references, together=True).label("referred"),
             self.header_status(resource, row).label("header"),
+            *self._limited(resource, row, limits),
         ).where(*wall(resource, row, self.walled))
         return compile_statement(sets.among(resource, row, statement))
 
@@ -143,9 +155,19 @@ class Reads:
         """Which of `rows` a unique key concerns."""
         return sets.covered(resource, key)
 
-    def same_unique(self, resource: Resource, key: Unique, own: frozenset[str]) -> Statement:
+    def same_unique(self, resource: Resource, key: Unique, own: frozenset[RowRule]) -> Statement:
         """The stored rows that have the unique key of one of `rows`, locked."""
-        return sets.same_unique(resource, key, own, walled=self.walled)
+        row = resource.table.alias("t")
+        where = [*wall(resource, row, self.walled), *self._scene(own).owned(resource, row)]
+        return sets.same_unique(resource, row, key, where)
+
+    def _limited(self, resource: Resource, row: Any, limits: Limited) -> list[Any]:
+        """Whether the row exists for the caller (`seen`), and whether he may write it (`own`)."""
+        return [
+            sa.func.coalesce(sa.and_(*asked), sa.false()).label(name) if asked else sa.true().label(name)
+            for name, rules in zip(Limited._fields, limits, strict=True)
+            for asked in (self._scene(rules).owned(resource, row),)
+        ]
 
     def plain_rows(self, resource: Resource) -> Statement:
         """All columns of the rows of `keys`, for hooks."""
@@ -200,12 +222,13 @@ class Reads:
             n for n in ("id", "occurred_at", "actor_id", "actor_email", "action", "changes", "request_id") if n in row.c
         ]
         terms = [Term(row.c[name], TYPES[kind], True, True, False) for name, kind in LOG_ORDER]
-        [items] = page_of(sa.select(*(row.c[name] for name in names)).where(*where), terms, shape.after, placed=False)
+        told = [_changes_seen(resource, row) if name == "changes" else row.c[name] for name in names]
+        [items] = page_of(sa.select(*told).where(*where), terms, shape.after, placed=False)
         return compile_statement(sa.select(items, self._total(row, where, shape)))
 
-    def state(self, resource: Resource, references: tuple[Reference, ...]) -> Statement:
+    def state(self, resource: Resource, references: tuple[Reference, ...], limits: Limited = FREE) -> Statement:
         """Why a write may have found no row: presence, version, status, whether active rows refer to it, the header's status,
-        whose it is."""
+        whether it meets the rules of `limits`."""
         row = resource.table.alias("t")
         status = row.c.status if resource.stateful else sa.null()
         statement = sa.select(
@@ -214,7 +237,7 @@ class Reads:
             status.label("status"),
             self.referred(resource, row, references).label("referred"),
             self.header_status(resource, row).label("header"),
-            (row.c[resource.entity.owner.column] if resource.entity.owner else sa.null()).label("owner"),
+            *self._limited(resource, row, limits),
         )
         return compile_statement(statement.where(key_predicate(resource, row), *wall(resource, row, self.walled)))
 
@@ -249,8 +272,10 @@ class Reads:
             .scalar_subquery()
         )
 
-    def missing_references(self, resource: Resource, names: tuple[str, ...]) -> Statement:
-        """For each reference column, the given ids (`r_<column>`) that name no active row."""
+    def missing_references(
+        self, resource: Resource, names: tuple[str, ...], seen: frozenset[RowRule] = NO_RULES
+    ) -> Statement:
+        """For each reference column, the given ids (`r_<column>`) that name no active row that exists for the caller."""
         columns = []
         for name in names:
             target = self.catalog_table(resource, name)
@@ -260,6 +285,7 @@ class Reads:
                 f"g_{name}"
             )
             there = [parent.c[field.target] == given, parent.c.is_active, *wall(target, parent, self.walled)]
+            there += self._scene(seen).owned(target, parent)
             alive: Any = sa.select(sa.literal_column("1")).where(*there)
             columns.append(
                 sa.select(sa.func.array_agg(given)).where(sa.not_(sa.exists(alive))).scalar_subquery().label(name)
@@ -272,3 +298,11 @@ class Reads:
         return next(
             r for r in self.catalog.resources.values() if r.scope is resource.scope and r.table.fullname == wanted
         )
+
+
+def _changes_seen(resource: Resource, row: Any) -> Any:
+    """What a record says of the fields that the caller sees."""
+    unseen = [constant(str(field.name)) for field in resource.columns if field.unseen]
+    if not unseen:
+        return row.c.changes
+    return sa.cast(row.c.changes, pg.JSONB).op("-")(pg.array(unseen, type_=sa.Text())).label("changes")

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql as pg
 from engine.catalog import Resource
 from engine.entity import Unique
 from engine.shapes import Statement
-from engine.sql.parts import TYPES, UUID, bind, compile_statement, given_keys, owned, same_key, wall
+from engine.sql.parts import TYPES, UUID, bind, compile_statement, given_keys, same_key
 
 
 def chosen(resource: Resource, row: Any, where: list[Any], *, going: bool) -> Statement:
@@ -58,16 +58,15 @@ def covered(resource: Resource, key: Unique) -> Statement:
     return compile_statement(sa.select(rows.c.cxg_ord))
 
 
-def same_unique(resource: Resource, key: Unique, own: frozenset[str], *, walled: bool) -> Statement:
-    """(cxg_ord, all columns) of the active rows that have the unique key of one of `rows`, locked."""
-    rows, row = _covered(resource, key), resource.table.alias("t")
+def same_unique(resource: Resource, row: Any, key: Unique, where: list[Any]) -> Statement:
+    """(cxg_ord, all columns) of the active rows that have the unique key of one of `rows` and meet `where`, locked."""
+    rows = _covered(resource, key)
     pairs = []
     for name in key.columns:
         one, other = row.c[name], rows.c[f"cxg_{name}"]
         nulls = key.nulls_equal and resource.fields[name].nullable
         pairs.append(one.is_not_distinct_from(other) if nulls else one == other)
-    where: list[Any] = [row.c.is_active, *wall(resource, row, walled), *owned(resource, row, own)]
-    where += [sa.text(key.where)] if key.where else []
+    where = [row.c.is_active, *where, *([sa.text(key.where)] if key.where else [])]
     statement = sa.select(rows.c.cxg_ord, *(row.c[field.name] for field in resource.columns))
     joined = statement.select_from(rows.join(row, sa.and_(*pairs))).where(*where)
     ordered = joined.order_by(*(row.c[name] for name in resource.keys))

@@ -14,7 +14,7 @@ from sqlalchemy.sql import FromClause
 
 from engine.catalog import Catalog, Resource
 from engine.fields import Field
-from engine.shapes import ChangeShape, InsertShape, Statement
+from engine.shapes import NO_RULES, ChangeShape, InsertShape, RowRule, Statement
 from engine.sql.documents import Scene
 from engine.sql.parts import (
     DIALECT,
@@ -26,7 +26,6 @@ from engine.sql.parts import (
     constant,
     entity_id,
     key_predicate,
-    owned,
     same_key,
     wall,
 )
@@ -53,12 +52,12 @@ class Writes:
         values |= self._engine_values(
             resource, {"created_at", "created_by", "updated_at", "updated_by", "tenant_id", "status"} - set(values)
         )
-        source = sa.select(*values.values()).select_from(given).where(*self._alive(resource, given, shape.checked))
+        source = sa.select(*values.values()).select_from(given).where(*self._alive(resource, given, shape))
         insert = sa.insert(resource.table).from_select(list(values), source, include_defaults=False)
         new = insert.returning(*resource.table.c).cte("new")
         joined = new.join(given, same_key(resource, new, given))
         log = self._log(resource, "create", None, (new, given, joined))
-        return self._answer(resource, new, joined, (given, log, shape.internal))
+        return self._answer(resource, new, joined, (given, log, shape))
 
     def _engine_values(self, resource: Resource, names: set[str]) -> dict[str, Any]:
         given: dict[str, Any] = {
@@ -100,11 +99,21 @@ class Writes:
             same_key(resource, given, old),
             sa.or_(given.c.cxg_expected.is_(None), given.c.cxg_expected == old.c.version),
         ]
-        where += [*wall(resource, table, self.walled), *self._alive(resource, given, shape.checked)]
+        where += [*wall(resource, table, self.walled), *self._alive(resource, given, shape)]
         new = sa.update(table).values(values).where(*where).returning(*table.c).cte("new")
         joined = new.join(given, same_key(resource, new, given)).join(old, same_key(resource, old, new))
         log = self._log(resource, shape.action, changed, (new, given, joined), old)
-        return self._answer(resource, new, joined, (given, log, shape.internal))
+        return self._answer(resource, new, joined, (given, log, shape))
+
+    def misfits(self, resource: Resource, rules: frozenset[RowRule]) -> Statement:
+        """(cxg_ord) of the rows of `rows` that, as they are going to stand, do not meet the rules."""
+        names = tuple(sorted({name for rule in rules for name in rule.columns}))
+        given = self._input(resource, names, "cxg_ord")
+        columns = [_kept(resource.fields[name], given.c[name]).label(name) for name in names]
+        columns += [bind("tenant", UUID).label("tenant_id")] if resource.scope.tenant_bound else []
+        row = sa.select(given.c.cxg_ord, *columns).subquery("t")
+        fits = sa.func.coalesce(sa.and_(*self._scene(rules).owned(resource, row)), sa.false())
+        return compile_statement(sa.select(row.c.cxg_ord).where(sa.not_(fits)))
 
     def _chosen(self, resource: Resource, row: Any, given: Any, *, single: bool) -> list[Column]:
         walls = wall(resource, row, self.walled)
@@ -125,7 +134,7 @@ class Writes:
             "unlocked": lambda: row.c.status == constant(resource.machine.initial),
             "unreferenced": lambda: sa.not_(self.reads.referred(resource, row, self.restricting(resource))),
             "header": lambda: self._header_open(resource, row),
-            "own": lambda: sa.and_(*owned(resource, row, (resource.path,))),
+            "own": lambda: sa.and_(*self._scene(shape.own).owned(resource, row)),
         }
         return [available[name]() for name in shape.guards]
 
@@ -140,15 +149,22 @@ class Writes:
         header = self.catalog.find(resource.scope.name, resource.entity.parent[0])
         return self.reads.header_status(resource, row) == constant(header.machine.initial)  # type: ignore[no-any-return]
 
-    def _alive(self, resource: Resource, given: FromClause, names: tuple[str, ...]) -> list[Column]:
-        """Each reference is empty or names an active row of the same tenant; a line's header is still open."""
+    def _scene(self, own: frozenset[RowRule] = NO_RULES) -> Scene:
+        return Scene(self.catalog, walled=self.walled, own=own)
+
+    def _alive(self, resource: Resource, given: FromClause, shape: InsertShape | ChangeShape) -> list[Column]:
+        """Each reference is empty or names an active row of the same tenant that exists for the caller; a line's header is
+        still open."""
         found = []
-        for name in names:
+        for name in shape.checked:
             target = self.reads.catalog_table(resource, name)
             parent = target.table.alias()
             link = parent.c[resource.fields[name].target] == given.c[name]
             alive: Any = sa.select(sa.literal_column("1")).where(
-                link, parent.c.is_active, *wall(target, parent, self.walled)
+                link,
+                parent.c.is_active,
+                *wall(target, parent, self.walled),
+                *self._scene(shape.seen).owned(target, parent),
             )
             if (
                 resource.entity.parent
@@ -170,15 +186,17 @@ class Writes:
         given = rows.table_valued(*columns, name="i").render_derived(with_types=True)
         return sa.select(*(_drawn(resource, name, c) if numbered else c for name, c in given.c.items())).cte("given")
 
-    def _answer(self, resource: Resource, new: Any, joined: Any, parts: tuple[Any, Any, bool | None]) -> Statement:
-        given, log, internal = parts
+    def _answer(
+        self, resource: Resource, new: Any, joined: Any, parts: tuple[Any, Any, InsertShape | ChangeShape]
+    ) -> Statement:
+        given, log, shape = parts
         columns = (
             [given.c.cxg_ord]
-            if internal is None
+            if shape.internal is None
             else (
                 [new.c[f.name] for f in resource.columns]
-                if internal
-                else [new.c.version, Scene(self.catalog, walled=self.walled).document(resource, new)]
+                if shape.internal
+                else [new.c.version, self._scene(shape.seen).document(resource, new)]
             )
         )
         statement = sa.select(*columns).select_from(joined).order_by(given.c.cxg_ord)

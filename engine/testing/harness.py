@@ -29,6 +29,7 @@ from engine.operations import Operations
 from engine.runner import Runner
 from engine.settings import Settings
 from engine.types import Principal, TenantRef
+from engine.wire import GuardedProtocol
 from tenancy.embedded import start_embedded
 
 PASSWORD = "Test-Password-1"
@@ -260,7 +261,13 @@ def listening(system: System, lent: dict[bytes, Principal] | None = None) -> Ite
     app = system.app()
     app.state.dispatcher.authenticator = Doorman(app.state.dispatcher.authenticator, {} if lent is None else lent)
     config = uvicorn.Config(
-        app, http="httptools", loop="asyncio", log_level="warning", access_log=False, proxy_headers=False
+        app,
+        http=GuardedProtocol,
+        ws="none",
+        loop="asyncio",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)

@@ -118,7 +118,7 @@ class Round:
     def send(self, case: Case[Any], caller: str) -> int:
         """Send a case and check the answer. Its HTTP status."""
         header = {"Authorization": self.live.client(caller).headers["Authorization"]}
-        # uvicorn itself refuses longer ones, before the engine sees them
+        # longer ones are refused on the wire, before the engine sees them
         assume(len(quote(json.dumps(case.query, ensure_ascii=False, default=str))) < MAX_URL)
         answer = case.call(base_url=self.live.url, headers=header)
         case.validate_response(answer, checks=CHECKS, headers=header)

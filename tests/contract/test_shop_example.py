@@ -19,7 +19,7 @@ import pytest
 from fastapi import FastAPI
 
 from engine import Principal
-from engine.main import Place
+from engine.places import Place
 from tenancy.embedded import start_embedded
 
 ROOT = Path(__file__).parents[2]

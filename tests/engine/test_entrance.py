@@ -101,6 +101,6 @@ def test_without_sign_in_there_is_no_route_of_it(tmp_path: Path) -> None:
 
 
 def _nowhere() -> Any:
-    from engine.main import Place
+    from engine.places import Place
 
     return Place("postgresql://127.0.0.1:1/x", "postgresql://127.0.0.1:1/x", None)

@@ -38,7 +38,7 @@ from engine import (
     change_log,
 )
 from engine.library import HostedSystem
-from engine.main import Place
+from engine.places import Place
 from engine.testing.contract import broken, contract_cases
 from engine.testing.harness import Live, listening, settings_for_tests
 from tenancy.embedded import EmbeddedServer, start_embedded

@@ -30,6 +30,8 @@ from engine.types import Op
 METHODS = {"get", "post", "patch", "put", "delete"}
 # codes of the sign-in routes, of rules, and of requests that fit no operation of the document
 ELSEWHERE = {"invalid_credentials", "weak_password", "route_not_found", "method_not_allowed"}
+# said on the wire, of what never becomes a request
+ELSEWHERE |= {"request_timeout", "url_too_long", "headers_too_large"}
 # codes that an entity must ask for by its declaration; no entity of the bundled registry needs to
 DECLARED = {"version_required", "overlapping_period", "append_only"}
 CATALOG: Catalog = load(["registry"])[1]

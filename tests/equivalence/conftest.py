@@ -12,7 +12,8 @@ import asyncpg
 import httpx
 import pytest
 
-from engine.testing.harness import Live, serving, settings_for_tests
+from engine.main import System
+from engine.testing.harness import Live, prepare, served, settings_for_tests
 from engine.types import Principal, TenantRef
 from tests.equivalence.drawing import SELLERS
 from tests.equivalence.model import OWN, RELATIONS, Person, Row, Rows, written
@@ -73,8 +74,23 @@ def table(entity: str) -> str:
 @pytest.fixture(scope="session")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """The market with four people."""
-    settings = settings_for_tests(tmp_path_factory.mktemp("market"))
-    with asyncio.Runner() as runner, serving(settings, ["registry", "tests.equivalence.market"]) as live:
+    chosen = {"registries": ["registry", "tests.equivalence.market"]}
+    prepared = prepare(settings_for_tests(tmp_path_factory.mktemp("market"), **chosen))
+    assert prepared.server is not None
+    try:
+        # what trigrams say of two texts is no business of the model
+        Live(prepared, "").run_sql("tenants", "drop extension if exists pg_trgm")
+        yield from standing(prepared)
+    finally:
+        prepared.server.stop()
+
+
+def standing(prepared: System) -> Iterator[Stand]:
+    """The stand over prepared databases."""
+    system = System(prepared.settings)
+    system.server = prepared.server
+    system.locate()
+    with asyncio.Runner() as runner, served(system) as live:
         first, second = (live.tenant(client) for client in (live.client("market"), live.other_tenant()))
         connection = runner.run(asyncpg.connect(live.system.places["tenants"].runtime, ssl=False))
         yield Stand(live, runner, connection, (first, second))

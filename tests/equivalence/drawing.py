@@ -51,6 +51,8 @@ TEXTS = (
     "b\n",
 )
 NEEDLES = (*TEXTS, "%", "_", "\\", "b", "É", "é", "1", ",", "'", "*")
+# `q=`: words, of which a row needs all
+SOUGHT = (*(needle for needle in NEEDLES if needle.strip()), "a b", "B  a", "a é", "k o'", "% a", "_ b a", " 1 ж ")
 # few values of each kind, so that rows tie and questions meet them
 POOL: dict[str, tuple[Any, ...]] = {
     "text": TEXTS,
@@ -216,20 +218,18 @@ def queries(draw: st.DrawFn) -> Query:
     """A list of any entity."""
     entity = draw(st.sampled_from(list(OWN)))
     searched = entity in SEARCHED and draw(st.integers(0, 3)) == 0
-    order = draw(sorts(entity))
     return Query(
         entity,
         filters=tuple(draw(leaves(entity)) for _ in range(draw(st.sampled_from((0, 0, 1))))),
         where=draw(nodes(entity)) if draw(st.booleans()) else None,
-        # without one, what is searched may come by rank
-        sort=order or ((Sort(("version",), False, None),) if searched else ()),
+        sort=draw(sorts(entity)) if not searched or draw(st.booleans()) else (),
         page=draw(st.sampled_from((1, 1, 1, 1, 1, 2))),
         page_size=draw(st.sampled_from(PAGE_SIZES)),
         count=draw(st.sampled_from(("exact", "exact", "estimated", "none"))),
         deleted=draw(st.sampled_from(("exclude", "exclude", "include", "only"))),
         fields=draw(shown(entity)),
         expand=draw(branches(entity)),
-        q=draw(st.sampled_from([n for n in NEEDLES if n.strip()])) if searched else None,
+        q=draw(st.sampled_from(SOUGHT)) if searched else None,
     )
 
 

@@ -264,8 +264,10 @@ class Market:
         nodes = [*query.filters, *([query.where] if query.where is not None else [])]
         rows = [row for row in rows if all(self.holds(query.entity, row, node) for node in nodes)]
         if query.q is not None:
-            text = query.q.strip()
-            rows = [r for r in rows if any(OPERATORS["icontains"](r[n], text) for n in SEARCHED[query.entity])]
+            fields = SEARCHED[query.entity]
+            rows = [
+                r for r in rows if all(any(OPERATORS["icontains"](r[n], w) for n in fields) for w in query.q.split())
+            ]
         return rows
 
     # -- order
@@ -294,6 +296,9 @@ class Market:
     def listed(self, query: Query) -> dict[str, Any]:
         """The data of a list."""
         chosen = self.ordered(query.entity, self.chosen(query), query.sort)
+        if query.q is not None and not query.sort:
+            asked, fields = query.q.split(), SEARCHED[query.entity]
+            chosen.sort(key=lambda row: rank([row[name] for name in fields if row[name] is not None], asked))
         start = (query.page - 1) * query.page_size
         total = None if query.count == "none" else len(chosen)
         return {
@@ -345,6 +350,22 @@ class Market:
         return JSON.get(kind, lambda same: same)(value)
 
 
+def rank(texts: Sequence[str], words: Sequence[str]) -> tuple[int, int, int]:
+    """How far searched texts are from words: the whole first, then each word, then the shortest text with the first word."""
+    whole = min(level(text, " ".join(words)) for text in texts)
+    single = sum(min(level(text, word) for text in texts) for word in words) if len(words) > 1 else 0
+    return whole, single, min(len(text) for text in texts if words[0].lower() in text.lower())
+
+
+def level(text: str, asked: str) -> int:
+    """0 the same, 1 begins with it, 2 a word begins with it, 3 holds it, 4 does not."""
+    held, sought = text.lower(), asked.lower()
+    words = [" " + one.translate(BETWEEN) for one in (held, sought)]
+    ways = (held == sought, held.startswith(sought), words[1] in words[0], sought in held)
+    return next((place for place, found in enumerate(ways) if found), 4)
+
+
+BETWEEN = {ord(mark): " " for mark in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ \t\n\r\v\f"}
 JSON: dict[str, Callable[[Any], Any]] = {
     "uuid": str,
     "tenant": str,
