@@ -76,7 +76,7 @@ class Front:
         self.scopes = frozenset(dispatcher.shop.catalog.scopes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
         parts = path.split("/", 3)
         if len(parts) == 4 and parts[1] in self.scopes and parts[2][:1] != "_" and not path.endswith("/_meta"):
             await self.dispatcher(scope, receive, send)

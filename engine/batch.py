@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from engine.dispatch import WRITES, Dispatcher, admit, handled
+from engine.dispatch import Dispatcher
 from engine.encode import Answer, failure, rows_text, success
 from engine.errors import ApiError, Fault, UnavailableError, generic, invalid
 from engine.moment import UnitOfWork
@@ -27,7 +27,7 @@ from engine.preferences import read_preferences
 from engine.query import single, split_query
 from engine.repetition import Asked, Work, carry_out
 from engine.request import Request
-from engine.store import retriable, translate
+from engine.store import translate
 from engine.types import Op
 
 MAX_OPERATIONS = 100
@@ -41,8 +41,6 @@ PLACE = re.compile(r"\{" + REFERENCE + r"\}")
 ESCAPED = re.compile(r"\$" + REFERENCE).fullmatch
 # what a path may hold as it is
 PLAIN = "/?&=%+,:;@!$'()*[]~"
-# files go over the wire by themselves
-STREAMS = frozenset({Op.EXPORT, Op.IMPORT})
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -78,7 +76,7 @@ class Batch:
     async def answer(self, request: Request) -> Answer:
         """The outcomes in the order of the operations. The error of an atomic batch names the operation."""
         dispatcher = self.dispatcher
-        principal = await dispatcher.authenticator.principal(request.header(b"authorization"), request.ip)
+        principal = await dispatcher.caller(request)
         name = request.path.decode("ascii", "replace").split("/")[1]
         scope = dispatcher.shop.catalog.scopes.get(name)
         if scope is None:
@@ -143,20 +141,7 @@ class Run:
     async def _one(self, operation: Operation) -> Answer:
         """The answer of an operation. Raises ApiError, and what the whole batch is tried again for."""
         self.unit.merging = False
-        request = self._request(operation)
-        dispatcher = self.batch.dispatcher
-        target = dispatcher.router.find(request.method, request.path)
-        admit(self.unit.principal, target)
-        if target.op in STREAMS:
-            raise generic("bad_request", "Files are imported and exported by themselves, not in a batch")
-        try:
-            answer = await handled(dispatcher.service_of(self.unit.principal), request, target, self.unit)
-        except Exception as error:
-            if retriable(error):
-                raise
-            raise translate(error, target.resource, writing=target.op in WRITES) from error
-        assert isinstance(answer, Answer), "only files are streamed"
-        return answer
+        return await self.batch.dispatcher.inner(self._request(operation), self.unit)
 
     def _request(self, operation: Operation) -> Request:
         path = PLACE.sub(lambda found: quote(str(self._value(*found.groups())), safe=""), operation.path)

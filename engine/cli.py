@@ -7,6 +7,7 @@ import inspect
 import signal
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import asyncpg
@@ -14,18 +15,23 @@ import uvicorn
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
+from uvicorn.supervisors import ChangeReload
 
 from engine import install
 from engine.commands.audit import audit_app
 from engine.commands.exchange import export_file, import_file
 from engine.commands.jobs import jobs_app
+from engine.commands.new import new_app
+from engine.commands.reload import Workers, findable
+from engine.commands.reload import reload as reload_servers
 from engine.commands.rollups import rollups_app
 from engine.commands.secrets import secrets_app
 from engine.commands.worker import worker_app
 from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
 from engine.errors import ApiError, StartupFault
 from engine.grants import read_grants
-from engine.main import System, load
+from engine.main import System, load, packages_of
+from engine.packages import announced
 from engine.settings import Settings
 from engine.wire import GRACEFUL_SECONDS, GuardedProtocol
 
@@ -36,8 +42,9 @@ app = App(
 migrate_app = App(name="migrate", help="Bring the databases to the models by reviewed migrations.")
 user_app = App(name="user", help="People who may sign in.")
 tenant_app = App(name="tenant", help="Customers, each with rows of its own.")
-for part in (migrate_app, user_app, tenant_app, audit_app, rollups_app, secrets_app, jobs_app, worker_app):
+for part in (migrate_app, user_app, tenant_app, audit_app, rollups_app, secrets_app, jobs_app, worker_app, new_app):
     app.command(part)
+app.command(reload_servers, name="reload")
 for command, name in ((export_file, "export"), (import_file, "import")):
     examples = inspect.cleandoc(command.__doc__ or "").partition("Examples\n--------\n")[2]
     app.command(command, name=name, help_epilogue=f"Examples:\n```\n{examples}\n```")
@@ -89,7 +96,8 @@ def serve(  # budget: an argument is an option of the command line
             err.print(f"[bold]{line}[/]", soft_wrap=True)
         address = f"http://{settings.host}:{settings.port}"
         say(f"[bold green]serving {len(system.catalog.resources)} entities at {address}[/]  docs: {address}/docs")
-        _listen(settings, reload)
+        with findable(settings.data):
+            _listen(settings, reload, system.roots)
     finally:
         if system.server is not None:
             system.server.stop()
@@ -100,8 +108,8 @@ def _terminate(_signal: int, _frame: Any) -> None:
     raise SystemExit(0)
 
 
-def _listen(settings: Settings, reload: bool) -> None:
-    uvicorn.run(
+def _listen(settings: Settings, reload: bool, roots: list[ModuleType]) -> None:
+    config = uvicorn.Config(
         "engine.main:create_app",
         factory=True,
         host=settings.host,
@@ -113,15 +121,25 @@ def _listen(settings: Settings, reload: bool) -> None:
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        timeout_worker_healthcheck=30,
         server_header=False,
         proxy_headers=False,
     )
+    if config.should_reload:
+        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[config.bind_socket()]).run()
+    elif config.workers > 1:
+        Workers(config, [config.bind_socket()], roots).run()
+    else:
+        server = uvicorn.Server(config)
+        server.run()
+        if not server.started:
+            raise StartupFault(f"the server cannot listen at {config.host}:{config.port}, see above")
 
 
 @app.command
 def entities(*, registry: Registries = None) -> None:
     """Print the catalogue: every entity with its operations, states and size."""
-    _, catalog = load(configure(registries=registry).registries)
+    _, catalog = load(packages_of(configure(registries=registry)))
     table = Table("path", "kind", "operations", "fields", "states", "label", title=f"{len(catalog.resources)} entities")
     for path, resource in sorted(catalog.resources.items()):
         states = " ".join(resource.machine.states) if resource.stateful else ""
@@ -133,10 +151,23 @@ def entities(*, registry: Registries = None) -> None:
 
 
 @app.command
+def registries(*, registry: Registries = None) -> None:
+    """Print the registries: those chosen by flags and settings, and those that installed packages announce."""
+    chosen = packages_of(configure(registries=registry))
+    installed = announced()
+    table = Table("registry", "package", "served", "scopes (database)")
+    for name in dict.fromkeys([*chosen, *installed]):
+        scopes = [f"{s.name} ({s.stored_in})" for s in load([name])[1].scopes.values()] if name in chosen else []
+        module = installed[name].module if name in installed else name
+        table.add_row(name, module, "yes" if name in chosen else "no", ", ".join(scopes))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@app.command
 def check(*, registry: Registries = None) -> None:
     """Run the numbered start-up checks alone, those of a policy included, without a database."""
     settings = configure(registries=registry)
-    _, catalog = load(settings.registries)
+    _, catalog = load(packages_of(settings))
     if settings.policy is not None:
         read_grants(settings.policy, catalog)
     print(f"{len(catalog.resources)} entities in {len(catalog.scopes)} scopes: no faults")
@@ -147,7 +178,7 @@ def openapi(*, registry: Registries = None) -> None:
     """Print the OpenAPI document as JSON."""
     from engine.docs import document_of
 
-    _, catalog = load(configure(registries=registry).registries)
+    _, catalog = load(packages_of(configure(registries=registry)))
     sys.stdout.write(document_of(catalog).decode())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.auth.authenticator import Authenticator
+from engine.auth.authenticator import Gate
 from engine.call import Call, Service
 from engine.encode import Answer, Header, Streamed, failure
 from engine.errors import ForbiddenError, generic
@@ -22,13 +22,15 @@ from engine.views import view_of
 WRITES = frozenset(
     {Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS, Op.UPDATE_MANY, Op.DELETE_MANY, Op.UPSERT, Op.IMPORT}
 )
+# files go over the wire by themselves
+STREAMS = frozenset({Op.EXPORT, Op.IMPORT})
 
 
 class Dispatcher:
     """ASGI application of every entity route."""
 
     def __init__(
-        self, operations: Operations, authenticator: Authenticator, observer: Observer, limits: tuple[int, int]
+        self, operations: Operations, authenticator: Gate, observer: Observer, limits: tuple[int, int]
     ) -> None:
         """`limits`: bytes of a body, and of one that is a list of rows."""
         self.operations, self.shop = operations, operations.shop
@@ -63,9 +65,13 @@ class Dispatcher:
         self.observer.refused(request, refusal, error)
         return failure(refusal, request.id)
 
+    async def caller(self, request: Request) -> Principal:
+        """Who sent the request. 401 for a stranger."""
+        return await self.authenticator.principal(request.header(b"authorization"), request.ip)
+
     async def answer(self, request: Request, target: Target) -> Answer | Streamed:
         """The stages that need to know who is calling."""
-        principal = await self.authenticator.principal(request.header(b"authorization"), request.ip)
+        principal = await self.caller(request)
         admit(principal, target)
         service = self.service_of(principal)
         unit = UnitOfWork(service.operations, target.resource.scope.name, principal, request.caller)
@@ -75,6 +81,22 @@ class Dispatcher:
         """What serves a caller: of the whole catalogue, or of the part that his roles see."""
         view = view_of(principal)
         return view.service if view else self.service
+
+    async def inner(self, request: Request, unit: UnitOfWork) -> Answer:
+        """The answer to a request that is part of something larger, in its transaction. Raises ApiError, and what the whole is
+        tried again for."""
+        target = self.router.find(request.method, request.path)
+        admit(unit.principal, target)
+        if target.op in STREAMS:
+            raise generic("bad_request", "Files are imported and exported by themselves, not in a batch")
+        try:
+            answer = await handled(self.service_of(unit.principal), request, target, unit)
+        except Exception as error:
+            if retriable(error):
+                raise
+            raise translate(error, target.resource, writing=target.op in WRITES) from error
+        assert isinstance(answer, Answer), "only files are streamed"
+        return answer
 
 
 async def handled(service: Service, request: Request, target: Target, unit: UnitOfWork) -> Answer | Streamed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from functools import cached_property
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -84,9 +84,9 @@ START_SCALAR = """Scalar.createApiReference("#docs", {
 """
 
 
-def document_of(catalog: Catalog) -> bytes:
-    """The OpenAPI document as JSON text."""
-    return json.dumps(build_document(catalog, ROUTES), separators=(",", ":"), ensure_ascii=False).encode()
+def document_of(catalog: Catalog, root: str = "") -> bytes:
+    """The OpenAPI document as JSON text; `root`: where the application is mounted."""
+    return json.dumps(build_document(catalog, ROUTES, root), separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def assets_folder() -> Path:
@@ -113,25 +113,22 @@ class Docs:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.files = StaticFiles(directory=assets_folder())
+        # by the path that the application is mounted at, which its host says
+        self.told = lru_cache(maxsize=8)(self._told)
 
-    @cached_property
-    def body(self) -> bytes:
-        """The document, built once."""
-        return document_of(self.catalog)
-
-    @cached_property
-    def etag(self) -> str:
-        """Strong tag of the document."""
-        return f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
+    def _told(self, root: str) -> tuple[bytes, str]:
+        """The document, built once, and its strong tag."""
+        body = document_of(self.catalog, root)
+        return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
     async def document(self, request: Request) -> Response:
         """GET /openapi.json: 304 when the caller has it."""
-        tag = await asyncio.to_thread(lambda: self.etag)
+        body, tag = await asyncio.to_thread(self.told, request.scope.get("root_path", ""))
         headers = {"ETag": tag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
         known = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
         if tag in known or "*" in known:
             return Response(status_code=304, headers=headers)
-        return Response(self.body, headers=headers, media_type="application/json")
+        return Response(body, headers=headers, media_type="application/json")
 
     async def swagger(self, _request: Request) -> Response:
         """GET /docs."""

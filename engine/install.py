@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from engine.auth.access_key import FILE, access_key
 from engine.auth.keys import secret_file
 from engine.clock import random_token
+from engine.entrance import uses_key
 from engine.errors import StartupFault
 from engine.hooks import Identity, Row
 from engine.main import System
@@ -58,8 +60,18 @@ def made_up_password() -> str:
     return f"Aa1-{random_token(20)}"
 
 
+def _first_key(system: System) -> list[str]:
+    """The access key, told when it was made up just now."""
+    given, path = system.settings.access_key, system.settings.data / FILE
+    if given is not None or path.exists():
+        return []
+    return [f"access key, for Authorization: Bearer ...: {access_key(system.settings.data)}  (kept in {path})"]
+
+
 async def demo(system: System) -> list[str]:
     """A demo tenant with rows in every entity, once. The registry's `demo_rows(manager, tenant)` makes the rows."""
+    if system.catalog.identity is None:
+        return []
     secret = secret_file(system.settings.data / "demo-password.txt", lambda: made_up_password().encode()).decode()
     identity = identity_of(system)
     tenant = await create_tenant(system, {**DEMO, "owner_password": secret})
@@ -72,6 +84,8 @@ async def demo(system: System) -> list[str]:
 
 async def install(system: System) -> list[str]:
     """Bring everything that a fresh installation needs; returns what a person should be told, a line each."""
+    if uses_key(system.settings, system.catalog):
+        return _first_key(system)
     if system.catalog.identity is None:
         # everybody comes with a token of an outside issuer
         return []

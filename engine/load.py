@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +14,7 @@ from engine.errors import StartupFault
 from engine.events import Events
 from engine.hooks import Identity, Moment, Rules
 from engine.jobs import Jobs
+from engine.packages import find_package
 from engine.types import Scope
 
 
@@ -31,9 +30,11 @@ class Registry:
     identity: Identity | None = None
     demo: Callable[[Moment, Moment], Awaitable[None]] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    # by the id of a scope or an entity: the package that declares it
+    origin: dict[int, ModuleType] = field(default_factory=dict)
 
-    def add(self, module: ModuleType) -> None:
-        """Take the declarations of one module. What it only imported from another is met there."""
+    def add(self, module: ModuleType, root: ModuleType | None = None) -> None:
+        """Take the declarations of one module of the package `root`. What it only imported from another is met there."""
         for value in vars(module).values():
             found: tuple[tuple[type, list[Any]], ...] = (
                 (Scope, self.scopes),
@@ -46,6 +47,7 @@ class Registry:
                 for item in value if isinstance(value, list) else (value,):
                     if isinstance(item, wanted) and not any(item is known for known in into):
                         into.append(item)
+                        self.origin[id(item)] = root or module
         self.identity = self.identity or getattr(module, "identity_provider", None)
         self.demo = self.demo or getattr(module, "demo_rows", None)
         self.settings |= getattr(module, "SETTINGS", {})
@@ -53,23 +55,18 @@ class Registry:
 
 def load_registries(packages: Sequence[str]) -> Registry:
     """Import each package with all its modules. StartupFault names a package that cannot be found."""
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     registry = Registry()
     for package in packages:
-        try:
-            root = importlib.import_module(package)
-        except ModuleNotFoundError as missing:
-            raise StartupFault(
-                f"registry {package!r} cannot be imported ({missing}); is it installed, or in this folder?"
-            ) from missing
+        root = find_package(package)
         for module in (root, *_modules(root)):
-            registry.add(module)
+            registry.add(module, root)
     if not registry.scopes:
         raise StartupFault(f"no Scope in {', '.join(packages)}; a package says `scopes = [Scope(name, Base.metadata)]`")
     return registry
 
 
 def _modules(root: ModuleType) -> Iterator[ModuleType]:
+    """Every module but `recipes`, which is for tests and imports their kit."""
     for found in pkgutil.walk_packages(getattr(root, "__path__", ()), f"{root.__name__}."):
-        yield importlib.import_module(found.name)
+        if found.name != f"{root.__name__}.recipes":
+            yield importlib.import_module(found.name)

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-import asyncpg
 from starlette.applications import Starlette
 
 import tenancy
 from engine import registration
 from engine.app import build_app, plain
-from engine.auth.authenticator import Authenticator
-from engine.auth.fetch import address_of
-from engine.auth.jwks import KeySet
-from engine.auth.keys import SigningKeys, secret_file
-from engine.auth.outside import Mapped, Outside
-from engine.auth.tokens import ISSUER, Tokens
+from engine.auth.keys import secret_file
 from engine.auth.vault import KeyRing, PasswordVault
 from engine.batch import Batch
 from engine.catalog import Catalog, compile_catalog
@@ -32,17 +25,20 @@ from engine.checks import check_declarations
 from engine.clock import random_token
 from engine.dispatch import Dispatcher
 from engine.docs import docs_routes
+from engine.entrance import Entrance, WayIn, entrance
 from engine.errors import StartupFault
 from engine.load import Registry, load_registries
 from engine.meta import Meta
 from engine.moment import UnitOfWork, Workshop
 from engine.observe import LOG, Observer, configure_logging
 from engine.operations import Operations
+from engine.packages import home_of_migrations
+from engine.places import Place, ensure_role
 from engine.relay import Relay
+from engine.reloading import Reloading
 from engine.repetition import add_answers
 from engine.row_rules import with_row_rules
 from engine.settings import Settings
-from engine.signin import OutsideEndpoints, PrincipalLoader, SignInEndpoints, callers_of, routes_of
 from engine.store import has_trigrams
 from engine.tracking import Tracking
 from engine.transfers.table import add_transfers
@@ -59,11 +55,16 @@ if TYPE_CHECKING:
     from tenancy.migrate import MigrationOptions
 
 Say = Callable[[str], None]
+BUNDLED = "registry"
 # settings that say what a query may cost
 BUDGETS = (
     *("max_expand_depth", "max_filters", "max_in_values"),
     *("role_timeouts", "max_query_cost", "tenant_query_costs", "facet_timeout"),
 )
+
+
+# settings that a running server keeps
+FIXED = ("data", "pg_bin", "host", "port", "workers", "environment")
 
 
 def silent(_message: str) -> None:
@@ -83,6 +84,11 @@ def load(packages: list[str]) -> tuple[Registry, Catalog]:
 
 def _load(packages: list[str]) -> tuple[Registry, Catalog]:
     registry = load_registries(packages)
+    return registry, compiled(registry)
+
+
+def compiled(registry: Registry) -> Catalog:
+    """The catalogue of what is declared."""
     check_declarations(registry.scopes, registry.entities, registry.rules, registry.jobs)
     registration.complete(registry.entities)
     for scope in registry.scopes:
@@ -95,29 +101,34 @@ def _load(packages: list[str]) -> tuple[Registry, Catalog]:
     home = home_of(catalog)
     if home is not None and logs_of(catalog):
         add_heads(catalog.scopes[home].metadata)
-    return registry, catalog
+    return catalog
 
 
-@dataclass
-class Place:
-    """Where a database is: the URL its owner uses, and the one that requests use (with a role to take on)."""
-
-    owner: str
-    runtime: str
-    role: str | None
+def packages_of(settings: Settings) -> list[str]:
+    """The registries to serve, the bundled one first where it is there for its users only."""
+    beside = [BUNDLED] if settings.identity == "bundled" and BUNDLED not in settings.registries else []
+    return [*beside, *settings.registries]
 
 
 class System:
     """Everything of one process: settings, catalogue, databases, application."""
 
-    def __init__(self, settings: Settings, say: Say = silent, *, walled: bool = True) -> None:
-        """`walled` False is the isolation tests' switch for the first wall."""
+    def __init__(
+        self,
+        settings: Settings,
+        say: Say = silent,
+        *,
+        walled: bool = True,
+        loaded: tuple[Registry, Catalog] | None = None,
+    ) -> None:
+        """`walled` False is the isolation tests' switch for the first wall. `loaded`: what is served, where it is not the
+        registries that the settings name."""
         self.settings, self.say, self.walled = settings, say, walled
-        self.registry, self.catalog = load(settings.registries)
+        self.registry, self.catalog = loaded or load(packages_of(settings))
         self.server: EmbeddedServer | None = None
         self.places: dict[str, Place] = {}
         self.relay: Relay | None = None
-        self.authenticator: Authenticator | None = None
+        self.entrance: Entrance | None = None
         self.policy: Policy | None = None
 
     @property
@@ -127,7 +138,14 @@ class System:
 
     def locate(self) -> None:
         """Find each database: an explicit URL, else the embedded server (started here when it does not run)."""
-        urls = {"manager": self.settings.manager_url, "tenants": self.settings.tenants_url}
+        urls = {
+            "manager": self.settings.manager_url,
+            "tenants": self.settings.tenants_url,
+            **self.settings.database_urls,
+        }
+        known = dict.fromkeys(scope.stored_in for scope in self.catalog.scopes.values())
+        if unknown := sorted(set(self.settings.database_urls) - set(known)):
+            raise StartupFault(f"database_urls: no scope lives in {unknown[0]!r}; there are {', '.join(known)}")
         for name in self.databases:
             url = urls.get(name)
             if url is not None:
@@ -142,12 +160,14 @@ class System:
         """How a scope's database is migrated."""
         from tenancy.migrate import MigrationOptions
 
-        folder = Path(tenancy.__file__).parent / "migrations" / scope.name / "versions"
+        root = self.registry.origin.get(id(scope))
+        own = root is not None and root.__name__ != BUNDLED
+        home = home_of_migrations(root) if root is not None and own else Path(tenancy.__file__).parent / "migrations"
         return MigrationOptions(
             scope=scope.name,
             tenant_bound=scope.tenant_bound,
             runtime_role=self.settings.runtime_role,
-            folder=folder,
+            folder=home / scope.name / "versions",
             triggers=not scope.tenant_bound,
             say=self.say,
         )
@@ -201,6 +221,7 @@ class System:
                 "cxg migrate make compares with a scratch database on the embedded server; unset the database URLs"
             )
         made = []
+        self._refuse_strangers()
         for scope in self.catalog.scopes.values():
             scratch = f"{scope.stored_in}_migrations"
             await self.server.ensure_database(scratch)
@@ -208,6 +229,16 @@ class System:
             with suppress(NothingToWrite):
                 made.append(await make_migration(url, scope.metadata, self.migration(scope), name))
         return made
+
+    def _refuse_strangers(self) -> None:
+        """A package's revisions hold its own tables: those that another package adds to its scope have no place in them."""
+        for resource in self.catalog.resources.values():
+            own, other = (self.registry.origin.get(id(thing)) for thing in (resource.scope, resource.entity))
+            if own is not other and own is not None and other is not None:
+                raise StartupFault(
+                    f"{resource.path}: {other.__name__} adds it to the scope of {own.__name__}, whose migrations are not its"
+                    f" own; give {other.__name__} a Scope of its own (with database={resource.scope.stored_in!r})"
+                )
 
     def _pool(self, scope: Scope) -> Pool:
         place, settings = self.places[scope.stored_in], self.settings
@@ -272,25 +303,24 @@ class System:
     def app(self) -> Starlette:
         """The application."""
         configure_logging(self.settings.log_format)
-        identity, outside = self.catalog.identity, outside_of(self.settings)
-        if identity is None and outside is None:
-            raise StartupFault(
-                "no registry says who may enter; one module needs `identity_provider = ...` (engine.hooks.Identity), "
-                "or the settings name an issuer"
-            )
-        tokens = Tokens(SigningKeys(self.settings.data / "keys"), self.settings.token_minutes)
-        loader = PrincipalLoader(self.operations, identity) if identity else None
-        self.authenticator = callers_of(tokens, loader, self.settings.principal_seconds, outside)
+        dispatcher, beside = self.guarded()
+        return self.app_of(dispatcher, beside)
+
+    def guarded(self) -> tuple[Dispatcher, list[WayIn]]:
+        """A dispatcher behind the entrance that settings and registries make, and the routes that belong to that."""
+        self.entrance = entrance(self.settings, self.operations)
         limits = (self.settings.max_body_bytes, self.settings.max_bulk_bytes)
-        dispatcher = Dispatcher(self.operations, self.authenticator, Observer(), limits)
-        if outside is not None and self.settings.policy is not None:
+        dispatcher = Dispatcher(self.operations, self.entrance.gate, Observer(), limits)
+        if self.entrance.outside is not None and self.settings.policy is not None:
             self.policy = Policy(self.settings.policy, dispatcher.service)
-            outside.govern = self.policy.govern
-        endpoints = (
-            SignInEndpoints(loader, self.authenticator, tokens) if loader else OutsideEndpoints(self.authenticator)
-        )
-        routes = [plain(dispatcher, path, endpoint, method) for path, endpoint, method in routes_of(endpoints)]
+            self.entrance.outside.govern = self.policy.govern
+        return dispatcher, self.entrance.routes
+
+    def app_of(self, dispatcher: Dispatcher, beside: list[WayIn]) -> Starlette:
+        """The application over a dispatcher; `beside`: routes of signing in."""
+        routes = [plain(dispatcher, path, endpoint, method) for path, endpoint, method in beside]
         meta = Meta(dispatcher)
+        routes += [] if beside else [plain(dispatcher, "/auth/me", meta.me)]
         routes += [
             plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity}/_meta")
         ]
@@ -309,65 +339,62 @@ class System:
         known = {name: await has_trigrams(pool, 1.0) for name, pool in self.pools.items()}
         self.operations.shop.reads.similar = frozenset(name for name, there in known.items() if there)
         await self.relay.start()
-        if self.policy is not None:
-            # only the main thread gets signals, and not every system has this one
-            with suppress(NotImplementedError, RuntimeError, ValueError):
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reread_policy)
 
     def reread_policy(self) -> bool:
         """Take what the policy file says now, at once and for everybody; one that does not fit changes nothing."""
-        assert self.policy is not None and self.authenticator is not None, "app() made them"
+        assert self.policy is not None and self.entrance is not None, "app() made them"
         try:
             self.policy.reread()
         except StartupFault as fault:
             LOG.error("the policy stays as it was", fault=str(fault))
             return False
-        self.authenticator.forget()
+        self.entrance.forget()
         LOG.info("the policy was read anew", file=str(self.policy.path))
         return True
 
-    async def close(self) -> None:
-        """Close pools and threads; the embedded server goes on until its owner stops it."""
+    async def retire(self) -> None:
+        """Leave what goes on beside the requests to whoever comes after."""
         if self.relay is not None:
             await self.relay.stop()
+
+    @property
+    def heard_at(self) -> list[str]:
+        """URLs of the databases whose NOTIFY asks for a reload."""
+        return list({place.owner for place in self.places.values()}) if self.settings.reload_on_notify else []
+
+    @property
+    def roots(self) -> list[ModuleType]:
+        """The packages that are served."""
+        return list({id(root): root for root in self.registry.origin.values()}.values())
+
+    async def close(self) -> None:
+        """Close pools and threads; the embedded server goes on until its owner stops it."""
+        await self.retire()
         for pool in self.pools.values():
             await pool.close()
         self.vault.close()
 
 
-def outside_of(settings: Settings) -> Outside | None:
-    """The outside issuer of the settings. StartupFault when they say half of it, or what cannot be trusted."""
-    said = {name: getattr(settings, name) for name in ("issuer", "jwks_url", "audience", "policy")}
-    if not any(said.values()):
-        return None
-    if missing := [name for name, value in said.items() if not value]:
-        raise StartupFault(f"issuer, jwks_url, audience and policy go together; {', '.join(missing)} is not set")
-    if settings.issuer == ISSUER:
-        raise StartupFault(f"{ISSUER!r} is who issues tokens here; an outside issuer has a name of its own")
-    try:
-        address_of(str(settings.jwks_url))
-        keys = KeySet(str(settings.jwks_url), settings.jwks_seconds, settings.jwks_pause)
-        outside = Outside(str(settings.issuer), str(settings.audience), keys, tuple(settings.issuer_algorithms))
-    except ValueError as wrong:
-        raise StartupFault(f"the outside issuer cannot be trusted: {wrong}") from wrong
-    outside.mapped = Mapped(settings.roles_claim, settings.tenant_claim or "", settings.email_claim)
-    return outside
-
-
-async def ensure_role(owner_url: str, role: str) -> None:
-    """Make the role that requests run as, and let the owner take it on."""
-    connection = await asyncpg.connect(owner_url, timeout=10)
-    try:
-        if not await connection.fetchval("select 1 from pg_roles where rolname = $1", role):
-            quoted = role.replace('"', '""')
-            await connection.execute(f'create role "{quoted}" nologin nosuperuser nobypassrls')
-            await connection.execute(f'grant "{quoted}" to current_user')
-    finally:
-        await connection.close()
-
-
-def create_app() -> Starlette:
+def create_app() -> Reloading:
     """Application factory of a worker: settings from the environment, databases that are already prepared."""
     system = System(Settings())
     system.locate()
-    return system.app()
+    return Reloading(system, fresh_system)
+
+
+async def fresh_system(former: System) -> System:
+    """A system of what the settings and registries say now, its databases prepared; made beside the former one."""
+    settings = Settings()
+    if moved := [name for name in FIXED if getattr(settings, name) != getattr(former.settings, name)]:
+        raise StartupFault(f"{moved[0]} changes only when the server is started again")
+    system = await asyncio.to_thread(System, settings, former.say)
+    await asyncio.to_thread(system.locate)
+    try:
+        await system.prepare_databases()
+        if system.catalog.identity is not None:
+            async with system.unit(system.catalog.identity.scope) as unit:
+                await system.catalog.identity.seed(unit)
+    except BaseException:
+        await system.close()
+        raise
+    return system

@@ -27,7 +27,7 @@ class Meta:
 
     async def answer(self, request: Request) -> Answer:
         """The scope, or one entity. 404 for what is not registered; 403 for an entity that the caller may not read."""
-        principal = await self.dispatcher.authenticator.principal(request.header(b"authorization"), request.ip)
+        principal = await self.dispatcher.caller(request)
         view = view_of(principal)
         catalog = view.catalog if view else self.catalog
         path = request.path.decode("ascii", "replace")[1 : -len(TAIL)]
@@ -45,6 +45,16 @@ class Meta:
             raise ForbiddenError("permission_denied", f"This needs the permission {resource.permissions[Op.LIST]}")
         past = log_of(self.catalog, resource) is not None
         return success_of({**_entity(resource, principal), "as_of": past})
+
+    async def me(self, request: Request) -> Answer:
+        """GET /auth/me where nobody signs in: the caller as the gate knows him."""
+        who = await self.dispatcher.caller(request)
+        bound = who.tenant is not None
+        scope = next((scope.name for scope in self.catalog.scopes.values() if scope.tenant_bound == bound), None)
+        known = self.catalog.permissions[bound]
+        tenant = {"id": who.tenant.id, "slug": who.tenant.slug} if who.tenant else None
+        said = {"id": who.user_id, "email": who.email, "tenant": tenant, "scope": scope, "roles": list(who.roles)}
+        return success_of({**said, "permissions": sorted(known if who.everything else who.permissions)})
 
 
 def _scope(catalog: Catalog, name: str, principal: Principal) -> dict[str, Any]:

@@ -45,12 +45,15 @@ class Digesting:
 class Request:
     """One HTTP request."""
 
-    __slots__ = ("_headers", "_receive", "digesting", "id", "method", "path", "query", "scope")
+    __slots__ = ("_headers", "_receive", "digesting", "id", "method", "path", "query", "root", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope, self._receive = scope, receive
         self.method: str = scope["method"]
-        self.path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+        path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+        # where this application is mounted in another, or what a proxy before it takes off
+        self.root: bytes = quote(scope["root_path"]).encode() if scope.get("root_path") else b""
+        self.path: bytes = path.removeprefix(self.root)
         self.query: bytes = scope["query_string"]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self.digesting: Digesting | None = None

@@ -20,6 +20,15 @@ class Settings(BaseSettings):
     registries: list[str] = Field(["registry"], description="packages whose models are served")
     manager_url: SecretStr | None = Field(None, description="Manager database, as its owner; unset = embedded server")
     tenants_url: SecretStr | None = Field(None, description="Tenants database, as its owner; unset = embedded server")
+    database_urls: dict[str, SecretStr] = Field(
+        {}, description="other databases by the names that scopes give them, as their owner"
+    )
+    identity: Literal["registry", "bundled", "key"] | None = Field(
+        None,
+        description="who lets callers in: an identity of the registries, the bundled registry beside them, or one access key; "
+        "unset = the first, and in development the key where there is none",
+    )
+    access_key: SecretStr | None = Field(None, description="that key; unset = made up and kept in the data folder")
     runtime_role: str = Field("cxg_runtime", description="role that requests run as: neither owner nor superuser")
     pooler: Literal["none", "transaction"] = Field(
         "none", description="transaction = behind PgBouncer's transaction mode"
@@ -86,6 +95,9 @@ class Settings(BaseSettings):
     )
     secret_keys_before: list[SecretStr] = Field(
         [], description="former keys, which only read, until `cxg secrets rotate` has run"
+    )
+    reload_on_notify: bool = Field(
+        False, description="listen on every database for NOTIFY cxg_reload, which reloads as `cxg reload` does"
     )
     demo: bool = Field(True, description="rows to try things with, in development")
     log_format: Literal["console", "json"] = Field("console", description="how log lines look")

@@ -15,7 +15,7 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity aggregates
-paging registration behaviours events jobs ordering relations preferences formats shapes
+paging registration behaviours events jobs ordering relations preferences formats packages shapes trail
 fields
 catalog declared
 chain checks_behaviour checks_jobs conditions described past
@@ -31,21 +31,21 @@ call exchange
 handlers views
 dispatch relay signin rollups rotation runner
 batch meta tracking worker
-app docs
+app docs entrance places reloading session
 main
-install console
+install console scaffold library
 commands
 cli testing
 __main__
 """.strip().splitlines()
 FLOOR = {unit: number for number, row in enumerate(FLOORS) for unit in row.split()}
-DOOR = {"main", "cli", "commands", "console", "install", "docs", "testing"}  # sees the engine and tenancy
+DOOR = {"main", "library", "cli", "commands", "console", "install", "docs", "testing"}  # sees the engine and tenancy
 DECLARING = {
     f"engine.{name}" for name in ("entity", "events", "hooks", "types", "errors", "jobs")
 }  # all that a registry sees
 ENGINE_FOR_TENANCY = {"engine.types", "engine.errors"}
 PURE = ("parse", "query", "sql", "encode", "catalog", "filters", "scalars", "paging", "routes", "openapi")
-ASYNCPG = {"store", *DOOR}
+ASYNCPG = {"store", "places", "reloading", *DOOR}
 MAX_FILE, MAX_FUNCTION, MAX_ARGUMENTS = 400, 40, 5
 VAGUE = {"utils", "helpers", "common", "base", "misc"}
 FILES = [p for top in ("engine", "registry", "tenancy", "tests") for p in sorted((ROOT / top).rglob("*.py"))]

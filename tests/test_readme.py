@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import PUBLIC
 from engine.aggregates import FUNCTIONS, PARTS
 from engine.entity import Entity
 from engine.errors import CODES
@@ -35,6 +36,7 @@ def default_of(value: object) -> str:
 
 
 EXPECTED = {
+    "public": list(PUBLIC.items()),
     "operators": [(o.name, o.takes, o.meaning) for o in OPERATORS.values()],
     "functions": [(f.name, f.takes, f.gives, f.meaning) for f in FUNCTIONS.values()],
     "errors": [(code, str(row[1]), row[2]) for code, row in CODES.items()],

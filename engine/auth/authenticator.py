@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from engine.auth.outside import Outside
@@ -19,6 +19,13 @@ CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 LoadPrincipal = Callable[[Claims], Awaitable[Principal]]
 LoadKeyHolder = Callable[[str, str | None], Awaitable[Principal]]
+
+
+class Gate(Protocol):
+    """Whoever tells callers from strangers."""
+
+    async def principal(self, authorization: bytes | None, ip: str | None) -> Principal:
+        """The caller behind an Authorization header. 401 for a stranger."""
 
 
 class Remembered(NamedTuple):

@@ -20,7 +20,7 @@ from engine.console import Data, Progress, Registries, configure, err, located, 
 from engine.errors import StartupFault
 from engine.jobs import CADENCES, Handler
 from engine.load import load_registries
-from engine.main import System
+from engine.main import System, packages_of
 from engine.runner import JobFailed, Runner, Watch
 
 COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -32,7 +32,7 @@ jobs_app = App(name="jobs", help="Work that the clock starts. `cxg worker` does 
 @jobs_app.command(name="list")
 def list_jobs(*, registry: Registries = None) -> None:
     """Print the registered handlers. When each runs is up to its row in /manager/auto/jobs; this is how it begins."""
-    declared = load_registries(configure(registries=registry).registries).jobs
+    declared = load_registries(packages_of(configure(registries=registry))).jobs
     table = Table("job", "scope", "cadence", "what it does")
     for handler in sorted((h for jobs in declared for h in jobs.handlers), key=lambda handler: handler.name):
         table.add_row(handler.name, handler.scope, WORDS.get(handler.cron, handler.cron), handler.description)

@@ -52,7 +52,7 @@ def _one(call: Call, row: Written) -> Answer:
     if row.found:
         return success(call.readable(row), 200, (etag(row.version),))
     key = ",".join(quote(str(part), safe="") for part in row.key)
-    location = f"/{call.resource.path}/{key}".encode()
+    location = call.request.root + f"/{call.resource.path}/{key}".encode()
     return success(call.readable(row), 201, (etag(row.version), (b"location", location)))
 
 

@@ -43,7 +43,7 @@ def _created(call: Call, written: list[Written], *, many: bool) -> Answer:
         return success(rows_text(call.readable(row) for row in written), http_status)
     row = written[0]
     key = ",".join(quote(str(part), safe="") for part in row.key).encode()
-    location = b"%b/%b" % (call.request.path, key)
+    location = b"%b%b/%b" % (call.request.root, call.request.path, key)
     return success(call.readable(row), http_status, (etag(row.version), (b"location", location)))
 
 

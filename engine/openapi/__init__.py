@@ -42,8 +42,9 @@ class RouteRow(Protocol):
 class Builder:
     """Collects the parts of one document."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
+    def __init__(self, catalog: Catalog, root: str = "") -> None:
+        """`root`: path of the application in the one that it is mounted in."""
+        self.catalog, self.root = catalog, root
         # whether callers get their tokens here, or from an outside issuer alone
         self.signs_in = catalog.identity is not None
         self.schemas, self.parameters = Schemas(catalog), Parameters(catalog)
@@ -220,22 +221,20 @@ class Builder:
             "parameters": self.parameters.components,
             "responses": self.responses,
             "headers": answers.HEADERS,
-            "securitySchemes": {name: SCHEMES[name] for name in SCHEMES if self.signs_in or name != "oauth2"},
+            "securitySchemes": self.schemes(),
         }
 
+    def schemes(self) -> Schema:
+        """How callers show who they are."""
+        text = "An access token, or an API key (`cxg_...`)"
+        schemes: Schema = {"bearer": {"type": "http", "scheme": "bearer", "description": text}}
+        if not self.signs_in:
+            return schemes
+        url = f"{self.root}/auth/token"
+        flow = {"password": {"tokenUrl": url, "refreshUrl": url, "scopes": {}}}
+        return {"oauth2": {"type": "oauth2", "description": SIGN_IN, "flows": flow}, **schemes}
 
-SCHEMES: Schema = {
-    "oauth2": {
-        "type": "oauth2",
-        "description": SIGN_IN,
-        "flows": {"password": {"tokenUrl": "/auth/token", "refreshUrl": "/auth/token", "scopes": {}}},
-    },
-    "bearer": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "An access token, or an API key (`cxg_...`)",
-    },
-}
+
 Part = Callable[[Builder, Resource], Schema]
 BODIES: Mapping[Op, Part] = {
     Op.CREATE: Builder.create_body,
@@ -301,10 +300,11 @@ def groups_of(catalog: Catalog, tags: list[Schema]) -> list[Schema]:
 
 
 def build_document(
-    catalog: Catalog, routes: Iterable[RouteRow], *, title: str = "CXG", version: str = "1"
+    catalog: Catalog, routes: Iterable[RouteRow], root: str = "", *, title: str = "CXG", version: str = "1"
 ) -> dict[str, Any]:
-    """The document of a catalogue; `routes` is the table of `engine.routes`. KeyError for an operation unknown here."""
-    builder = Builder(catalog)
+    """The document of a catalogue; `routes` is the table of `engine.routes`, `root` where the application is mounted.
+    KeyError for an operation unknown here."""
+    builder = Builder(catalog, root)
     paths = builder.paths(routes)
     components = builder.components()
     components["schemas"] |= envelopes.named(paths, components["responses"])
@@ -312,8 +312,8 @@ def build_document(
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": ABOUT},
-        "servers": [{"url": "/"}],
-        "security": [*([{"oauth2": []}] if builder.signs_in else []), {"bearer": []}],
+        "servers": [{"url": root or "/"}],
+        "security": [{name: []} for name in builder.schemes()],
         "tags": tags,
         "paths": paths,
         "components": components,

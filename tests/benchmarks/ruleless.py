@@ -3,13 +3,12 @@ floor's is. What the rules cost is the difference to the engine as shipped."""
 
 from __future__ import annotations
 
-from starlette.applications import Starlette
-
 from engine import main
+from engine.reloading import Reloading
 from registry.manager import idam_hooks
 
 
-def create_app() -> Starlette:
+def create_app() -> Reloading:
     """Application factory."""
     rules = idam_hooks.rules
     rules.rules = [rule for rule in rules.rules if rule.entity != f"{rules.domain}/users"]

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from engine.entrance import outside_of
 from engine.errors import StartupFault
-from engine.main import outside_of
 from engine.settings import Settings
 from engine.testing.harness import Live, serving, settings_for_tests
 from tests.calls import Caller

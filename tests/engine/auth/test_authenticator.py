@@ -128,6 +128,7 @@ async def test_every_file_of_the_package_is_used() -> None:
     assert set(METHODS) == {b"bearer"}
     assert {path.stem for path in Path(str(module.__file__)).parent.glob("*.py")} == {
         "__init__",
+        "access_key",
         "fetch",
         "jwks",
         "outside",
