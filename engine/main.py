@@ -28,7 +28,7 @@ from engine.auth.vault import KeyRing, PasswordVault
 from engine.batch import Batch
 from engine.catalog import Catalog, compile_catalog
 from engine.chain import add_heads, home_of, logs_of
-from engine.checks import check_declarations
+from engine.checks import check_declarations, check_scope
 from engine.clock import random_token
 from engine.dispatch import Dispatcher
 from engine.docs import docs_routes
@@ -38,6 +38,7 @@ from engine.meta import Meta
 from engine.moment import UnitOfWork, Workshop
 from engine.observe import LOG, Observer, configure_logging
 from engine.operations import Operations
+from engine.reflection import Reflected, Wish, reflect, wishes_of
 from engine.relay import Relay
 from engine.repetition import add_answers
 from engine.row_rules import with_row_rules
@@ -70,22 +71,27 @@ def silent(_message: str) -> None:
     """Where nobody listens."""
 
 
-def load(packages: list[str]) -> tuple[Registry, Catalog]:
-    """Registries and their compiled catalogue. StartupFault lists every fault at once."""
+def load(packages: list[str], reflected: Reflected | None = None) -> tuple[Registry, Catalog]:
+    """Registries, a database that is served as it is, and the compiled catalogue. StartupFault lists every fault at once."""
     # thousands of long-lived objects come now: collecting while they are made costs seconds and finds nothing
     gc.disable()
     try:
-        return _load(packages)
+        return _load(packages, reflected)
     finally:
         gc.enable()
         gc.freeze()
 
 
-def _load(packages: list[str]) -> tuple[Registry, Catalog]:
+def _load(packages: list[str], reflected: Reflected | None) -> tuple[Registry, Catalog]:
     registry = load_registries(packages)
     check_declarations(registry.scopes, registry.entities, registry.rules, registry.jobs)
     registration.complete(registry.entities)
-    for scope in registry.scopes:
+    own = list(registry.scopes)
+    if reflected is not None:
+        check_scope(reflected.scope, registry.scopes)
+        registry.scopes.append(reflected.scope)
+        registry.entities += reflected.entities
+    for scope in own:
         add_answers(scope)
         add_transfers(scope)
         if scope.tenant_bound:
@@ -113,7 +119,8 @@ class System:
     def __init__(self, settings: Settings, say: Say = silent, *, walled: bool = True) -> None:
         """`walled` False is the isolation tests' switch for the first wall."""
         self.settings, self.say, self.walled = settings, say, walled
-        self.registry, self.catalog = load(settings.registries)
+        self.reflected = reflected_of(settings)
+        self.registry, self.catalog = load(settings.registries, self.reflected)
         self.server: EmbeddedServer | None = None
         self.places: dict[str, Place] = {}
         self.relay: Relay | None = None
@@ -125,13 +132,20 @@ class System:
         """Names of the databases that the scopes live in."""
         return list(dict.fromkeys(scope.stored_in for scope in self.catalog.scopes.values()))
 
+    @property
+    def own_scopes(self) -> list[Scope]:
+        """The scopes whose databases are the engine's to shape."""
+        return [scope for scope in self.catalog.scopes.values() if not scope.foreign]
+
     def locate(self) -> None:
         """Find each database: an explicit URL, else the embedded server (started here when it does not run)."""
         urls = {"manager": self.settings.manager_url, "tenants": self.settings.tenants_url}
+        foreign = self.reflected.scope.stored_in if self.reflected else None
         for name in self.databases:
-            url = urls.get(name)
+            url = self.settings.database if name == foreign else urls.get(name)
             if url is not None:
-                self.places[name] = Place(url.get_secret_value(), url.get_secret_value(), self.settings.runtime_role)
+                role = None if name == foreign else self.settings.runtime_role
+                self.places[name] = Place(url.get_secret_value(), url.get_secret_value(), role)
                 continue
             if self.server is None:
                 folder = self.settings.data / "postgres"
@@ -154,7 +168,7 @@ class System:
 
     async def prepare_roles(self) -> None:
         """Databases and the role that requests run as."""
-        for name, place in self.places.items():
+        for name, place in ((scope.stored_in, self.places[scope.stored_in]) for scope in self.own_scopes):
             if self.server is not None and place.role is None:
                 await self.server.ensure_database(name)
             else:
@@ -163,8 +177,10 @@ class System:
     async def prepare_databases(self) -> None:
         """Databases, roles, tables: automatic in development, by reviewed revisions in production."""
         await self.prepare_roles()
-        for scope in self.catalog.scopes.values():
+        for scope in self.own_scopes:
             await self._migrate(scope)
+        if self.reflected is not None:
+            await self.reflected.make_schema()
 
     async def _migrate(self, scope: Scope) -> None:
         from tenancy.migrate import pending, synchronise
@@ -184,12 +200,9 @@ class System:
         """Run the pending revisions of every scope."""
         from tenancy.migrate import upgrade
 
-        for place in self.places.values():
-            await offer_trigrams(place.owner)
-        return {
-            s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s))
-            for s in self.catalog.scopes.values()
-        }
+        for scope in self.own_scopes:
+            await offer_trigrams(self.places[scope.stored_in].owner)
+        return {s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s)) for s in self.own_scopes}
 
     async def make_migrations(self, name: str) -> list[Path]:
         """Write the next revision of each scope whose models changed, compared with a scratch database that only
@@ -201,7 +214,7 @@ class System:
                 "cxg migrate make compares with a scratch database on the embedded server; unset the database URLs"
             )
         made = []
-        for scope in self.catalog.scopes.values():
+        for scope in self.own_scopes:
             scratch = f"{scope.stored_in}_migrations"
             await self.server.ensure_database(scratch)
             url = self.server.url(scratch, "cxg_owner")
@@ -221,6 +234,7 @@ class System:
                 connect_timeout=settings.connect_timeout,
                 pooler=settings.pooler,
                 tenant_bound=scope.tenant_bound,
+                settings=wishes_of(self.reflected.wish) if scope.foreign and self.reflected else {},
             )
         )
 
@@ -292,7 +306,7 @@ class System:
         routes = [plain(dispatcher, path, endpoint, method) for path, endpoint, method in routes_of(endpoints)]
         meta = Meta(dispatcher)
         routes += [
-            plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity}/_meta")
+            plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity:path}/_meta")
         ]
         routes.append(plain(dispatcher, "/{scope}/batch", Batch(dispatcher).answer, "POST"))
         tracking = Tracking(dispatcher)
@@ -352,6 +366,15 @@ def outside_of(settings: Settings) -> Outside | None:
         raise StartupFault(f"the outside issuer cannot be trusted: {wrong}") from wrong
     outside.mapped = Mapped(settings.roles_claim, settings.tenant_claim or "", settings.email_claim)
     return outside
+
+
+def reflected_of(settings: Settings) -> Reflected | None:
+    """The database that the settings name, as its catalogue describes it now."""
+    url = settings.database
+    if url is None:
+        return None
+    told = (settings.scope, settings.write, tuple(settings.schemas), settings.audit_schema or "", settings.columns)
+    return reflect(Wish(url.get_secret_value(), *told))
 
 
 async def ensure_role(owner_url: str, role: str) -> None:

@@ -12,7 +12,7 @@ from engine.errors import ApiError
 from engine.hooks import Change, Key, Point
 from engine.moment import UnitOfWork, Workshop
 from engine.secrets import sealed
-from engine.shapes import ChangeShape, Incoming, InsertShape, Limited, RowRule, Statement
+from engine.shapes import ChangeShape, Incoming, InsertShape, Limited, RowRule, Statement, Version
 from engine.sql.parts import ENCODER
 
 Action = Literal["update", "delete", "status"]
@@ -23,7 +23,7 @@ SHAPES_KEPT = 4096
 class Written(NamedTuple):
     """A row as it stands: its version, its JSON text, what is shown this once, its key, and whether a create found it there."""
 
-    version: int
+    version: Version
     text: str
     output: Mapping[str, Any]
     key: tuple[Any, ...] = ()
@@ -65,7 +65,7 @@ def fill(resource: Resource, values: dict[str, Any]) -> None:
     for name, default in resource.defaults:
         if name not in values:
             values[name] = default()
-    if resource.by_uuid and "id" not in values:
+    if resource.by_uuid and "id" not in values and not resource.foreign:
         values["id"] = CLOCK.new_id()
 
 
@@ -88,14 +88,16 @@ def insert_records(resource: Resource, changes: Sequence[Change]) -> tuple[froze
     for order, change in enumerate(changes):
         fill(resource, change.values)
         columns.update(change.values)
-        records.append({**change.values, "cxg_ord": order, "cxg_log": CLOCK.new_id()})
+        left = {"cxg_left": sorted(resource.silent - change.values.keys())} if resource.silent else {}
+        records.append({**change.values, "cxg_ord": order, "cxg_log": CLOCK.new_id(), **left})
     return frozenset(columns), records
 
 
 def insert_shape(resource: Resource, columns: frozenset[str], internal: bool | None) -> InsertShape:
     """The shape of an insert of rows that give these columns."""
+    keys = () if resource.foreign else resource.keys
     names = tuple(
-        name for name in resource.fields if (name in columns or name in resource.settable) and name not in resource.keys
+        name for name in resource.fields if (name in columns or name in resource.settable) and name not in keys
     )
     return InsertShape(names, resource.reference_columns, internal)
 

@@ -40,8 +40,16 @@ def ref(name: str) -> Schema:
 
 
 def name_of(resource: Resource) -> str:
-    """`scope_domain_entity`: the stem of component names and operation ids."""
+    """`scope_domain_entity`: the stem of component names and operation ids. Other people's names may end in what ours do
+    (`order`, `order_status`), so of theirs `_` becomes `-`."""
+    if resource.foreign:
+        parts = (re.sub(r"[^A-Za-z0-9.-]", "-", part.replace("%", ".")) for part in resource.path.split("/"))
+        return "_".join(parts)
     return re.sub(r"[^A-Za-z0-9]+", "_", resource.path)
+
+
+def _version(resource: Resource) -> dict[str, Schema]:
+    return {"version": VERSION} if resource.versioned else {}
 
 
 def closed(properties: Schema, required: list[str] | None = None, **extra: Any) -> Schema:
@@ -312,7 +320,7 @@ class Schemas:
 
     def _update(self, resource: Resource, required: list[str] | None = None) -> Schema:
         fields = {f.name: self._given(resource, f) for f in resource.fields.values() if f.updatable}
-        return closed({**fields, **self._nested(resource, "u"), "version": VERSION}, required)
+        return closed({**fields, **self._nested(resource, "u"), **_version(resource)}, required)
 
     def replace(self, resource: Resource) -> Schema:
         """The body of a replace: that of an update with the fields that have no default."""
@@ -332,7 +340,7 @@ class Schemas:
         states = list(resource.machine.states)
         members: Schema = {
             "status": self._state(resource),
-            "version": VERSION,
+            **_version(resource),
             "reason": {"type": ["string", "null"], "maxLength": 500, "description": "Printable characters"},
         }
         return self._keep(
