@@ -28,6 +28,7 @@ from engine.records import (
     fault_below,
     insert_records,
     key_parameter,
+    left_of,
     looked_at,
     new_changes,
     points_of,
@@ -273,7 +274,7 @@ class Operations:
     ) -> Written:
         action, row = write
         given = row.values | stamped(unit, resource, row.values.get("status"), row.inputs.get("reason"))
-        record = {**given, **dict(zip(resource.keys, key, strict=True))}
+        record = {**given, **dict(zip(resource.keys, key, strict=True)), **left_of(resource, row.inputs)}
         record |= {"cxg_ord": 0, "cxg_log": CLOCK.new_id(), "cxg_expected": row.version}
         rules = limited(unit, resource, action), resource.seen_beside(unit.principal, row.values)
         statement = self.statements.change_one(resource, action, frozenset(given), guards, rules)

@@ -17,6 +17,8 @@ from engine.sql.parts import ENCODER
 
 Action = Literal["update", "delete", "status"]
 Asked = tuple[Action, Incoming]
+# of a row on its way: the columns that it leaves to the defaults of somebody else's table
+LEFT = "cxg_left"
 SHAPES_KEPT = 4096
 
 
@@ -88,7 +90,7 @@ def insert_records(resource: Resource, changes: Sequence[Change]) -> tuple[froze
     for order, change in enumerate(changes):
         fill(resource, change.values)
         columns.update(change.values)
-        left = {"cxg_left": sorted(resource.silent - change.values.keys())} if resource.silent else {}
+        left = {LEFT: sorted(resource.silent - change.values.keys())} if resource.silent else {}
         records.append({**change.values, "cxg_ord": order, "cxg_log": CLOCK.new_id(), **left})
     return frozenset(columns), records
 
@@ -155,10 +157,16 @@ class WriteStatements:
         return self.shop.statement(resource, shape._replace(single=True, own=shown | own, seen=seen))
 
 
+def left_of(resource: Resource, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a change leaves to the defaults of somebody else's table."""
+    return {LEFT: inputs.get(LEFT, ())} if resource.silent else {}
+
+
 def change_record(resource: Resource, change: Change, order: int, columns: set[str]) -> dict[str, Any]:
     """A loaded row as it travels to be changed."""
     assert change.old is not None
     stored = {name: change[name] for name in columns} | {name: change.old[name] for name in resource.keys}
+    stored |= left_of(resource, change.inputs)
     return {**stored, "cxg_ord": order, "cxg_log": CLOCK.new_id(), "cxg_expected": None}
 
 

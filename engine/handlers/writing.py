@@ -12,7 +12,7 @@ from engine.handlers.bulk import asks_for_each, create_each
 from engine.moment import UnitOfWork
 from engine.parse import read_status
 from engine.query import single, split_query
-from engine.records import Action, Written
+from engine.records import LEFT, Action, Written
 from engine.refusals import Unchanged, key_of
 from engine.request import Request
 from engine.roads import change_needs_transaction, create_needs_transaction
@@ -59,6 +59,7 @@ async def replace(call: Call) -> Answer:
     reader = call.service.reader(call.resource, "replace")
     rows, _ = reader.read(await call.body())
     call.no_parameters()
+    given = set(rows[0].values)
     for name, field in reader.fields.items():
         # nobody can send back what no read shows: it keeps its value
         if field.column is None or field.concealed or name in rows[0].values:
@@ -66,6 +67,9 @@ async def replace(call: Call) -> Answer:
         # a column that rules fill at creation (`auto`) has no default to fall back to: it keeps its value
         if field.nullable or field.default or field.column.server_default is not None:
             rows[0].values[name] = field.default() if field.default else None
+    left = sorted(reader.resource.silent & reader.fields.keys() - given)
+    if left:
+        rows[0].inputs[LEFT] = left
     return await change(call, "update", rows[0])
 
 

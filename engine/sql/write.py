@@ -107,7 +107,8 @@ class Writes:
         """Change the active rows of `rows` that meet the guards; the old ones are locked first, so that the record of
         each change starts where the previous one ended."""
         table, marks = resource.table, resource.marks
-        given = self._input(resource, (*resource.keys, *shape.columns), "cxg_ord", "cxg_log", "cxg_expected")
+        left = ("cxg_left",) if resource.silent else ()
+        given = self._input(resource, (*resource.keys, *shape.columns), "cxg_ord", "cxg_log", "cxg_expected", *left)
         row = table.alias("t")
         going = shape.action == "delete"
         changed = (*shape.columns, *((marks.active,) if going and marks.active else ()))
@@ -151,6 +152,8 @@ class Writes:
         """What the columns become. `known` is the version before."""
         marks = resource.marks
         values: dict[str, Any] = {name: _kept(resource.fields[name], given.c[name]) for name in shape.columns}
+        for name in resource.silent & values.keys():
+            values[name] = _unless_left(resource.fields[name], given, values[name])
         values |= {marks.version: known + sa.literal_column("1")} if marks.version else {}
         values |= self._touched(resource)
         if shape.action == "delete":

@@ -80,6 +80,13 @@ def test_defaults_are_the_databases(client: httpx.Client) -> None:
     made = client.post("/shop/kinds/needed", json=rows)
     assert made.status_code == 201, made.text
     assert [(row["note"], row["count"]) for row in made.json()["data"]] == [("none", 7), (None, 8), ("said", 7)]
+    replaced = client.put("/shop/kinds/needed/d3", json={"count": 9}).json()["data"]
+    assert (replaced["note"], replaced["count"]) == ("none", 9)
+    assert client.put("/shop/kinds/needed/d3", json={"note": None}).json()["data"] == {
+        "name": "d3",
+        "note": None,
+        "count": 7,
+    }
     assert client.post("/shop/kinds/needed", json={"note": "x"}).json()["error"]["details"][0]["code"] == "required"
     long = client.post("/shop/kinds/needed", json={"name": "123456"}).json()["error"]["details"][0]
     assert (long["field"], long["code"]) == ("name", "too_long")
