@@ -10,7 +10,7 @@ from engine.catalog import Catalog, Resource
 from engine.fields import Field
 from engine.filters import OPERATORS, Operator
 from engine.openapi import grouping, tables
-from engine.openapi.schemas import SEARCHED, Schema, choice_of, name_of, ref
+from engine.openapi.schemas import SEARCHED, Schema, choice_of, name_of, plain, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_OFFSET, MAX_PAGE_SIZE
 from engine.past import log_of
 from engine.shapes import LIMITS
@@ -235,7 +235,7 @@ class Parameters:
         own = choice_of(resource, field.item or field) is not None
         if tail and (own or self.fields[_kind(field)] < MANY):
             return made
-        stem = f"{name_of(resource)}_filter_{field.name}" if own else f"filter_{'_'.join(_kind(field))}"
+        stem = f"{name_of(resource)}_filter_{plain(field.name)}" if own else f"filter_{'_'.join(_kind(field))}"
         key = stem + tail.replace("[", "_").replace("]", "")
         self.components.setdefault(key, made)
         return simple(key)[0]
@@ -254,7 +254,7 @@ class Parameters:
 
 
 def _kind(field: Field) -> tuple[str, str]:
-    return (str(field.name), f"{field.item.scalar.name}_list" if field.item else field.scalar.name)
+    return (plain(field.name), f"{field.item.scalar.name}_list" if field.item else field.scalar.name)
 
 
 def _deleted(resource: Resource) -> tuple[str, ...]:

@@ -52,6 +52,11 @@ def _version(resource: Resource) -> dict[str, Schema]:
     return {"version": VERSION} if resource.versioned else {}
 
 
+def plain(name: str) -> str:
+    """A field's name as part of a component's, which has no other letters."""
+    return re.sub(r"[^A-Za-z0-9_.-]", lambda odd: f".{ord(odd[0]):x}", name)
+
+
 def closed(properties: Schema, required: list[str] | None = None, **extra: Any) -> Schema:
     """An object that has these members and no others."""
     demanded = {"required": required} if required else {}
@@ -120,7 +125,11 @@ def target_of(catalog: Catalog, resource: Resource, field: Field) -> str | None:
 def choice_of(resource: Resource, field: Field) -> tuple[str, Schema] | None:
     """Name and schema of the values that a field chooses from: one class for rows, bodies and filters."""
     choices = getattr(field.type, "enums", None)
-    return (f"{name_of(resource)}_{field.name}_choice", {"type": "string", "enum": list(choices)}) if choices else None
+    return (
+        (f"{name_of(resource)}_{plain(field.name)}_choice", {"type": "string", "enum": list(choices)})
+        if choices
+        else None
+    )
 
 
 def structured(schema: Any) -> bool:
@@ -227,7 +236,7 @@ class Schemas:
         if (choice := choice_of(resource, field)) and not mask:
             named = self._keep(choice[0], lambda: choice[1])
         elif field.scalar.name == "jsonb" and structured(shape):
-            named = self._keep(f"{name_of(resource)}_{field.name}_value", lambda: spelled_out(shape))
+            named = self._keep(f"{name_of(resource)}_{plain(field.name)}_value", lambda: spelled_out(shape))
         else:
             return None
         either = [named, *([{"const": "***"}] if mask else ()), *([NULL] if field.nullable else ())]
