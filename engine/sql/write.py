@@ -160,7 +160,7 @@ class Writes:
             values[marks.active] = GONE.get(marks.gone, _now(resource, marks.active))
         if not values:
             # a body that says nothing still answers the row
-            name = next(field.name for field in resource.columns if field.updatable)
+            name = next((field.name for field in resource.columns if field.updatable), resource.keys[0])
             values[name] = resource.table.c[name]
         return values
 
