@@ -14,9 +14,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from engine.catalog import Resource
 from engine.clock import CLOCK
 from engine.filters import OPERATORS
+from engine.grants import compile_grants
 from engine.routes import key_path
 from engine.testing.harness import Live
 from engine.types import Op, Principal
+from engine.views import seen_by
 
 TABLES = 23
 # what an operator takes, where no stored value serves
@@ -218,3 +220,16 @@ def test_workbooks_hold_every_type(reading: Live) -> None:
     for resource in resources(reading):
         answer = client.get(f"/{resource.path}/export", params={"format": "xlsx"})
         assert answer.status_code == 200 and answer.content[:2] == b"PK", (resource.path, answer.text)
+
+
+def test_a_policy_governs_these_tables_too(reading: Live) -> None:
+    gold = {"operations": ["read"], "hidden": ["tier"], "rows": {"field": "tier", "value": "gold"}}
+    tables: dict[str, Any] = {"trade.customers": gold, "trade.lines": {"operations": ["read"]}}
+    tables["trade.shipments"] = {"operations": ["read"], "hidden": ["line_no"]}
+    grants = compile_grants({"roles": {"seller": tables}}, reading.catalog)
+    seen = seen_by(reading.catalog, [grants.roles["seller"]])
+    customers, shipments = seen.resources["shop/trade/customers"], seen.resources["shop/trade/shipments"]
+    assert "tier" not in {field.name for field in customers.shown}
+    assert customers.limits(Principal(CLOCK.new_id()), "read")
+    # a key of two columns is no way to look at a hidden one
+    assert "lines" in reading.resource("shop/trade/shipments").relations and not shipments.relations
