@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -92,7 +93,8 @@ def _plain(name: str) -> str:
 
 def _free(name: str, taken: Collection[str]) -> str:
     """The name, or the first of its kind that no field and no other relation has."""
-    return next(n for n in (name, f"{name}_row", *(f"{name}_{i}" for i in range(2, 1000))) if n not in taken)
+    numbered = (f"{name}_{i}" for i in range(2, 1000))
+    return next(n for n in chain((name, f"{name}_row"), numbered) if n not in taken)
 
 
 def _many_names(references: Sequence[Referring], resources: Mapping[str, Declared], path: str) -> Iterable[str]:

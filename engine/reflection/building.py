@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,10 +46,14 @@ class Place:
     indexes: list[Index] = field(default_factory=list)
     table: Any = None
 
+    @cached_property
+    def by_number(self) -> dict[int, str]:
+        """Field by the number of its column."""
+        return {column.number: self.names[column.name] for column in self.columns}
+
     def fields(self, numbers: Iterable[int]) -> tuple[str, ...] | None:
         """The fields of columns by number; None where one of them may not be read."""
-        known = {column.number: self.names[column.name] for column in self.columns}
-        found = [known.get(number) for number in numbers]
+        found = [self.by_number.get(number) for number in numbers]
         return tuple(str(name) for name in found) if found and None not in found else None
 
 
