@@ -106,6 +106,8 @@ def insert_shape(resource: Resource, columns: frozenset[str], internal: bool | N
 
 def looked_at(resource: Resource, rows: Sequence[Incoming]) -> bool:
     """Whether anybody wants new rows as they were stored, before they are answered; or their keys, which the database made."""
+    if resource.foreign and not all(row.values.keys() >= set(resource.keys) for row in rows):
+        return True
     return resource.numbered or resource.hooked(Point.AFTER_CREATE, Point.DONE) or any(row.nested for row in rows)
 
 
