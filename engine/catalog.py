@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy import Table
 
 from engine.behaviours import with_implied
-from engine.entity import LETTERS, Entity, Machine, Unique
+from engine.constraints import constraint_codes
+from engine.entity import LETTERS, OWN, Entity, Machine, Marks, Unique
 from engine.errors import StartupFault
 from engine.fields import Field, engine_set, stored_field, virtual_field
 from engine.hooks import Identity, Point, Rule, Rules
@@ -25,12 +25,19 @@ MANY = {Op.UPDATE: Op.UPDATE_MANY, Op.DELETE: Op.DELETE_MANY}
 
 @dataclass(frozen=True)
 class Reference:
-    """A foreign key from a child's column to this resource's column `target`, and what soft delete does to it."""
+    """A foreign key from a child's column to this resource's column `target`, and what soft delete does to it. `more`: the
+    other (column, target) pairs of a key of several columns."""
 
     child: str
     column: str
     on_delete: str
     target: str = "id"
+    more: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """(column, target) of each column."""
+        return ((self.column, self.target), *self.more)
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,26 @@ class Resource:
         return self.entity.machine is not None
 
     @cached_property
+    def marks(self) -> Marks:
+        """The columns that play the engine's parts."""
+        return self.entity.marks
+
+    @cached_property
+    def foreign(self) -> bool:
+        """Whether the table is somebody else's: its database gives keys and defaults, and registration adds nothing."""
+        return self.marks is not OWN
+
+    @cached_property
+    def soft(self) -> bool:
+        """Whether a deleted row stays, and can come back."""
+        return bool(self.marks.active)
+
+    @cached_property
+    def versioned(self) -> bool:
+        """Whether rows count their versions; else a digest of the row tells one state from another."""
+        return bool(self.marks.version)
+
+    @cached_property
     def defaults(self) -> tuple[tuple[str, Callable[[], Any]], ...]:
         """Values of columns that a body may leave out."""
         return tuple((field.name, field.default) for field in self.columns if field.default is not None)
@@ -129,11 +156,19 @@ class Resource:
     @cached_property
     def settable(self) -> frozenset[str]:
         """Columns that an insert always names, so that an entity has one insert statement whatever the body gives."""
+        if self.foreign:
+            return frozenset(f.name for f in self.columns if f.creatable and f.name not in self.silent)
         return frozenset(
             f.name
             for f in self.columns
             if f.column is not None and not f.generated and not engine_set(self.entity, f.column)
         )
+
+    @cached_property
+    def silent(self) -> frozenset[str]:
+        """Columns of somebody else's table that have a default there, for rows that do not give them."""
+        has = (f.name for f in self.columns if f.column is not None and f.column.server_default is not None)
+        return frozenset(has) if self.foreign else frozenset()
 
     @cached_property
     def nested(self) -> dict[str, Any]:
@@ -269,10 +304,11 @@ def compile_catalog(
 
 def _connect(resources: Mapping[str, Resource]) -> None:
     """Say of each resource which of its references name registered entities, and which document it is a line of."""
-    tables = {(r.scope.name, r.table.fullname) for r in resources.values()}
+    # where rows are really deleted the database itself looks after references
+    tables = {(r.scope.name, r.table.fullname): r.soft for r in resources.values()}
     for resource in resources.values():
         known = tuple(
-            f.name for f in resource.columns if f.references and (resource.scope.name, f.references) in tables
+            f.name for f in resource.columns if f.references and tables.get((resource.scope.name, f.references))
         )
         object.__setattr__(resource, "reference_columns", known)
         if resource.entity.parent:
@@ -290,11 +326,12 @@ def _rules_by_entity(rules: Iterable[Rule]) -> dict[str, tuple[Rule, ...]]:
 
 def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource:
     table = entity.table
-    ordered = sorted(table.c, key=lambda c: (c.name != "id", engine_set(entity, c)))
-    names = [c.name for c in ordered]
+    own = entity.marks is OWN
+    ordered = sorted(table.c, key=lambda c: (c.key != "id", engine_set(entity, c))) if own else [*table.c]
+    names = [str(c.key) for c in ordered]
     fields = {name: stored_field(entity, table.c[name]) for name in names}
     fields |= {virtual.name: virtual_field(virtual) for virtual in entity.virtual}
-    keys = tuple(c.name for c in table.primary_key.columns if not c.info.get("tenant"))
+    keys = tuple(str(c.key) for c in table.primary_key.columns if not c.info.get("tenant"))
     unique_keys = unique_keys_of(entity, fields, keys)
     return Resource(
         path=f"{scope.name}/{entity.domain}/{entity.name}",
@@ -306,7 +343,7 @@ def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource
         ops=_operations(entity, upserts=bool(unique_keys)),
         machine=entity.life,
         hooks={point: in_order(rule for rule in rules if point in rule.points) for point in Point},
-        constraints=_constraints(table, entity),
+        constraints=constraint_codes(table, entity),
         unique_keys=unique_keys,
     )
 
@@ -314,7 +351,7 @@ def _resource(scope: Scope, entity: Entity, rules: tuple[Rule, ...]) -> Resource
 def unique_keys_of(entity: Entity, fields: Mapping[str, Field], keys: tuple[str, ...]) -> dict[str, Unique]:
     """The unique keys whose columns a creation may give and everybody may see; the key of the rows, where callers give it."""
     declared = [key if isinstance(key, Unique) else Unique((key,)) for key in entity.unique]
-    found = {",".join(key.columns): key for key in (*declared, Unique(keys))}
+    found = {",".join(key.columns): key for key in (*declared, Unique(keys)) if key.columns}
     return {name: key for name, key in found.items() if all(_open(fields[column]) for column in key.columns)}
 
 
@@ -341,42 +378,15 @@ def _operations(entity: Entity, *, upserts: bool) -> frozenset[Op]:
     return frozenset(ops)
 
 
-def _constraints(table: Table, entity: Entity) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Constraint name -> (error code, fields that a violation names)."""
-    found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    hidden = {*entity.hidden, "is_active", *(c.name for c in table.c if c.info.get("tenant"))}
-    for index in table.indexes:
-        if index.unique:
-            found[str(index.name)] = ("duplicate", tuple(str(c.name) for c in index.columns if c.name not in hidden))
-    for rule in table.constraints:
-        if isinstance(rule, sa.PrimaryKeyConstraint):
-            found[str(rule.name or f"{table.name}_pkey")] = (
-                "duplicate",
-                tuple(c.name for c in rule.columns if c.name not in hidden),
-            )
-        elif isinstance(rule, sa.CheckConstraint):
-            found[str(rule.name)] = (
-                "check_failed",
-                tuple(w for w in rule.info.get("words", ()) if w in table.c and w not in entity.hidden),
-            )
-        elif isinstance(rule, sa.UniqueConstraint):
-            found[str(rule.name)] = ("duplicate", tuple(c.name for c in rule.columns if c.name not in hidden))
-        elif isinstance(rule, sa.ForeignKeyConstraint):
-            found[str(rule.name)] = ("invalid_reference", tuple(c for c in rule.column_keys if c not in hidden))
-        elif rule.__visit_name__ == "exclude_constraint":
-            names = rule.info.get("words") or [c.name for c in rule.columns]  # type: ignore[attr-defined]
-            found[str(rule.name)] = ("overlapping_period", tuple(name for name in names if name not in hidden))
-    return found
-
-
 def _incoming(resources: Mapping[str, Resource]) -> dict[str, tuple[Reference, ...]]:
     paths = {(r.scope.name, r.table.fullname): path for path, r in resources.items()}
     found: dict[str, tuple[Reference, ...]] = {}
     for path, resource in resources.items():
         for rule in resource.table.foreign_key_constraints:
             target = paths.get((resource.scope.name, rule.referred_table.fullname))
-            pairs = [(e.parent.name, e.column.name) for e in rule.elements if not e.parent.info.get("tenant")]
-            if target and len(pairs) == 1:
+            pairs = [(e.parent.key, e.column.key) for e in rule.elements if not e.parent.info.get("tenant")]
+            if target and pairs:
                 kind = (rule.ondelete or "RESTRICT").split("(")[0].strip().upper()
-                found[target] = (*found.get(target, ()), Reference(path, pairs[0][0], kind, pairs[0][1]))
+                (column, named), *more = pairs
+                found[target] = (*found.get(target, ()), Reference(path, column, kind, named, tuple(more)))
     return found

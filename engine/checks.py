@@ -50,6 +50,15 @@ def check_declarations(
         raise StartupFault("The declarations do not fit:\n" + "\n".join(faults))
 
 
+def check_scope(scope: Scope, others: Sequence[Scope]) -> None:
+    """The name of a scope that no package declares. StartupFault when it is taken, or cannot begin a path."""
+    taken = {name for other in others for name in (other.name, other.stored_in)}
+    if not SEGMENT(scope.name) or scope.name in RESERVED | taken:
+        raise StartupFault(
+            f"scope {scope.name!r} is taken, or cannot begin a path; choose another of lower-case letters, digits and -"
+        )
+
+
 def _twice(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 

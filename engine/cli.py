@@ -18,6 +18,7 @@ from rich.table import Table
 from uvicorn.supervisors import ChangeReload
 
 from engine import install
+from engine.catalog import Catalog
 from engine.commands.audit import audit_app
 from engine.commands.exchange import export_file, import_file
 from engine.commands.jobs import jobs_app
@@ -30,8 +31,9 @@ from engine.commands.worker import worker_app
 from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
 from engine.errors import ApiError, StartupFault
 from engine.grants import read_grants
-from engine.main import System, load, packages_of
-from engine.packages import announced
+from engine.main import System, load
+from engine.packages import announced, packages_of
+from engine.reflection import reflected_of
 from engine.settings import Settings
 from engine.wire import GRACEFUL_SECONDS, GuardedProtocol
 
@@ -69,6 +71,14 @@ def serve(  # budget: an argument is an option of the command line
     port: Annotated[int | None, Parameter(help="Port to listen on.")] = None,
     workers: Annotated[int | None, Parameter(help="Server processes.")] = None,
     registry: Registries = None,
+    database: Annotated[str | None, Parameter(help="PostgreSQL database of somebody else's to serve as it is.")] = None,
+    scope: Annotated[str | None, Parameter(help="First part of the paths of its tables.")] = None,
+    schemas: Annotated[
+        list[str] | None, Parameter(help="Schema of it to serve, all unless given; may be repeated.")
+    ] = None,
+    write: Annotated[bool | None, Parameter(negative="", help="Let its rows be changed.")] = None,
+    audit_schema: Annotated[str | None, Parameter(help="Schema in it for a change log, made if need be.")] = None,
+    map: Annotated[list[str] | None, Parameter(help="soft_delete=deleted_at: a column that plays a part.")] = None,
     data: Data = None,
     demo: Annotated[bool | None, Parameter(negative="--no-demo", help="Rows to try things with.")] = None,
     issuer: Annotated[str | None, Parameter(help="Outside issuer of access tokens, as their iss says.")] = None,
@@ -84,10 +94,17 @@ def serve(  # budget: an argument is an option of the command line
     cxg serve                                  everything embedded, at http://127.0.0.1:8000
     cxg serve --port 9000 --workers 2          another port, two processes
     cxg serve --registry registry --registry shop   your package beside the bundled one
+    cxg serve --database postgresql://me:secret@host/shop --scope shop   every table of a database, at /shop/<schema>/<table>
     """
     say = Progress()
     outside = {"issuer": issuer, "jwks_url": jwks_url, "audience": audience, "policy": policy}
-    settings = configure(host=host, port=port, workers=workers, registries=registry, data=data, demo=demo, **outside)
+    theirs = {"database": database, "scope": scope, "schemas": schemas, "write": write, "audit_schema": audit_schema}
+    settings = configure(
+        **{"host": host, "port": port, "workers": workers, "registries": registry, "data": data, "demo": demo},
+        **outside,
+        **theirs,
+        columns=_pairs(map) if map else None,
+    )
     signal.signal(signal.SIGTERM, _terminate)
     system = System(settings, say)
     try:
@@ -102,6 +119,13 @@ def serve(  # budget: an argument is an option of the command line
         if system.server is not None:
             system.server.stop()
             say("stopped")
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    """`part=column` of each."""
+    if wrong := [text for text in given if "=" not in text]:
+        raise StartupFault(f"--map {wrong[0]!r}: say which column plays a part, such as soft_delete=deleted_at")
+    return dict(text.split("=", 1) for text in given)
 
 
 def _terminate(_signal: int, _frame: Any) -> None:
@@ -136,10 +160,16 @@ def _listen(settings: Settings, reload: bool, roots: list[ModuleType]) -> None:
             raise StartupFault(f"the server cannot listen at {config.host}:{config.port}, see above")
 
 
+def _catalog(registry: list[str] | None) -> Catalog:
+    """What would be served."""
+    settings = configure(registries=registry)
+    return load(packages_of(settings), reflected_of(settings))[1]
+
+
 @app.command
 def entities(*, registry: Registries = None) -> None:
     """Print the catalogue: every entity with its operations, states and size."""
-    _, catalog = load(packages_of(configure(registries=registry)))
+    catalog = _catalog(registry)
     table = Table("path", "kind", "operations", "fields", "states", "label", title=f"{len(catalog.resources)} entities")
     for path, resource in sorted(catalog.resources.items()):
         states = " ".join(resource.machine.states) if resource.stateful else ""
@@ -165,9 +195,8 @@ def registries(*, registry: Registries = None) -> None:
 
 @app.command
 def check(*, registry: Registries = None) -> None:
-    """Run the numbered start-up checks alone, those of a policy included, without a database."""
-    settings = configure(registries=registry)
-    _, catalog = load(packages_of(settings))
+    """Run the numbered start-up checks alone, those of a policy included, without a database but one to be served as it is."""
+    catalog, settings = _catalog(registry), configure(registries=registry)
     if settings.policy is not None:
         read_grants(settings.policy, catalog)
     print(f"{len(catalog.resources)} entities in {len(catalog.scopes)} scopes: no faults")
@@ -178,7 +207,7 @@ def openapi(*, registry: Registries = None) -> None:
     """Print the OpenAPI document as JSON."""
     from engine.docs import document_of
 
-    _, catalog = load(packages_of(configure(registries=registry)))
+    catalog = _catalog(registry)
     sys.stdout.write(document_of(catalog).decode())
 
 

@@ -19,7 +19,7 @@ import msgspec
 from engine.catalog import Catalog, Resource
 from engine.fields import Field
 from engine.filters import OPERATORS, Operator
-from engine.scalars import BadValue, walk_json
+from engine.scalars import BadValue, Native, walk_json
 from engine.shapes import LIMITS, Condition, Group, Limits, Node, Order, Through
 
 # relations on the way of one path, and levels of and, or, not
@@ -65,12 +65,26 @@ def _read_one(field: Field, text: str) -> str:
             raise BadValue("invalid_choice", f"must be one of {', '.join(choices)}", choices=list(choices))
         walk_json(text)
         return text
+    if isinstance(field.type, Native):
+        return _read_native(field, text)
     try:
         # texts are read as bodies are; leniently `2026` would be a moment in 1970
         value = msgspec.convert(text, kind, strict=kind not in (bool, INT8, float))
     except msgspec.ValidationError:
         raise BadValue("invalid_format", f"is not a {field.scalar.name} value: {text[:64]!r}") from None
     return _canonical(field, value, text)
+
+
+def _read_native(field: Field, text: str) -> str:
+    """A value of somebody else's type, read as bodies are."""
+    if field.type.enums and text not in field.type.enums:
+        choices = list(field.type.enums)
+        raise BadValue("invalid_choice", f"must be one of {', '.join(choices)}", choices=choices)
+    try:
+        value = msgspec.convert(text, field.annotation)
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        raise BadValue("invalid_format", f"is not a {field.scalar.name} value: {text[:64]!r}") from None
+    return str(value if field.finish is None else field.finish(value))
 
 
 def _canonical(field: Field, value: Any, text: str) -> str:

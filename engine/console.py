@@ -32,7 +32,9 @@ def configure(**flags: Any) -> Settings:
     """Settings with the command line's flags on top. Flags are passed on to worker processes through the environment."""
     for name, value in flags.items():
         if value is not None:
-            os.environ[f"CXG_{name.upper()}"] = json.dumps(value) if isinstance(value, (list, bool)) else str(value)
+            os.environ[f"CXG_{name.upper()}"] = (
+                json.dumps(value) if isinstance(value, (list, dict, bool)) else str(value)
+            )
     try:
         return Settings()
     except ValidationError as wrong:

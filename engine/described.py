@@ -48,6 +48,8 @@ def _names(said: Any, unseen: Collection[str]) -> bool:
 
 def _machine(resource: Resource) -> Plain:
     machine = resource.machine
+    if not resource.soft and not resource.stateful:
+        return {"states": [], "initial": None, "transitions": [], "reserved_transitions": []}
     return {
         "states": list(machine.states),
         "initial": machine.initial,

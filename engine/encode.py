@@ -9,7 +9,7 @@ import msgspec
 
 from engine.errors import ApiError
 from engine.paging import total_pages
-from engine.shapes import Listing
+from engine.shapes import Listing, Version
 
 JSON = (b"content-type", b"application/json")
 ENCODER = msgspec.json.Encoder()
@@ -44,9 +44,9 @@ def success_of(data: Any, status: int = 200, headers: tuple[Header, ...] = ()) -
     return success(ENCODER.encode(data), status, headers)
 
 
-def etag(version: int) -> Header:
+def etag(version: Version) -> Header:
     """The strong form of a row's version."""
-    return b"etag", b'"%d"' % version
+    return b"etag", f'"{version}"'.encode()
 
 
 def row_text(text: str, output: Mapping[str, Any]) -> str:

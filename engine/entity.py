@@ -37,6 +37,51 @@ Stamp = Literal["now", "today", "actor", "reason", "null"]
 
 
 @dataclass(frozen=True)
+class Marks:
+    """The columns that play the engine's own parts, `""` = none does: without `active` a delete really deletes, without
+    `version` the ETag is a digest of the row. `gone`: what a deleted row has in `active`."""
+
+    active: str = "is_active"
+    gone: Literal["false", "true", "time"] = "false"
+    version: str = "version"
+    created_at: str = "created_at"
+    created_by: str = "created_by"
+    updated_at: str = "updated_at"
+    updated_by: str = "updated_by"
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Those that there are."""
+        named = (self.active, self.version, self.created_at, self.created_by, self.updated_at, self.updated_by)
+        return frozenset(filter(None, named))
+
+    def removing(self, values: Mapping[str, Any]) -> bool:
+        """Whether the values say that the row goes."""
+        if self.active not in values:
+            return False
+        value = values[self.active]
+        return value is not None if self.gone == "time" else value is (self.gone == "true")
+
+    def restoring(self, values: Mapping[str, Any]) -> bool:
+        """Whether the values say that the row comes back."""
+        return self.active in values and not self.removing(values)
+
+    def saying(self, active: bool, now: Any) -> dict[str, Any]:
+        """The value with which a row comes back, or goes."""
+        values = {"false": active, "true": not active, "time": None if active else now}
+        return {self.active: values[self.gone]}
+
+    def living(self, row: Mapping[str, Any]) -> bool:
+        """Whether a stored row counts as there."""
+        return not self.active or not self.removing(row)
+
+
+OWN = Marks()
+# the key under which `Table.info` has the marks of a table that registration leaves alone
+MARKS = "marks"
+
+
+@dataclass(frozen=True)
 class Machine:
     """The states of a row and the edges between them. `reserved` edges are taken by hooks and jobs only."""
 
@@ -290,11 +335,13 @@ class Entity:
     @property
     def domain(self) -> str:
         """First half of the name: the table's schema."""
-        return str(self.table.schema or "public")
+        return str(self.table.info["route"][0]) if "route" in self.table.info else str(self.table.schema or "public")
 
     @property
     def name(self) -> str:
-        """Route segment: the table's name in kebab case."""
+        """Route segment: the table's name in kebab case; somebody else's table has its own."""
+        if "route" in self.table.info:
+            return str(self.table.info["route"][1])
         return str(self.table.name).replace("_", "-")
 
     @property
@@ -307,6 +354,11 @@ class Entity:
         """First paragraph of the model's docstring, or the table's comment."""
         text = (self.model.__doc__ or "") if not isinstance(self.model, Table) else (self.table.comment or "")
         return " ".join(text.split("\n\n")[0].split())
+
+    @property
+    def marks(self) -> Marks:
+        """The columns that play the engine's parts: those that registration adds, unless the table says others."""
+        return self.table.info.get(MARKS, OWN)  # type: ignore[no-any-return]
 
     @property
     def life(self) -> Machine:

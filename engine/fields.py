@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column
 
 from engine.aggregates import COMPARABLE, functions_of
-from engine.entity import Entity, Virtual
+from engine.entity import OWN, Entity, Virtual
 from engine.filters import operators_of
 from engine.registration import bounds_of
 from engine.scalars import Finish, Scalar, scalar_of
@@ -81,10 +81,12 @@ class Field:
     @cached_property
     def item(self) -> Field | None:
         """Of an array that filters look into: one item as a field."""
-        if not isinstance(self.type, sa.ARRAY):
+        kind = self.type.item_type if isinstance(self.type, sa.ARRAY) else getattr(self.type, "item", None)
+        found = scalar_of(kind) if kind is not None else None
+        if found is None or "equal" not in found.families:
             return None
-        found = scalar_of(self.type.item_type)
-        return replace(self, type=self.type.item_type, scalar=found) if "equal" in found.families else None
+        annotation, finish = found.annotate(kind, self.bounds), found.finish(kind, self.bounds)
+        return replace(self, type=kind, scalar=found, annotation=annotation, finish=finish)
 
     @cached_property
     def operators(self) -> tuple[str, ...]:
@@ -97,17 +99,20 @@ class Field:
 
 def engine_set(entity: Entity, column: Column[Any]) -> bool:
     """Whether the engine alone gives the column its values."""
-    if column.name == "tenant_id":
+    if column.key == "tenant_id":
         return bool(column.info.get("tenant"))
-    if column.name == "status":
+    if entity.marks is not OWN:
+        return column.key in entity.marks.columns
+    if column.key == "status":
         return entity.machine is not None
-    return column.name in ENGINE_SET
+    return column.key in ENGINE_SET
 
 
 def stored_field(entity: Entity, column: Column[Any]) -> Field:
     said = column.info.get("said_type", column.type)
-    name, scalar, bounds = str(column.name), scalar_of(said), bounds_of(column)
-    own = engine_set(entity, column) or (name == "id" and bool(column.primary_key) and isinstance(column.type, sa.Uuid))
+    name, scalar, bounds = str(column.key), scalar_of(said), bounds_of(column)
+    made = entity.marks is OWN and name == "id" and bool(column.primary_key) and isinstance(column.type, sa.Uuid)
+    own = engine_set(entity, column) or made
     read_only = own or name in entity.read_only
     once = name in entity.once or (bool(column.primary_key) and not own)
     generated = bool(
@@ -116,7 +121,7 @@ def stored_field(entity: Entity, column: Column[Any]) -> Field:
     default = _default(column)
     annotation = scalar.annotate(said, bounds)
     # tenant_id is part of each composite key, and names no row by itself
-    target = None if column.info.get("tenant") else next((key.column for key in column.foreign_keys), None)
+    target = None if column.info.get("tenant") else _target(column)
     return Field(
         name=name,
         column=column,
@@ -137,9 +142,18 @@ def stored_field(entity: Entity, column: Column[Any]) -> Field:
         masked=name in entity.masked,
         encrypted=name in entity.encrypted,
         references=target.table.fullname if target is not None else None,
-        target=target.name if target is not None else "id",
+        target=target.key if target is not None else "id",
         generated=generated,
     )
+
+
+def _target(column: Column[Any]) -> Column[Any] | None:
+    """The column that this one alone refers to."""
+    for key in column.foreign_keys:
+        others = key.constraint.columns if key.constraint is not None else ()
+        if sum(not other.info.get("tenant") for other in others) <= 1:
+            return key.column
+    return None
 
 
 def _default(column: Column[Any]) -> Callable[[], Any] | None:

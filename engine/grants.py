@@ -28,8 +28,6 @@ Table = Mapping[str, Any]
 ALL = "*"
 WORDS = ("operations", "fields", "hidden", "rows")
 PURPOSES = ("read", "write", "create", "update")
-# what every reader of a row needs, whatever a policy says
-PLAIN = ("version", "is_active", "status")
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,13 @@ def compile_grants(document: Table, catalog: Catalog) -> Grants:
     if faults:
         raise StartupFault("The policy does not fit:\n" + "\n".join(sorted(faults)))
     return grants
+
+
+def _plain(resource: Resource) -> set[str]:
+    """What every reader of a row needs beside its key, whatever a policy says."""
+    marks = resource.marks
+    named = {marks.version, marks.active, *(() if resource.foreign else ("status",))}
+    return named & resource.fields.keys()
 
 
 class _Reader:
@@ -142,11 +147,11 @@ class _Reader:
             return None
         rights = self._rights(pattern, said.get("operations", []))
         hidden = self._named(resource, pattern, ("hidden", said.get("hidden", [])))
-        for name in hidden & {*resource.keys, *PLAIN}:
+        needed = {*resource.keys, *_plain(resource)}
+        for name in hidden & needed:
             self.fault("P007", pattern, f"hidden names {name!r}, by which rows are known; it is always shown")
         fields = self._fields(resource, pattern, said.get("fields", {}))
-        always = {*resource.keys, *(name for name in PLAIN if name in resource.fields)}
-        read = frozenset((fields["read"] - hidden) | always)
+        read = frozenset((fields["read"] - hidden) | needed)
         return Share(
             rights,
             read,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from engine.catalog import Catalog
 from engine.entity import Entity
 from engine.errors import StartupFault
 from engine.events import Events
@@ -70,3 +71,14 @@ def _modules(root: ModuleType) -> Iterator[ModuleType]:
     for found in pkgutil.walk_packages(getattr(root, "__path__", ()), f"{root.__name__}."):
         if found.name != f"{root.__name__}.recipes":
             yield importlib.import_module(found.name)
+
+
+def refuse_strangers(registry: Registry, catalog: Catalog) -> None:
+    """A package's revisions hold its own tables: those that another package adds to its scope have no place in them."""
+    for resource in catalog.resources.values():
+        own, other = (registry.origin.get(id(thing)) for thing in (resource.scope, resource.entity))
+        if own is not other and own is not None and other is not None:
+            raise StartupFault(
+                f"{resource.path}: {other.__name__} adds it to the scope of {own.__name__}, whose migrations are not its"
+                f" own; give {other.__name__} a Scope of its own (with database={resource.scope.stored_in!r})"
+            )

@@ -21,19 +21,20 @@ from engine.auth.vault import KeyRing, PasswordVault
 from engine.batch import Batch
 from engine.catalog import Catalog, compile_catalog
 from engine.chain import add_heads, home_of, logs_of
-from engine.checks import check_declarations
+from engine.checks import check_declarations, check_scope
 from engine.clock import random_token
 from engine.dispatch import Dispatcher
 from engine.docs import docs_routes
 from engine.entrance import Entrance, WayIn, entrance
 from engine.errors import StartupFault
-from engine.load import Registry, load_registries
+from engine.load import Registry, load_registries, refuse_strangers
 from engine.meta import Meta
 from engine.moment import UnitOfWork, Workshop
 from engine.observe import LOG, Observer, configure_logging
 from engine.operations import Operations
-from engine.packages import home_of_migrations
+from engine.packages import BUNDLED, home_of_migrations, packages_of
 from engine.places import Place, ensure_role
+from engine.reflection import Reflected, reflected_of, wishes_of
 from engine.relay import Relay
 from engine.reloading import Reloading
 from engine.repetition import add_answers
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from tenancy.migrate import MigrationOptions
 
 Say = Callable[[str], None]
-BUNDLED = "registry"
 # settings that say what a query may cost
 BUDGETS = (
     *("max_expand_depth", "max_filters", "max_in_values"),
@@ -71,27 +71,32 @@ def silent(_message: str) -> None:
     """Where nobody listens."""
 
 
-def load(packages: list[str]) -> tuple[Registry, Catalog]:
-    """Registries and their compiled catalogue. StartupFault lists every fault at once."""
+def load(packages: list[str], reflected: Reflected | None = None) -> tuple[Registry, Catalog]:
+    """Registries, a database that is served as it is, and the compiled catalogue. StartupFault lists every fault at once."""
     # thousands of long-lived objects come now: collecting while they are made costs seconds and finds nothing
     gc.disable()
     try:
-        return _load(packages)
+        return _load(packages, reflected)
     finally:
         gc.enable()
         gc.freeze()
 
 
-def _load(packages: list[str]) -> tuple[Registry, Catalog]:
+def _load(packages: list[str], reflected: Reflected | None) -> tuple[Registry, Catalog]:
     registry = load_registries(packages)
-    return registry, compiled(registry)
+    return registry, compiled(registry, reflected)
 
 
-def compiled(registry: Registry) -> Catalog:
-    """The catalogue of what is declared."""
+def compiled(registry: Registry, reflected: Reflected | None = None) -> Catalog:
+    """The catalogue of what is declared, and of a database that is served as it is."""
     check_declarations(registry.scopes, registry.entities, registry.rules, registry.jobs)
     registration.complete(registry.entities)
-    for scope in registry.scopes:
+    own = list(registry.scopes)
+    if reflected is not None:
+        check_scope(reflected.scope, registry.scopes)
+        registry.scopes.append(reflected.scope)
+        registry.entities += reflected.entities
+    for scope in own:
         add_answers(scope)
         add_transfers(scope)
         if scope.tenant_bound:
@@ -102,12 +107,6 @@ def compiled(registry: Registry) -> Catalog:
     if home is not None and logs_of(catalog):
         add_heads(catalog.scopes[home].metadata)
     return catalog
-
-
-def packages_of(settings: Settings) -> list[str]:
-    """The registries to serve, the bundled one first where it is there for its users only."""
-    beside = [BUNDLED] if settings.identity == "bundled" and BUNDLED not in settings.registries else []
-    return [*beside, *settings.registries]
 
 
 class System:
@@ -124,7 +123,8 @@ class System:
         """`walled` False is the isolation tests' switch for the first wall. `loaded`: what is served, where it is not the
         registries that the settings name."""
         self.settings, self.say, self.walled = settings, say, walled
-        self.registry, self.catalog = loaded or load(packages_of(settings))
+        self.reflected = None if loaded else reflected_of(settings)
+        self.registry, self.catalog = loaded or load(packages_of(settings), self.reflected)
         self.server: EmbeddedServer | None = None
         self.places: dict[str, Place] = {}
         self.relay: Relay | None = None
@@ -136,6 +136,11 @@ class System:
         """Names of the databases that the scopes live in."""
         return list(dict.fromkeys(scope.stored_in for scope in self.catalog.scopes.values()))
 
+    @property
+    def own_scopes(self) -> list[Scope]:
+        """The scopes whose databases are the engine's to shape."""
+        return [scope for scope in self.catalog.scopes.values() if not scope.foreign]
+
     def locate(self) -> None:
         """Find each database: an explicit URL, else the embedded server (started here when it does not run)."""
         urls = {
@@ -143,13 +148,16 @@ class System:
             "tenants": self.settings.tenants_url,
             **self.settings.database_urls,
         }
-        known = dict.fromkeys(scope.stored_in for scope in self.catalog.scopes.values())
-        if unknown := sorted(set(self.settings.database_urls) - set(known)):
-            raise StartupFault(f"database_urls: no scope lives in {unknown[0]!r}; there are {', '.join(known)}")
+        foreign = self.reflected.scope.stored_in if self.reflected else None
+        if unknown := sorted(set(self.settings.database_urls) - set(self.databases)):
+            raise StartupFault(
+                f"database_urls: no scope lives in {unknown[0]!r}; there are {', '.join(self.databases)}"
+            )
         for name in self.databases:
-            url = urls.get(name)
+            url = self.settings.database if name == foreign else urls.get(name)
             if url is not None:
-                self.places[name] = Place(url.get_secret_value(), url.get_secret_value(), self.settings.runtime_role)
+                role = None if name == foreign else self.settings.runtime_role
+                self.places[name] = Place(url.get_secret_value(), url.get_secret_value(), role)
                 continue
             if self.server is None:
                 folder = self.settings.data / "postgres"
@@ -174,7 +182,7 @@ class System:
 
     async def prepare_roles(self) -> None:
         """Databases and the role that requests run as."""
-        for name, place in self.places.items():
+        for name, place in ((scope.stored_in, self.places[scope.stored_in]) for scope in self.own_scopes):
             if self.server is not None and place.role is None:
                 await self.server.ensure_database(name)
             else:
@@ -183,8 +191,10 @@ class System:
     async def prepare_databases(self) -> None:
         """Databases, roles, tables: automatic in development, by reviewed revisions in production."""
         await self.prepare_roles()
-        for scope in self.catalog.scopes.values():
+        for scope in self.own_scopes:
             await self._migrate(scope)
+        if self.reflected is not None:
+            await self.reflected.make_schema()
 
     async def _migrate(self, scope: Scope) -> None:
         from tenancy.migrate import pending, synchronise
@@ -204,12 +214,9 @@ class System:
         """Run the pending revisions of every scope."""
         from tenancy.migrate import upgrade
 
-        for place in self.places.values():
-            await offer_trigrams(place.owner)
-        return {
-            s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s))
-            for s in self.catalog.scopes.values()
-        }
+        for scope in self.own_scopes:
+            await offer_trigrams(self.places[scope.stored_in].owner)
+        return {s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s)) for s in self.own_scopes}
 
     async def make_migrations(self, name: str) -> list[Path]:
         """Write the next revision of each scope whose models changed, compared with a scratch database that only
@@ -221,24 +228,14 @@ class System:
                 "cxg migrate make compares with a scratch database on the embedded server; unset the database URLs"
             )
         made = []
-        self._refuse_strangers()
-        for scope in self.catalog.scopes.values():
+        refuse_strangers(self.registry, self.catalog)
+        for scope in self.own_scopes:
             scratch = f"{scope.stored_in}_migrations"
             await self.server.ensure_database(scratch)
             url = self.server.url(scratch, "cxg_owner")
             with suppress(NothingToWrite):
                 made.append(await make_migration(url, scope.metadata, self.migration(scope), name))
         return made
-
-    def _refuse_strangers(self) -> None:
-        """A package's revisions hold its own tables: those that another package adds to its scope have no place in them."""
-        for resource in self.catalog.resources.values():
-            own, other = (self.registry.origin.get(id(thing)) for thing in (resource.scope, resource.entity))
-            if own is not other and own is not None and other is not None:
-                raise StartupFault(
-                    f"{resource.path}: {other.__name__} adds it to the scope of {own.__name__}, whose migrations are not its"
-                    f" own; give {other.__name__} a Scope of its own (with database={resource.scope.stored_in!r})"
-                )
 
     def _pool(self, scope: Scope) -> Pool:
         place, settings = self.places[scope.stored_in], self.settings
@@ -252,6 +249,7 @@ class System:
                 connect_timeout=settings.connect_timeout,
                 pooler=settings.pooler,
                 tenant_bound=scope.tenant_bound,
+                settings=wishes_of(self.reflected.wish) if scope.foreign and self.reflected else {},
             )
         )
 
@@ -322,7 +320,7 @@ class System:
         meta = Meta(dispatcher)
         routes += [] if beside else [plain(dispatcher, "/auth/me", meta.me)]
         routes += [
-            plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity}/_meta")
+            plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity:path}/_meta")
         ]
         routes.append(plain(dispatcher, "/{scope}/batch", Batch(dispatcher).answer, "POST"))
         tracking = Tracking(dispatcher)

@@ -17,7 +17,7 @@ from engine.hooks import Change
 from engine.moment import UnitOfWork
 from engine.operations import Operations
 from engine.records import Action, Asked, Written, fill, key_parameter
-from engine.refusals import limited
+from engine.refusals import limited, standing
 from engine.shapes import Incoming, ListShape
 from engine.sql.parts import ENCODER
 from engine.sql.sets import named_by
@@ -50,8 +50,11 @@ class Many:
 
     # -- by filter
 
-    async def change(self, unit: UnitOfWork, resource: Resource, write: Asked, chosen: Chosen) -> list[Change]:
-        """Update or delete the rows that a filter means. 409 with their number when there are more than may be written."""
+    async def change(
+        self, unit: UnitOfWork, resource: Resource, write: Asked, chosen: Chosen
+    ) -> tuple[list[Change], list[Written]]:
+        """Update or delete the rows that a filter means; with them those that are really gone, as they were. 409 with their
+        number when there are more than may be written."""
         action, row = write
         changes = [
             Change(place, old, dict(row.values), row.inputs)
@@ -60,11 +63,11 @@ class Many:
         for change in changes:
             change.path = f"[{','.join(str(change[name]) for name in resource.keys)}]"
         try:
-            await self._apply(unit, resource, action, changes, [row] * len(changes))
+            gone = await self._apply(unit, resource, action, changes, [row] * len(changes))
         except ApiError as error:
             error.details = error.details[:NAMED]
             raise
-        return changes
+        return changes, gone
 
     async def _choose(
         self, unit: UnitOfWork, resource: Resource, action: Action, chosen: Chosen
@@ -88,15 +91,18 @@ class Many:
         action: Action,
         changes: Sequence[Change],
         rows: Sequence[Incoming],
-    ) -> None:
-        """Change loaded and locked rows; `rows` are what was asked for each, by the index of its change."""
+    ) -> list[Written]:
+        """Change loaded and locked rows; `rows` are what was asked for each, by the index of its change. What is really gone
+        cannot be read any more, so it is answered."""
         if not changes:
-            return
+            return []
         await self._judge(unit, resource, action, changes, rows)
         await self.operations.refusals.keep(unit, resource, action, changes)
-        await self.operations.change_all(unit, resource, action, changes)
+        going = action == "delete" and not resource.soft
+        gone = await self.operations.change_all(unit, resource, action, changes, () if going else None)
         nested = [change for change in changes if change.found is None and rows[change.index].nested]
         await self.operations.replace_nested(unit, resource, nested, rows)
+        return [Written(record[0], record[1], {}) for record in gone or ()]
 
     async def _judge(
         self,
@@ -111,7 +117,8 @@ class Many:
         faults: list[tuple[Change, ApiError]] = []
         for change in changes:
             key = tuple(change[name] for name in resource.keys)
-            state = {"referred": False, "header": None, "status": None, **(change.old or {}), **known.get(key, {})}
+            before = {"referred": False, "header": None, "status": None, **standing(resource, change)}
+            state = before | known.get(key, {})
             asked = (action, rows[change.index], [str(part) for part in key])
             error = await self.operations.refusals.judge(unit, resource, asked, state)
             if error is not None:
@@ -222,7 +229,7 @@ def _filled(resource: Resource, row: Incoming) -> dict[str, Any]:
     fill(resource, values)
     if resource.stateful:
         values["status"] = resource.machine.initial
-    return {**values, "is_active": True}
+    return {**values, "is_active": True} if not resource.foreign else values
 
 
 def _key_of(key: Unique, values: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from engine.errors import ForbiddenError, generic
 from engine.filters import OPERATORS
 from engine.past import log_of
 from engine.request import Request
+from engine.routes import canonical_path
 from engine.types import Op, Principal
 from engine.views import view_of
 
@@ -30,7 +31,7 @@ class Meta:
         principal = await self.dispatcher.caller(request)
         view = view_of(principal)
         catalog = view.catalog if view else self.catalog
-        path = request.path.decode("ascii", "replace")[1 : -len(TAIL)]
+        path = canonical_path(request.path).decode("ascii", "replace")[1 : -len(TAIL)]
         scope = self.catalog.scopes.get(path.split("/")[0])
         if scope is None:
             raise generic("route_not_found")

@@ -29,7 +29,7 @@ from engine.setting_lookup import SettingLookup
 from engine.shapes import ChangeShape, GetShape, InsertShape, ListShape, Statement
 from engine.sql import Reads, Writes
 from engine.sql.numbers import next_number
-from engine.sql.parts import UNMASKED
+from engine.sql.parts import UNMASKED, presence
 from engine.sql.walls import RuleStatements
 from engine.store import Connection, Database, Shared
 from engine.types import Principal, TenantRef
@@ -254,12 +254,12 @@ class UnitOfWork:
 
     async def get(self, entity: str, key: Key) -> Row | None:
         row = (await self.operations.rows(self, self.find(entity), [key], lock=None))[0]
-        return row if row is not None and row["is_active"] else None
+        return row if row is not None and self.find(entity).marks.living(row) else None
 
     async def list(self, entity: str, *conditions: ColumnElement[bool], limit: int = 1000) -> Rows:
-        resource = self.find(entity)
-        table = resource.table
-        statement = sa.select(*(table.c[f.name] for f in resource.columns)).where(table.c.is_active, *conditions)
+        table = (resource := self.find(entity)).table
+        columns = (table.c[f.name] for f in resource.columns)
+        statement = sa.select(*columns).where(*presence(resource, table, "exclude"), *conditions)
         if resource.scope.tenant_bound:
             statement = statement.where(table.c.tenant_id == self.tenant)
         return await self.fetch(statement.order_by(*(table.c[key] for key in resource.keys)).limit(limit))

@@ -28,6 +28,7 @@ from engine.records import (
     fault_below,
     insert_records,
     key_parameter,
+    left_of,
     looked_at,
     new_changes,
     points_of,
@@ -38,7 +39,7 @@ from engine.records import (
     written,
 )
 from engine.refusals import Refusals, limited, seen_beside
-from engine.roads import followed, following
+from engine.roads import followed, following, referring
 from engine.secrets import opened
 from engine.shapes import Incoming
 from engine.store import retriable, translate
@@ -216,7 +217,7 @@ class Operations:
         ]
         wanted = [(key, split.values, split.inputs) for key, split in given]
         changes = await self._load(unit, resource, wanted, lock=action, by_engine=True)
-        alive = [change for change in changes if change.old is not None and change.old["is_active"]]
+        alive = [change for change in changes if change.old is not None and resource.marks.living(change.old)]
         await self.change_all(unit, resource, action, alive)
         return [change.values for change in alive]
 
@@ -273,7 +274,7 @@ class Operations:
     ) -> Written:
         action, row = write
         given = row.values | stamped(unit, resource, row.values.get("status"), row.inputs.get("reason"))
-        record = {**given, **dict(zip(resource.keys, key, strict=True))}
+        record = {**given, **dict(zip(resource.keys, key, strict=True)), **left_of(resource, row.inputs)}
         record |= {"cxg_ord": 0, "cxg_log": CLOCK.new_id(), "cxg_expected": row.version}
         rules = limited(unit, resource, action), resource.seen_beside(unit.principal, row.values)
         statement = self.statements.change_one(resource, action, frozenset(given), guards, rules)
@@ -310,9 +311,9 @@ class Operations:
             return found
         for change, record in zip(changes, found, strict=True):
             change.values = self.row(resource, record)
-        await self._follow(
-            unit, resource, [c.values for c in changes if not c.values["is_active"] and c.old and c.old["is_active"]]
-        )
+        living = resource.marks.living
+        gone = [c.values for c in changes if resource.soft and not living(c.values) and c.old and living(c.old)]
+        await self._follow(unit, resource, gone)
         await self._hooks(unit, resource, after, changes)
         self._remember(unit, resource, changes)
         return None
@@ -355,13 +356,13 @@ class Operations:
         """Soft delete reaches the rows that refer to these: cascade deletes them, setnull clears the reference."""
         for reference in following(self.shop.catalog, resource) if gone else ():
             child = self.shop.catalog.resources[reference.child]
-            named = [row[reference.target] for row in gone]
-            rows = await unit.list(child.key, child.table.c[reference.column].in_(named), limit=MANY)
+            rows = await unit.list(child.key, referring(child, reference, gone), limit=MANY)
             keys = [{name: row[name] for name in child.keys} for row in rows]
             if reference.on_delete == "CASCADE":
                 await self.change_internal(unit, child, "delete", keys)
             else:
-                await self.change_internal(unit, child, "update", [{**key, reference.column: None} for key in keys])
+                cleared = {name: None for name, _ in reference.pairs if name not in child.keys}
+                await self.change_internal(unit, child, "update", [{**key, **cleared} for key in keys])
 
     async def replace_nested(
         self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], rows: Sequence[Incoming]

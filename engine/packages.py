@@ -10,9 +10,11 @@ from pathlib import Path
 from types import ModuleType
 
 from engine.errors import StartupFault
+from engine.settings import Settings
 
 # the group of entry points in which an installed package announces its registry: `shop = "acme_shop.registry"`
 GROUP = "cxg.registries"
+BUNDLED = "registry"
 
 
 def announced() -> dict[str, EntryPoint]:
@@ -54,3 +56,9 @@ def home_of_migrations(root: ModuleType) -> Path:
     """The folder that holds a package's revisions, a folder a scope: beside its code, so that they are installed with it."""
     file = Path(getattr(root, "__file__", None) or ".").resolve()
     return file.parent / ("migrations" if file.name == "__init__.py" else f"{file.stem}_migrations")
+
+
+def packages_of(settings: Settings) -> list[str]:
+    """The registries to serve, the bundled one first where it is there for its users only."""
+    beside = [BUNDLED] if settings.identity == "bundled" and BUNDLED not in settings.registries else []
+    return [*beside, *settings.registries]

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence, Sized
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cached_property
+from keyword import iskeyword
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -24,6 +25,7 @@ from engine.scalars import MAX_DEPTH, MAX_NODES, BadValue, explain
 from engine.shapes import Incoming, StatusChange
 
 # of one list
+PLAIN = re.compile(r"(?!__)[A-Za-z_]\w*").fullmatch
 MAX_ROWS = 10_000
 Purpose = Literal["create", "update", "replace"]
 
@@ -57,6 +59,7 @@ class BodyReader:
     def __init__(self, catalog: Catalog, resource: Resource, purpose: Purpose, *, under: str | None = None) -> None:
         """`under` is the column that a nested child takes from its header, so a body may not give it."""
         self.resource, self.purpose, self.under = resource, purpose, under
+        self.versioned = purpose != "create" and resource.versioned
         self.fields: dict[str, Field] = {
             name: field
             for name, field in resource.fields.items()
@@ -80,11 +83,18 @@ class BodyReader:
     @cached_property
     def struct(self) -> type[msgspec.Struct]:
         """The Struct of a body: every field optional, so that absent and null stay apart."""
-        members: list[tuple[str, Any, Any]] = [(n, f.annotation | UnsetType, UNSET) for n, f in self.fields.items()]
+        named, fields = self.attributes, self.fields.items()
+        members: list[tuple[str, Any, Any]] = [(named[n], f.annotation | UnsetType, UNSET) for n, f in fields]
         members += [(key, list[child.struct] | UnsetType, UNSET) for key, child in self.nested.items()]  # type: ignore[name-defined]
-        if self.purpose != "create":
+        if self.versioned:
             members.append(("version", VERSION | None | UnsetType, UNSET))
-        return msgspec.defstruct(f"{self.resource.key}.{self.purpose}", members, forbid_unknown_fields=True)
+        title, names = f"{self.resource.key}.{self.purpose}", {attribute: name for name, attribute in named.items()}
+        return msgspec.defstruct(title, members, forbid_unknown_fields=True, rename=names)
+
+    @cached_property
+    def attributes(self) -> dict[str, str]:
+        """Field -> attribute of the Struct: its name, unless Python cannot write it."""
+        return {n: n if PLAIN(n) and not iskeyword(n) else f"cxg_{place}" for place, n in enumerate(self.fields)}
 
     @cached_property
     def structs(self) -> Any:
@@ -102,9 +112,10 @@ class BodyReader:
         return msgspec.json.Decoder(self.structs, float_hook=Decimal)
 
     @cached_property
-    def finishers(self) -> tuple[tuple[str, Any, bool, bool], ...]:
-        """(name, finish, is virtual, counts keys) of each field."""
-        return tuple((n, f.finish, f.column is None, f.scalar.name == "jsonb") for n, f in self.fields.items())
+    def finishers(self) -> tuple[tuple[str, str, Any, bool, bool], ...]:
+        """(name, attribute, finish, is virtual, counts keys) of each field."""
+        found, named = self.fields.items(), self.attributes
+        return tuple((n, named[n], f.finish, f.column is None, f.scalar.name in ("jsonb", "json")) for n, f in found)
 
     def read(self, body: bytes) -> tuple[list[Incoming], bool]:
         """The rows of a body, and whether it was a list. Raises 400 and 422 with every fault."""
@@ -163,8 +174,8 @@ class BodyReader:
         values: dict[str, Any] = {}
         row = Incoming(values)
         keys = 0
-        for name, finish, virtual, counted in self.finishers:
-            value = getattr(struct, name)
+        for name, attribute, finish, virtual, counted in self.finishers:
+            value = getattr(struct, attribute)
             if value is UNSET:
                 continue
             keys += 1
@@ -187,7 +198,7 @@ class BodyReader:
 
     def _finish_rest(self, struct: Any, row: Incoming) -> int:
         keys = 0
-        if self.purpose != "create" and struct.version is not UNSET:
+        if self.versioned and struct.version is not UNSET:
             row.version, keys = struct.version, 1
         for key, child in self.nested.items():
             items = getattr(struct, key)
@@ -221,7 +232,7 @@ class BodyReader:
                 self._value(row, name, value, faults, dot)
             elif name in self.nested:
                 self._children(row, name, value, faults, dot)
-            elif name == "version" and self.purpose != "create":
+            elif name == "version" and self.versioned:
                 row.version = read_version(value, faults)
             else:
                 faults.append(self._refused(name, dot))
@@ -368,9 +379,10 @@ def _quick_status(body: bytes) -> dict[Any, Any] | None:
     return given if plain else None
 
 
-def read_status(body: bytes, states: tuple[str, ...]) -> StatusChange:
+def read_status(body: bytes, states: tuple[str, ...], *, versioned: bool = True) -> StatusChange:
     """`{"status", "version"?, "reason"?}`."""
-    given = _quick_status(body) or read_members(body, {"status": True, "version": False, "reason": False})
+    known = {"status": True, "version": False, "reason": False} if versioned else {"status": True, "reason": False}
+    given = (_quick_status(body) if versioned else None) or read_members(body, known)
     faults: list[Fault] = []
     version = read_version(given.get("version"), faults)
     if given["status"] not in states:

@@ -267,6 +267,12 @@ def exclusive(name: str, other: str, hint: str = "") -> ApiError:
     return ValidationError("unknown_parameter", text, details=[Fault(name, "exclusive", text)], status=400)
 
 
+def _kept(resource: Resource, text: str) -> Deleted:
+    if not resource.soft:
+        raise BadValue("unknown_parameter", "rows of this entity are really deleted, so there are none to show")
+    return read_deleted(text)
+
+
 def _searchable(resource: Resource, text: str) -> str:
     if not resource.entity.search:
         raise BadValue("unknown_parameter", "no field of this entity is searched")
@@ -281,7 +287,7 @@ PAGING: dict[str, Reader] = {
 }
 VIEWING: dict[str, Reader] = {
     "fields": lambda reading, text: reading.keep("fields", read_fields(reading.resource, text)),
-    "deleted": lambda reading, text: reading.keep("deleted", read_deleted(text)),
+    "deleted": lambda reading, text: reading.keep("deleted", _kept(reading.resource, text)),
     "expand": lambda reading, text: reading.expansions.take(text),
     WORD: lambda reading, text: reading.keep(WORD, read_moment(reading.conditions.catalog, reading.resource, text)),
 }

@@ -12,18 +12,20 @@ from engine.errors import ApiError
 from engine.hooks import Change, Key, Point
 from engine.moment import UnitOfWork, Workshop
 from engine.secrets import sealed
-from engine.shapes import ChangeShape, Incoming, InsertShape, Limited, RowRule, Statement
+from engine.shapes import ChangeShape, Incoming, InsertShape, Limited, RowRule, Statement, Version
 from engine.sql.parts import ENCODER
 
 Action = Literal["update", "delete", "status"]
 Asked = tuple[Action, Incoming]
+# of a row on its way: the columns that it leaves to the defaults of somebody else's table
+LEFT = "cxg_left"
 SHAPES_KEPT = 4096
 
 
 class Written(NamedTuple):
     """A row as it stands: its version, its JSON text, what is shown this once, its key, and whether a create found it there."""
 
-    version: int
+    version: Version
     text: str
     output: Mapping[str, Any]
     key: tuple[Any, ...] = ()
@@ -65,7 +67,7 @@ def fill(resource: Resource, values: dict[str, Any]) -> None:
     for name, default in resource.defaults:
         if name not in values:
             values[name] = default()
-    if resource.by_uuid and "id" not in values:
+    if resource.by_uuid and "id" not in values and not resource.foreign:
         values["id"] = CLOCK.new_id()
 
 
@@ -88,20 +90,24 @@ def insert_records(resource: Resource, changes: Sequence[Change]) -> tuple[froze
     for order, change in enumerate(changes):
         fill(resource, change.values)
         columns.update(change.values)
-        records.append({**change.values, "cxg_ord": order, "cxg_log": CLOCK.new_id()})
+        left = {LEFT: sorted(resource.silent - change.values.keys())} if resource.silent else {}
+        records.append({**change.values, "cxg_ord": order, "cxg_log": CLOCK.new_id(), **left})
     return frozenset(columns), records
 
 
 def insert_shape(resource: Resource, columns: frozenset[str], internal: bool | None) -> InsertShape:
     """The shape of an insert of rows that give these columns."""
+    keys = () if resource.foreign else resource.keys
     names = tuple(
-        name for name in resource.fields if (name in columns or name in resource.settable) and name not in resource.keys
+        name for name in resource.fields if (name in columns or name in resource.settable) and name not in keys
     )
     return InsertShape(names, resource.reference_columns, internal)
 
 
 def looked_at(resource: Resource, rows: Sequence[Incoming]) -> bool:
     """Whether anybody wants new rows as they were stored, before they are answered; or their keys, which the database made."""
+    if resource.foreign and not all(row.values.keys() >= set(resource.keys) for row in rows):
+        return True
     return resource.numbered or resource.hooked(Point.AFTER_CREATE, Point.DONE) or any(row.nested for row in rows)
 
 
@@ -153,10 +159,16 @@ class WriteStatements:
         return self.shop.statement(resource, shape._replace(single=True, own=shown | own, seen=seen))
 
 
+def left_of(resource: Resource, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a change leaves to the defaults of somebody else's table."""
+    return {LEFT: inputs.get(LEFT, ())} if resource.silent else {}
+
+
 def change_record(resource: Resource, change: Change, order: int, columns: set[str]) -> dict[str, Any]:
     """A loaded row as it travels to be changed."""
     assert change.old is not None
     stored = {name: change[name] for name in columns} | {name: change.old[name] for name in resource.keys}
+    stored |= left_of(resource, change.inputs)
     return {**stored, "cxg_ord": order, "cxg_log": CLOCK.new_id(), "cxg_expected": None}
 
 

@@ -14,8 +14,8 @@ from engine.fields import Field
 from engine.hooks import Change, Row
 from engine.moment import UnitOfWork, Workshop
 from engine.records import key_parameter
-from engine.shapes import NO_RULES, Incoming, Limited, RowRule
-from engine.sql.parts import ENCODER
+from engine.shapes import NO_RULES, Incoming, Limited, RowRule, Version
+from engine.sql.parts import DIGEST, ENCODER
 
 CANONICAL_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 
@@ -60,8 +60,7 @@ class Refusals:
         if not state.get("own", True):
             # a row that he may read, but not write
             return generic("permission_denied")
-        wants_inactive = row.values.get("is_active") is True
-        if not state["is_active"] and not wants_inactive and "is_active" not in row.values:
+        if not state["is_active"] and resource.marks.active not in row.values:
             return generic("not_found")
         if row.version is not None and row.version != state["version"]:
             moved = await self.moved(unit, resource, key, row.version)
@@ -73,11 +72,12 @@ class Refusals:
 
     def _status(self, resource: Resource, row: Incoming, state: Mapping[str, Any]) -> ApiError | None:
         if not resource.stateful:
-            if row.values["is_active"] == state["is_active"]:
+            going = resource.marks.removing(row.values)
+            if going != state["is_active"]:
                 raise Unchanged
             if self._header_locked(resource, state):
                 return generic("document_locked")
-            return generic("in_use") if state["referred"] and not row.values["is_active"] else None
+            return generic("in_use") if state["referred"] and going else None
         if state["status"] == row.values["status"]:
             raise Unchanged
         if state["status"] not in resource.machine.sources(row.values["status"]):
@@ -112,7 +112,7 @@ class Refusals:
         change, row = pair
         if change.old is None:
             raise generic("not_found")
-        state: dict[str, Any] = {"referred": False, "header": None, "status": None, **change.old}
+        state: dict[str, Any] = {"referred": False, "header": None, "status": None, **standing(resource, change)}
         key = [str(change.old[name]) for name in resource.keys]
         limits = limited(unit, resource, action)
         if {"unreferenced", "header"} & set(guards) or any(limits):
@@ -121,7 +121,7 @@ class Refusals:
         error = await self.judge(unit, resource, (action, row, key), state)
         if error is not None:
             raise error
-        if row.values.get("is_active") is True:
+        if resource.marks.restoring(row.values):
             await self._parents(unit, resource, change)
 
     async def _parents(self, unit: UnitOfWork, resource: Resource, change: Change) -> None:
@@ -214,16 +214,16 @@ class Refusals:
             raise generic("permission_denied")
         return [row for row, _ in seen]
 
-    async def moved(self, unit: UnitOfWork, resource: Resource, key: Sequence[str], since: int) -> list[Any]:
+    async def moved(self, unit: UnitOfWork, resource: Resource, key: Sequence[str], since: Version) -> list[Any]:
         """(version, actor_id, names) of the changes after a version, oldest first, as far as they are logged; 20 at most."""
         log = self.shop.catalog.roles.get((resource.scope.name, "change_log"))
-        if log is None:
+        if log is None or not isinstance(since, int) or resource.foreign:
             return []
         values: dict[str, Any] = {f"key{i}": part for i, part in enumerate(key)}
         values |= {"tenant": unit.tenant, "since": since}
         return await unit.run(self.shop.question("moved", resource, log), values)
 
-    def version_conflict(self, resource: Resource, moved: Sequence[Any], versions: tuple[int, int]) -> ApiError:
+    def version_conflict(self, resource: Resource, moved: Sequence[Any], versions: tuple[Any, Any]) -> ApiError:
         """409 that names the fields that moved since the version that the caller knew, and by whom."""
         details = []
         for record in moved:
@@ -233,11 +233,8 @@ class Refusals:
                 for name in record["names"] or ()
                 if self._public(resource, name)
             ]
-        return generic(
-            "version_conflict",
-            f"The row is at version {versions[1]}, not {versions[0]}; read it again",
-            details=details,
-        )
+        counted = f"The row is at version {versions[1]}, not {versions[0]}; read it again"
+        return generic("version_conflict", counted if resource.versioned else "", details=details)
 
     def _public(self, resource: Resource, name: str) -> bool:
         return name != "version" and name in resource.fields and resource.fields[name].shown
@@ -277,12 +274,24 @@ def _belonging(
     return text, tuple(Fault("", "permission_denied", text).under(change.path) for change in foreign if change.path)
 
 
-def are_disjoint(action: str, row: Incoming, moved: Sequence[Any], stored: int) -> bool:
+def standing(resource: Resource, change: Change) -> dict[str, Any]:
+    """A loaded row with what a write is judged by: whether it is there, and its version or digest."""
+    old = dict(change.old or {})
+    if resource.foreign:
+        old |= {"is_active": resource.marks.living(old), "version": old.get(resource.marks.version or DIGEST)}
+        old["status"] = None
+    return old
+
+
+def are_disjoint(action: str, row: Incoming, moved: Sequence[Any], stored: Version) -> bool:
     """Whether an edit of an older version touches no field that was changed since. The log must know each version in between;
     a deletion touches all fields, and of child rows and virtual fields nobody can tell what they touch."""
-    if action == "delete" or row.nested or set(row.inputs) - {"reason"} or row.version is None or row.version > stored:
+    known = row.version
+    if not isinstance(known, int) or not isinstance(stored, int) or known > stored:
         return False
-    if [record["version"] for record in moved] != list(range(row.version + 1, stored + 1)):
+    if action == "delete" or row.nested or set(row.inputs) - {"reason"}:
+        return False
+    if [record["version"] for record in moved] != list(range(known + 1, stored + 1)):
         return False
     return all(set(record["names"] or ()).isdisjoint({*row.values}) for record in moved)
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql as pg
 
-from engine.entity import Entity, Period, Unique
+from engine.entity import MARKS, Entity, Period, Unique
 from engine.types import Bounded, Bounds, check
 
 QUOTE = pg.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
@@ -40,7 +40,7 @@ def complete(entities: Iterable[Entity]) -> None:
     """Add to each entity's table what its declaration implies."""
     for entity in entities:
         table = entity.table
-        if table.info.get("registered"):
+        if table.info.get("registered") or MARKS in table.info:
             continue
         table.info["registered"] = True
         table.info["tree"] = entity.tree

@@ -6,22 +6,32 @@ it, or the key under which it nests those rows. Where two keys of one entity poi
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 
 @dataclass(frozen=True)
 class Relation:
     """From a row to others of its scope: `many` False = the one row whose `remote` column its own `local` names; else the
-    rows whose `remote` column names its `local` one. `target` is a path `scope/domain/entity`."""
+    rows whose `remote` column names its `local` one. `target` is a path `scope/domain/entity`. `more`: the other
+    (local, remote) pairs of a key of several columns."""
 
     name: str
     target: str
     local: str
     remote: str
     many: bool
+    more: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """(local, remote) of each column."""
+        return ((self.local, self.remote), *self.more)
 
 
 class Referring(Protocol):
@@ -33,6 +43,10 @@ class Referring(Protocol):
     def column(self) -> str: ...
     @property
     def target(self) -> str: ...
+    @property
+    def more(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]: ...
 
 
 class Declared(Protocol):
@@ -50,30 +64,37 @@ def relations_of(
     """Path -> name -> relation, of every entity. Hidden columns make no relation."""
     found: dict[str, dict[str, Relation]] = {path: {} for path in resources}
     for path, references in incoming.items():
-        shown = [r for r in references if resources[r.child].fields[r.column].shown]
+        shown = [r for r in references if all(resources[r.child].fields[column].shown for column, _ in r.pairs)]
         for reference in shown:
             to_one = _to_one(reference, path)
             _add(found[reference.child], to_one, resources[reference.child])
         names = _many_names(shown, resources, path)
         for reference, name in zip(shown, names, strict=True):
-            relation = Relation(name, reference.child, reference.target, reference.column, many=True)
+            more = tuple((target, column) for column, target in reference.more)
+            relation = Relation(name, reference.child, reference.target, reference.column, many=True, more=more)
             _add(found[path], relation, resources[path])
     return found
 
 
 def _to_one(reference: Referring, path: str) -> Relation:
-    name = reference.column.removesuffix("_id")
-    return Relation(name, path, reference.column, reference.target, many=False)
+    name = path.rpartition("/")[2] if reference.more else reference.column.removesuffix("_id")
+    return Relation(name, path, reference.column, reference.target, many=False, more=reference.more)
 
 
 def _add(into: dict[str, Relation], relation: Relation, owner: Declared) -> None:
-    name = _free(relation.name, {*owner.fields, *into})
-    into[name] = Relation(name, relation.target, relation.local, relation.remote, relation.many)
+    name = _free(_plain(relation.name), {*owner.fields, *into})
+    into[name] = replace(relation, name=name)
+
+
+def _plain(name: str) -> str:
+    """A name that can stand in paths and lists; of a percent-encoded one its letters."""
+    return re.sub(r"\W+", "_", unquote(name)) or "related"
 
 
 def _free(name: str, taken: Collection[str]) -> str:
     """The name, or the first of its kind that no field and no other relation has."""
-    return next(n for n in (name, f"{name}_row", *(f"{name}_{i}" for i in range(2, 1000))) if n not in taken)
+    numbered = (f"{name}_{i}" for i in range(2, 1000))
+    return next(n for n in chain((name, f"{name}_row"), numbered) if n not in taken)
 
 
 def _many_names(references: Sequence[Referring], resources: Mapping[str, Declared], path: str) -> Iterable[str]:

@@ -19,6 +19,7 @@ from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 
 from engine.encode import JSON, Answer, Header, success
 from engine.errors import generic
@@ -36,6 +37,7 @@ REPLAYED: Header = (b"idempotent-replayed", b"true")
 MERGING = frozenset({Op.UPDATE, Op.REPLACE, Op.STATUS})
 LOCK = "select pg_try_advisory_xact_lock(hashtextextended($1, 24)) as mine"
 ENCODER = msgspec.json.Encoder()
+PREPARER = pg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 
 Work = Callable[[UnitOfWork], Awaitable[Answer]]
 Result = TypeVar("Result")
@@ -65,20 +67,25 @@ def _table_of(scope: str) -> str:
 
 def add_answers(scope: Scope) -> None:
     """Add the engine's own table of kept answers to a scope's tables; where rows belong to tenants, so do these."""
-    name, metadata = _table_of(scope.name), scope.metadata
-    if name not in metadata.tables:
-        sa.Table(
-            name,
-            metadata,
-            sa.Column("caller_id", sa.Uuid, primary_key=True),
-            sa.Column("key", sa.String(255), primary_key=True),
-            sa.Column("request", sa.String(64), nullable=False),
-            sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-            sa.Column("answer", sa.Text, nullable=False),
-            sa.Index(f"ix_{name}_created_at", "created_at"),
-            schema=sa.BLANK_SCHEMA,
-            info={"engine": True},
-        )
+    if _table_of(scope.name) not in scope.metadata.tables:
+        answers_table(scope.name, scope.metadata)
+
+
+def answers_table(scope: str, metadata: sa.MetaData, schema: Any = sa.BLANK_SCHEMA) -> sa.Table:
+    """The table of kept answers."""
+    name = _table_of(scope)
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("caller_id", sa.Uuid, primary_key=True),
+        sa.Column("key", sa.String(255), primary_key=True),
+        sa.Column("request", sa.String(64), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("answer", sa.Text, nullable=False),
+        sa.Index(f"ix_{name}_created_at", "created_at"),
+        schema=schema,
+        info={"engine": True},
+    )
 
 
 class Statements(NamedTuple):
@@ -89,9 +96,9 @@ class Statements(NamedTuple):
 
 
 @cache
-def statements(scope: str, *, bound: bool) -> Statements:
+def statements(scope: str, schema: str, *, bound: bool) -> Statements:
     """`find` gives request and answer; `keep` also takes $5 now, $6 request, $7 answer, and removes some that are too old."""
-    table = f"public.{_table_of(scope)}"
+    table = ".".join(PREPARER.quote(name) for name in (schema, _table_of(scope)))
     wall, own, tenant = ("tenant_id = $1", "tenant_id, ", "$1, ") if bound else ("$1::uuid is null", "", "")
     find = (
         f"select request, answer from {table}"
@@ -177,6 +184,9 @@ async def carry_out(asked: Asked, unit: UnitOfWork, run: Run, *, work: Work, tra
         return await rehearse(run, shaped)
     if key is None:
         return await run(shaped, transaction=transaction or unit.merging)
+    if not unit.shop.catalog.scopes[unit.scope].engine_schema:
+        text = "Idempotency-Key: this database has no place to keep answers in; it is served without --audit-schema"
+        raise generic("bad_request", text)
 
     async def once(unit: UnitOfWork) -> Answer:
         return await _once(asked, unit, key, shaped)
@@ -216,7 +226,8 @@ async def _once(asked: Asked, unit: UnitOfWork, key: str, work: Work) -> Answer:
     """The answer of the first try, or this is the first."""
     connection, vault = unit.connection, unit.shop.vault
     assert connection is not None, "a write with a key is a transaction"
-    text = statements(unit.scope, bound=unit.shop.catalog.scopes[unit.scope].tenant_bound)
+    scope = unit.shop.catalog.scopes[unit.scope]
+    text = statements(unit.scope, scope.engine_schema, bound=scope.tenant_bound)
     caller = unit.principal.user_id or NOBODY
     place = f"{unit.scope}:{unit.tenant or ''}:{caller}:{key}"
     if not (await connection.fetch(LOCK, [place]))[0]["mine"]:

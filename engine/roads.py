@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import sqlalchemy as sa
+from sqlalchemy.sql import ColumnElement
+
 from engine.catalog import Catalog, Reference, Resource
-from engine.hooks import Change, Point
+from engine.hooks import Change, Point, Row
 from engine.records import Action
 from engine.shapes import Incoming
 
@@ -13,6 +16,8 @@ from engine.shapes import Incoming
 def create_needs_transaction(resource: Resource, rows: Sequence[Incoming]) -> bool:
     """Whether a create is more than one statement."""
     number = resource.entity.number
+    if resource.foreign and not rows[0].values.keys() >= set(resource.keys):
+        return True  # the database makes the key
     if len(rows) > 1 or rows[0].nested or resource.numbered or (number is not None and number.at == "create"):
         return True
     points = (Point.BEFORE_CREATE, Point.AFTER_CREATE, Point.DONE)
@@ -21,11 +26,11 @@ def create_needs_transaction(resource: Resource, rows: Sequence[Incoming]) -> bo
 
 def change_needs_transaction(catalog: Catalog, resource: Resource, action: Action, row: Incoming) -> bool:
     """Whether a change of one row is more than one statement."""
-    active = row.values.get("is_active")
+    marks = resource.marks
     # a restored row must refer to active rows again, which is looked up under its lock
-    if row.nested or (active is True and resource.reference_columns):
+    if row.nested or (resource.reference_columns and marks.restoring(row.values)):
         return True
-    if (active is False or action == "delete") and following(catalog, resource):
+    if (action == "delete" or marks.removing(row.values)) and following(catalog, resource):
         return True
     if action == "update":
         points = (Point.BEFORE_UPDATE, Point.AFTER_UPDATE, Point.DONE)
@@ -52,5 +57,17 @@ def followed(catalog: Catalog, resource: Resource, after: Point, changes: Sequen
 
 
 def following(catalog: Catalog, resource: Resource) -> list[Reference]:
-    """The references through which soft delete reaches other rows."""
-    return [r for r in catalog.incoming.get(resource.path, ()) if r.on_delete in ("CASCADE", "SET NULL")]
+    """The references through which soft delete reaches other rows, such as can come back too; the database follows what is
+    really deleted."""
+    if not resource.soft:
+        return []
+    reaching = (r for r in catalog.incoming.get(resource.path, ()) if r.on_delete in ("CASCADE", "SET NULL"))
+    return [r for r in reaching if catalog.resources[r.child].soft]
+
+
+def referring(child: Resource, reference: Reference, gone: Sequence[Row]) -> ColumnElement[bool]:
+    """The rows of a child that refer to one of these."""
+    columns = child.table.c
+    if not reference.more:
+        return columns[reference.column].in_([row[reference.target] for row in gone])
+    return sa.or_(*(sa.and_(*(columns[name] == row[to] for name, to in reference.pairs)) for row in gone))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-from urllib.parse import unquote
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from engine.catalog import Resource
-from engine.errors import ApiError, generic
+from engine.errors import ApiError, NotFoundError, generic
 from engine.types import Op
 
 
@@ -42,6 +42,23 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
+# words that stand where a key does
+WORDS = frozenset(route.tail[1:] for route in ROUTES if route.tail and "{id}" not in route.tail)
+
+
+def key_path(key: Sequence[Any]) -> str:
+    """The last part of a row's address; a key that is one of our words is encoded further than it must be."""
+    text = ",".join(quote(str(part), safe="") for part in key)
+    return f"%{ord(text[0]):X}{text[1:]}" if text in WORDS else text
+
+
+def canonical_path(raw_path: bytes) -> bytes:
+    """The path with the names of schema and table as they are registered: a name can be percent-encoded in several ways."""
+    parts = raw_path.split(b"/", 4)
+    names = (quote(unquote_to_bytes(part), safe="").replace(".", "%2E").encode() for part in parts[2:4])
+    return b"/".join((*parts[:2], *names, *parts[4:]))
+
+
 class Target(NamedTuple):
     """What a request is aimed at."""
 
@@ -62,6 +79,14 @@ class Router:
 
     def find(self, method: str, raw_path: bytes) -> Target:
         """404 for no route, 405 with Allow for a route that does not take the method."""
+        try:
+            return self._find(method, raw_path)
+        except NotFoundError:
+            if (canonical := canonical_path(raw_path)) == raw_path:
+                raise
+        return self._find(method, canonical)
+
+    def _find(self, method: str, raw_path: bytes) -> Target:
         parts = raw_path.split(b"/", 4)
         if len(parts) == 5:
             key, slash, tail = parts[4].partition(b"/")
@@ -83,7 +108,7 @@ class Router:
 
     def _not_offered(self, resource: Resource, methods: Mapping[str, Op]) -> ApiError:
         allowed = ", ".join(name for name, known in methods.items() if known in resource.ops)
-        if not allowed:
+        if not allowed and not resource.foreign:
             return generic("route_not_found")
         return generic("method_not_allowed", headers={"Allow": allowed})
 

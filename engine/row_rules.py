@@ -202,7 +202,7 @@ def _columns(resource: Resource, node: Node) -> Iterator[str]:
     elif isinstance(node, Group):
         yield from (name for part in node.parts for name in _columns(resource, part))
     else:
-        yield resource.relations[node.relation].local
+        yield from (local for local, _ in resource.relations[node.relation].pairs)
 
 
 # -- what entities declare

@@ -19,7 +19,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.sql import ColumnElement
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from engine.types import FORMATS, Bounded, Bounds, Format, Formatted, Shaped
 
@@ -50,7 +50,7 @@ class Scalar:
     keep: Callable[[ColumnElement[Any], Any], ColumnElement[Any]] | None = None
 
 
-def _no_nul(text: str) -> str:
+def no_nul(text: str) -> str:
     if "\x00" in text:
         raise BadValue("invalid_format", "must not contain the NUL character")
     if not text.isascii() and any("\ud800" <= ch <= "\udfff" for ch in text):
@@ -67,7 +67,7 @@ def _text_annotation(type_: Any, _bounds: Bounds) -> Any:
 def _text_finish(type_: Any, _bounds: Bounds) -> Finish | None:
     if isinstance(type_, sa.Enum):
         return None
-    return _formatted(FORMATS[type_.format]) if isinstance(type_, Formatted) else _no_nul
+    return _formatted(FORMATS[type_.format]) if isinstance(type_, Formatted) else no_nul
 
 
 def _formatted(form: Format) -> Finish:
@@ -75,7 +75,7 @@ def _formatted(form: Format) -> Finish:
     article = "an" if form.name[0] in "aeiou" else "a"
 
     def read(text: str) -> str:
-        value = form.normalise(_no_nul(text)) if form.normalise else _no_nul(text)
+        value = form.normalise(no_nul(text)) if form.normalise else no_nul(text)
         if (matches and not matches(value)) or (form.accepts and not form.accepts(value)):
             raise BadValue("invalid_format", f"is not {article} {form.name}, such as {form.example}", format=form.name)
         return value
@@ -133,7 +133,7 @@ def _decimal_bounds(type_: Any, bounds: Bounds) -> Bounds:
     return Bounds(type_.minimum, type_.maximum, type_.above) if isinstance(type_, Bounded) else bounds
 
 
-def _decimal_finish(type_: Any, bounds: Bounds) -> Finish:
+def decimal_finish(type_: Any, bounds: Bounds) -> Finish:
     bounds = _decimal_bounds(type_, bounds)
     scale = type_.scale if type_.scale is not None else 16383
     whole = (type_.precision - scale) if type_.precision is not None else 1000
@@ -179,7 +179,7 @@ def walk_json(value: Any, depth: int = 0) -> int:
     if depth > MAX_DEPTH:
         raise BadValue("invalid_format", f"must be at most {MAX_DEPTH} levels deep", depth=MAX_DEPTH)
     if isinstance(value, str):
-        _no_nul(value)
+        no_nul(value)
         return 1
     if isinstance(value, dict):
         return 1 + sum(walk_json(k, depth + 1) + walk_json(v, depth + 1) for k, v in value.items())
@@ -241,15 +241,15 @@ def _array_of(value: ColumnElement[Any]) -> ColumnElement[Any]:
     return sa.case((value.is_(None), None), else_=sa.func.array(sa.select(items).scalar_subquery()))
 
 
-def _as_text(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def as_text(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return sa.cast(column, sa.Text)
 
 
-def _plain(annotation: Any) -> Callable[[Any, Bounds], Any]:
+def plain(annotation: Any) -> Callable[[Any, Bounds], Any]:
     return lambda _type, _bounds: annotation
 
 
-def _described(**schema: Any) -> Callable[[Any, Bounds], dict[str, Any]]:
+def described(**schema: Any) -> Callable[[Any, Bounds], dict[str, Any]]:
     return lambda _type, _bounds: dict(schema)
 
 
@@ -259,30 +259,30 @@ WORDS = frozenset({"equal", "order", "text"})
 BIG = Annotated[int, msgspec.Meta()] | Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,19}$")]
 
 SCALARS: tuple[Scalar, ...] = (
-    Scalar("uuid", (sa.Uuid, pg.UUID), "uuid", ORDERED, _plain(UUID), _described(type="string", format="uuid")),
-    Scalar("boolean", (sa.Boolean,), "bool", frozenset({"equal"}), _plain(bool), _described(type="boolean")),
+    Scalar("uuid", (sa.Uuid, pg.UUID), "uuid", ORDERED, plain(UUID), described(type="string", format="uuid")),
+    Scalar("boolean", (sa.Boolean,), "bool", frozenset({"equal"}), plain(bool), described(type="boolean")),
     Scalar(
         "bigint",
         (sa.BigInteger,),
         "int8",
         ORDERED,
-        _plain(BIG),
-        _described(type="string", pattern="^-?[0-9]{1,19}$"),
+        plain(BIG),
+        described(type="string", pattern="^-?[0-9]{1,19}$"),
         _bigint_finish,
-        _as_text,
+        as_text,
     ),
     Scalar("integer", (sa.Integer,), "int8", ORDERED, _int_annotation, _int_schema),
-    Scalar("float", (sa.Float,), "float8", ORDERED, _plain(float), _described(type="number")),
-    Scalar("numeric", (sa.Numeric,), "numeric", ORDERED, _plain(Decimal), _decimal_schema, _decimal_finish, _as_text),
+    Scalar("float", (sa.Float,), "float8", ORDERED, plain(float), described(type="number")),
+    Scalar("numeric", (sa.Numeric,), "numeric", ORDERED, plain(Decimal), _decimal_schema, decimal_finish, as_text),
     Scalar("text", (sa.String,), "text", WORDS, _text_annotation, _text_schema, _text_finish),
-    Scalar("date", (sa.Date,), "date", ORDERED, _plain(date), _described(type="string", format="date")),
+    Scalar("date", (sa.Date,), "date", ORDERED, plain(date), described(type="string", format="date")),
     Scalar(
         "timestamptz",
         (sa.DateTime,),
         "timestamptz",
         ORDERED,
-        _plain(Annotated[datetime, msgspec.Meta(tz=True)]),
-        _described(type="string", format="date-time"),
+        plain(Annotated[datetime, msgspec.Meta(tz=True)]),
+        described(type="string", format="date-time"),
         lambda _type, _bounds: _utc,
     ),
     Scalar(
@@ -290,17 +290,17 @@ SCALARS: tuple[Scalar, ...] = (
         (sa.Time,),
         "time",
         ORDERED,
-        _plain(Annotated[time, msgspec.Meta(tz=False)]),
-        _described(type="string", pattern="^[0-9:.]+$"),
+        plain(Annotated[time, msgspec.Meta(tz=False)]),
+        described(type="string", pattern="^[0-9:.]+$"),
     ),
-    Scalar("jsonb", (sa.JSON,), "jsonb", frozenset({"items"}), _plain(Any), _json_schema, _json_finish),
+    Scalar("jsonb", (sa.JSON,), "jsonb", frozenset({"items"}), plain(Any), _json_schema, _json_finish),
     Scalar(
         "bytes",
         (sa.LargeBinary,),
         "text",
         frozenset({"null"}),
-        _plain(bytes),
-        _described(type="string", contentEncoding="base64"),
+        plain(bytes),
+        described(type="string", contentEncoding="base64"),
         show=lambda column: sa.func.translate(
             sa.func.encode(column, BASE64), sa.literal_column("E'\\n'"), sa.literal_column("''")
         ),
@@ -318,8 +318,27 @@ SCALARS: tuple[Scalar, ...] = (
 )
 
 
+class Native(UserDefinedType[Any]):
+    """A type of somebody else's database, under PostgreSQL's own name for it. It brings its scalar along; a record type
+    `native` of that means that PostgreSQL reads the JSON value by itself."""
+
+    cache_ok = True
+
+    def __init__(
+        self, name: str, scalar: Scalar, *, enums: tuple[str, ...] = (), length: int | None = None, item: Any = None
+    ) -> None:
+        """`enums`: its words; `length`: the longest text, or the digits of a second; `item`: of an array, its items' type."""
+        self.name, self.scalar, self.enums, self.length, self.item = name, scalar, enums, length, item
+
+    def get_col_spec(self, **_options: Any) -> str:
+        """The name in SQL."""
+        return self.name
+
+
 def scalar_of(type_: TypeEngine[Any]) -> Scalar:
     """The row of `SCALARS` for a SQLAlchemy type. KeyError names a type that has none."""
+    if isinstance(type_, Native):
+        return type_.scalar
     for scalar in SCALARS:
         if isinstance(type_, scalar.types):
             return scalar

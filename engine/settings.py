@@ -29,6 +29,16 @@ class Settings(BaseSettings):
         "unset = the first, and in development the key where there is none",
     )
     access_key: SecretStr | None = Field(None, description="that key; unset = made up and kept in the data folder")
+    database: SecretStr | None = Field(None, description="somebody else's PostgreSQL database, whose tables are served")
+    scope: str = Field("db", description="first part of the paths of its tables")
+    schemas: list[str] = Field([], description="its schemas that are served; none = all that its role may use")
+    write: bool = Field(False, description="whether its rows may be changed")
+    audit_schema: str | None = Field(
+        None, description="its schema for a change log of the engine's; unset = no log there"
+    )
+    columns: dict[str, str] = Field(
+        {}, description="its columns that play a part: soft_delete, version, created_at, updated_by ..."
+    )
     runtime_role: str = Field("cxg_runtime", description="role that requests run as: neither owner nor superuser")
     pooler: Literal["none", "transaction"] = Field(
         "none", description="transaction = behind PgBouncer's transaction mode"

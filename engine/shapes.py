@@ -11,6 +11,8 @@ Deleted = Literal["exclude", "include", "only"]
 # values of a facet
 MOST_VALUES = 50
 Count = Literal["exact", "estimated", "none"]
+# of a row: counted, or a digest of what it holds
+Version: TypeAlias = int | str
 
 
 class Condition(NamedTuple):
@@ -128,14 +130,14 @@ class Incoming:
     values: dict[str, Any]
     inputs: dict[str, Any] = field(default_factory=dict)
     nested: dict[str, list[Incoming]] = field(default_factory=dict)
-    version: int | None = None
+    version: Version | None = None
 
 
 class StatusChange(NamedTuple):
     """The body of the status route."""
 
     status: str
-    version: int | None
+    version: Version | None
     reason: str | None
 
 

@@ -151,6 +151,9 @@ SQLSTATES: dict[str, str] = {
     "57": "db_unavailable",
 }
 
+# of other people's tables: syntax is said of a value there, by the types of text search, hstore and ltree; and rights are
+# those of the role that he gave us
+OF_OTHERS = {"42601": "validation_error", "42622": "validation_error", "42501": "permission_denied"}
 RETRIED = ("40001", "40P01")
 RETRY_AFTER = {"Retry-After": "1"}
 
@@ -196,8 +199,12 @@ def _from_wire(error: BaseException, writing: bool) -> ApiError:
 
 def _from_database(error: asyncpg.PostgresError, resource: Resource | None) -> ApiError:
     code = code_of(error.sqlstate)
+    if resource is not None and resource.foreign:
+        code = OF_OTHERS.get(str(error.sqlstate), code)
     found = resource.constraints.get(error.constraint_name or "") if resource is not None else None
     names = found[1] if found else ()
+    if code == "invalid_reference" and found is None and resource is not None and resource.foreign:
+        code = "in_use"  # a key of another table, which the engine may not even see
     if error.sqlstate == "23502" and error.column_name:
         return generic(code, details=[Fault(error.column_name, "required", "must be given")])
     if code == "validation_error":

@@ -313,7 +313,8 @@ def check(expression: str, *columns: str) -> CheckConstraint:
 
 @dataclass(frozen=True)
 class Scope:
-    """A first path segment and the database behind it. `tenant_bound`: each row belongs to the caller's tenant."""
+    """A first path segment and the database behind it. `tenant_bound`: each row belongs to the caller's tenant; `foreign`: the
+    tables are somebody else's, and nothing is added to them. `engine_schema`: where the engine keeps tables of its own."""
 
     name: str
     metadata: Any
@@ -321,6 +322,13 @@ class Scope:
     description: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     database: str = ""
+    foreign: bool = False
+    engine_schema: str = "public"
+
+    @property
+    def side(self) -> str:
+        """What records of a change log call it: whose rows they are, or the scope's own name where the log is."""
+        return self.name if self.foreign else "tenant" if self.tenant_bound else "manager"
 
     @property
     def stored_in(self) -> str:

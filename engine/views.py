@@ -158,7 +158,10 @@ def _relations(resource: Resource, resources: Mapping[str, Resource]) -> dict[st
     return {
         name: relation
         for name, relation in resource.relations.items()
-        if resource.fields[relation.local].shown and resources[relation.target].fields[relation.remote].shown
+        if all(
+            resource.fields[local].shown and resources[relation.target].fields[remote].shown
+            for local, remote in relation.pairs
+        )
     }
 
 

@@ -7,9 +7,9 @@ is fair above its size (asyncpg's p99 was 175 ms with 64 callers on 8 connection
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 from uuid import UUID
@@ -38,6 +38,8 @@ class PoolOptions:
     connect_timeout: float = 2.0
     pooler: str = "none"
     tenant_bound: bool = False
+    # what the server is told of each connection beside that
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 class Bound:
@@ -123,6 +125,7 @@ class Pool:
             "statement_timeout": _milliseconds(options.command_timeout),
             "TimeZone": "UTC",
             "application_name": "cxg",
+            **options.settings,
         }
         if options.role:
             settings["role"] = options.role
@@ -256,6 +259,7 @@ class Pool:
             return "BEGIN"
         local = {"statement_timeout": _milliseconds(seconds), "timezone": "'UTC'"}
         local |= {"role": '"' + options.role.replace('"', '""') + '"'} if options.role else {}
+        local |= {name: f"'{value}'" for name, value in options.settings.items()}
         local |= {"app.tenant_id": f"'{tenant or ''}'"} if options.tenant_bound else {}
         return "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in local.items())])
 

@@ -15,8 +15,8 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity aggregates
-paging registration behaviours events jobs ordering relations preferences formats packages shapes trail
-fields
+paging registration behaviours events jobs ordering relations preferences formats natives packages shapes trail
+fields constraints
 catalog declared
 chain checks_behaviour checks_jobs conditions described past
 expansions row_rules grouping
@@ -26,6 +26,7 @@ moment
 budgets delivery request records verify wire
 refusals roads
 operations repetition streaming transfers
+reflection
 many
 call exchange
 handlers views
@@ -45,7 +46,7 @@ DECLARING = {
 }  # all that a registry sees
 ENGINE_FOR_TENANCY = {"engine.types", "engine.errors"}
 PURE = ("parse", "query", "sql", "encode", "catalog", "filters", "scalars", "paging", "routes", "openapi")
-ASYNCPG = {"store", "places", "reloading", *DOOR}
+ASYNCPG = {"store", "places", "reflection", "reloading", *DOOR}
 MAX_FILE, MAX_FUNCTION, MAX_ARGUMENTS = 400, 40, 5
 VAGUE = {"utils", "helpers", "common", "base", "misc"}
 FILES = [p for top in ("engine", "registry", "tenancy", "tests") for p in sorted((ROOT / top).rglob("*.py"))]

@@ -20,7 +20,8 @@ from engine.console import Data, Progress, Registries, configure, err, located, 
 from engine.errors import StartupFault
 from engine.jobs import CADENCES, Handler
 from engine.load import load_registries
-from engine.main import System, packages_of
+from engine.main import System
+from engine.packages import packages_of
 from engine.runner import JobFailed, Runner, Watch
 
 COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

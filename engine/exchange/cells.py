@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from engine.fields import Field
-from engine.scalars import BadValue
+from engine.scalars import BadValue, Native
 
 Read = Callable[[Any], Any]
 
@@ -89,13 +89,16 @@ READERS: dict[str, Read] = {
     "timestamptz": _moment,
     "jsonb": read_document,
     "array": read_document,
+    "list": read_document,
+    "json": read_document,
 }
 
 
 def reader_of(field: Field, *, guarded: bool) -> Read | None:
     """How a cell of the field is read, None = as it is. `guarded`: an apostrophe stands before what looks like a formula."""
     read = READERS.get(field.scalar.name)
-    if field.scalar.name == "text" and guarded:
+    worded = field.scalar.name == "text" or (isinstance(field.type, Native) and read is None)
+    if worded and guarded:
         read = unescaped
     return _unmasked(read or _itself) if field.masked else read
 

@@ -30,7 +30,7 @@ async def record_export(by: UnitOfWork, resource: Resource, form: Format, query:
         "request_id": by.caller.request_id or None,
     }
     if not resource.scope.tenant_bound:
-        values |= {"scope": "manager"}
+        values |= {"scope": resource.scope.side}
     unit = UnitOfWork(by.operations, resource.scope.name, by.principal, by.caller)
     async with unit:
         known = {name: value for name, value in values.items() if name in log.table.c}

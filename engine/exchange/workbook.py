@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
+from math import isfinite
 from typing import Any, BinaryIO
 
 import msgspec
@@ -31,11 +32,16 @@ def _number(text: Any) -> Any:
 
 def _float(value: Any) -> Any:
     number = float(value)
+    if not isfinite(number):
+        return str(value)
     return number if float(f"{number:.16G}") == number else repr(number)
 
 
 def _day(text: str) -> Any:
-    day = date.fromisoformat(text)
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:  # before Christ, or infinity
+        return text
     return day if day >= FIRST_DAY else text
 
 
@@ -54,6 +60,8 @@ CELLS: dict[str, Callable[[Any], Any]] = {
     "date": _day,
     "jsonb": _document,
     "array": _document,
+    "list": _document,
+    "json": _document,
 }
 
 

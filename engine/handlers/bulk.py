@@ -92,11 +92,11 @@ async def _change(call: Call, write: tuple[Action, Incoming], chosen: Chosen) ->
     applied: Header = (b"preference-applied", b"max-affected=%d" % chosen.most)
 
     async def work(unit: UnitOfWork) -> Answer:
-        changes = await call.service.many.change(unit, resource, write, chosen)
+        changes, gone = await call.service.many.change(unit, resource, write, chosen)
         count = f'"count":{len(changes)}'
         if not shown:
             return success(f"{{{count}}}", 200, (applied,))
-        rows = await call.service.operations.answer(unit, resource, changes) if changes else []
+        rows = gone or (await call.service.operations.answer(unit, resource, changes) if changes else [])
         return success(f'{{{count},"items":{rows_text(call.readable(row) for row in rows)}}}', 200, (applied,))
 
     return await call.write(work, transaction=True)

@@ -128,7 +128,8 @@ async def import_rows(call: Call) -> Answer:
         async for part in call.request.stream(defaults["max_import_bytes"]):
             file.write(part)
         rows = await asyncio.to_thread(count_rows, form.name, file)
-        if wishes.later or (rows or 0) > defaults["async_rows"]:
+        own = not call.resource.scope.foreign  # else there is nowhere to keep what becomes of it
+        if wishes.later or (own and (rows or 0) > defaults["async_rows"]):
             answer = await bringing.later(file, rows)
             stack.pop_all()
             return answer

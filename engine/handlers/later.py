@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from engine.call import Call
 from engine.encode import Answer, Header, success_of
+from engine.errors import generic
 from engine.exchange.exporting import Export, parts_of
 from engine.exchange.trail import record_export
 from engine.moment import UnitOfWork
@@ -20,6 +21,11 @@ async def respond_later(call: Call, transfer: Transfer, work: Work, applied: Seq
     carrier = call.service.carrier
     carrier.require_room()
     opened = False
+
+    if call.resource.scope.foreign:
+        raise generic(
+            "bad_request", "Prefer: respond-async: somebody else's database has no place for transfers; take it at once"
+        )
 
     async def opening(unit: UnitOfWork) -> Answer:
         nonlocal opened

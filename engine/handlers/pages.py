@@ -9,6 +9,7 @@ import msgspec
 
 from engine.call import Call
 from engine.cursors import context_of, cursor_of, place_of
+from engine.errors import generic
 from engine.shapes import Listing
 
 
@@ -26,7 +27,11 @@ class Turn:
         self.ahead = listing.cursor is not None or listing.count != "exact"
         self.values: dict[str, Any] = {"limit": size + self.ahead, "last": size, "offset": (listing.page - 1) * size}
         self.nulls: tuple[bool, ...] = ()
+        # rows without a key have no place of their own, so a page has none that begins after it
+        self.placed = bool(call.resource.keys)
         if listing.cursor is not None:
+            if not self.placed:
+                raise generic("invalid_cursor")
             place = place_of(self.sign, self.context, listing.cursor, len(names))
             self.values.update((f"c{i}", value) for i, value in enumerate(place))
             self.nulls = tuple(value is None for value in place)
@@ -39,8 +44,8 @@ class Turn:
             return None, None
         size = self.listing.page_size
         more = len(rows) > size if self.ahead else self.listing.page * size < total
-        if not more:
-            return ",".join(rows), None
+        if not more or not self.placed:
+            return ",".join(rows[:size]), None
         found = place[0] if place else place_in(rows[size - 1], self.names)
         return ",".join(rows[:size]), cursor_of(self.sign, self.context, found)
 

@@ -94,7 +94,7 @@ async def get(call: Call) -> Answer:
     view = read_view(call.catalog, call.resource, call.request.query, call.service.limits)
     shape = GetShape(view.fields, view.deleted, shape_of(view.expand), call.own(view), view.as_of is not None)
     row = await call.read(shape, condition_values(view))
-    if call.request.header(b"if-none-match") in (b'"%d"' % row[0], b"*"):
+    if call.request.header(b"if-none-match") in (etag(row[0])[1], b"*"):
         return Answer(304, (etag(row[0]),), b"")
     return success(call.service.shop.readable(call.resource, row[1]), 200, (etag(row[0]),))
 
@@ -103,10 +103,12 @@ async def transitions(call: Call) -> Answer:
     """What may happen now, and why the rest may not."""
     call.no_parameters()
     resource = call.resource
-    names = ("status", "is_active") if resource.stateful else ("is_active",)
+    active = resource.marks.active
+    names = ("status", active) if resource.stateful else (active,)
     row = msgspec.json.decode((await call.read(GetShape(names, "include")))[1])
-    state = row["status"] if resource.stateful else "active" if row["is_active"] else "inactive"
-    allowed = call.unit.principal.may(resource.permissions[Op.STATUS]) and (row["is_active"] or not resource.stateful)
+    there = resource.marks.living(row)
+    state = row["status"] if resource.stateful else "active" if there else "inactive"
+    allowed = call.unit.principal.may(resource.permissions[Op.STATUS]) and (there or not resource.stateful)
     ways = [_way(resource, state, to, allowed) for to in resource.machine.states if to != state]
     return success_of({"status": state, "transitions": ways})
 
@@ -124,7 +126,7 @@ async def history(call: Call) -> Answer:
     """One page of the change log of a row, newest first."""
     listing = read_paging(call.catalog, call.resource, call.request.query)
     log = call.catalog.roles.get((call.resource.scope.name, "change_log"))
-    await call.read(GetShape(("version",), "include"))
+    await call.read(GetShape(call.resource.keys, "include"))
     if log is None:
         return page(None, listing, 0)
     values = call.values()

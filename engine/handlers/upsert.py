@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import quote
 
 from engine.call import Call
 from engine.encode import Answer, etag, success
@@ -14,6 +13,7 @@ from engine.many import in_parts
 from engine.moment import UnitOfWork
 from engine.query import single, split_query
 from engine.records import Written
+from engine.routes import key_path
 from engine.shapes import Incoming
 from engine.types import Op
 
@@ -51,8 +51,7 @@ async def _each(call: Call, key: Unique, read: Sequence[Incoming | ApiError]) ->
 def _one(call: Call, row: Written) -> Answer:
     if row.found:
         return success(call.readable(row), 200, (etag(row.version),))
-    key = ",".join(quote(str(part), safe="") for part in row.key)
-    location = call.request.root + f"/{call.resource.path}/{key}".encode()
+    location = call.request.root + f"/{call.resource.path}/{key_path(row.key)}".encode()
     return success(call.readable(row), 201, (etag(row.version), (b"location", location)))
 
 

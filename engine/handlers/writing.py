@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from typing import Any
 
 from engine.call import Call
 from engine.catalog import Resource
@@ -12,10 +12,11 @@ from engine.handlers.bulk import asks_for_each, create_each
 from engine.moment import UnitOfWork
 from engine.parse import read_status
 from engine.query import single, split_query
-from engine.records import Action, Written
+from engine.records import LEFT, Action, Written
 from engine.refusals import Unchanged, key_of
 from engine.request import Request
 from engine.roads import change_needs_transaction, create_needs_transaction
+from engine.routes import key_path
 from engine.shapes import GetShape, Incoming
 
 
@@ -42,8 +43,7 @@ def _created(call: Call, written: list[Written], *, many: bool) -> Answer:
     if many:
         return success(rows_text(call.readable(row) for row in written), http_status)
     row = written[0]
-    key = ",".join(quote(str(part), safe="") for part in row.key).encode()
-    location = b"%b%b/%b" % (call.request.root, call.request.path, key)
+    location = b"%b%b/%b" % (call.request.root, call.request.path, key_path(row.key).encode())
     return success(call.readable(row), http_status, (etag(row.version), (b"location", location)))
 
 
@@ -59,6 +59,7 @@ async def replace(call: Call) -> Answer:
     reader = call.service.reader(call.resource, "replace")
     rows, _ = reader.read(await call.body())
     call.no_parameters()
+    given = set(rows[0].values)
     for name, field in reader.fields.items():
         # nobody can send back what no read shows: it keeps its value
         if field.column is None or field.concealed or name in rows[0].values:
@@ -66,12 +67,16 @@ async def replace(call: Call) -> Answer:
         # a column that rules fill at creation (`auto`) has no default to fall back to: it keeps its value
         if field.nullable or field.default or field.column.server_default is not None:
             rows[0].values[name] = field.default() if field.default else None
+    left = sorted(reader.resource.silent & reader.fields.keys() - given)
+    if left:
+        rows[0].inputs[LEFT] = left
     return await change(call, "update", rows[0])
 
 
 async def delete(call: Call) -> Answer:
-    """Soft delete."""
-    given = single(split_query(call.request.query), ("version",)).get("version")
+    """Soft delete, where the table has a column for it."""
+    known = ("version",) if call.resource.versioned else ()
+    given = single(split_query(call.request.query), known).get("version")
     if given is not None and not (given.isascii() and given.isdigit() and len(given) < 10):
         raise ValidationError("validation_error", "version: must be the version that was read")
     return await change(call, "delete", Incoming({}, version=int(given) if given else None))
@@ -80,9 +85,11 @@ async def delete(call: Call) -> Answer:
 async def status(call: Call) -> Answer:
     """Along an edge of the machine; without one, active and inactive."""
     resource = call.resource
-    asked = read_status(await call.body(), resource.machine.states)
+    asked = read_status(await call.body(), resource.machine.states, versioned=resource.versioned)
     call.no_parameters()
-    values = {"status": asked.status} if resource.stateful else {"is_active": asked.status == "active"}
+    values: dict[str, Any] = {"status": asked.status}
+    if not resource.stateful:
+        values = resource.marks.saying(asked.status == "active", call.unit.now)
     return await change(call, "status", Incoming(values, {"reason": asked.reason}, {}, asked.version))
 
 
@@ -90,7 +97,7 @@ async def change(call: Call, action: Action, row: Incoming) -> Answer:
     """Change the row in the path."""
     resource = call.resource
     key = key_of(resource, call.target.key)
-    precondition = if_match(call.request, row)
+    precondition = if_match(call.request, row, counted=resource.versioned)
     if resource.entity.require_version and row.version is None:
         raise generic("version_required")
     guards = guards_of(resource, action, row)
@@ -114,22 +121,25 @@ async def change(call: Call, action: Action, row: Incoming) -> Answer:
         raise
 
 
-def if_match(request: Request, row: Incoming) -> bool:
-    """Take the version from If-Match; whether the header was given."""
+def if_match(request: Request, row: Incoming, *, counted: bool = True) -> bool:
+    """Take the version from If-Match; whether the header was given. `counted`: versions are numbers."""
     header = request.header(b"if-match")
     if header is None or header.strip() == b"*":
         return False
     tag = header.strip().strip(b'"')
+    if not counted:
+        row.version = tag.decode("latin-1").replace("\x00", "")
+        return True
     row.version = int(tag) if tag.isdigit() and len(tag) < 10 else 0
     return True
 
 
 def guards_of(resource: Resource, action: Action, row: Incoming) -> tuple[str, ...]:
     """What the stored row must be for the write to happen; checked in the statement itself."""
-    guards = ["inactive" if row.values.get("is_active") is True else "active"]
+    guards = ["inactive" if resource.marks.restoring(row.values) else "active"]
     if action == "status" and resource.stateful:
         guards.append("from")
-    if action == "delete" or row.values.get("is_active") is False:
+    if action == "delete" or resource.marks.removing(row.values):
         guards.append("unreferenced")
     locks = action in ("update", "delete") and resource.entity.kind == "document" and resource.stateful
     if locks and (action == "delete" or row.nested or not set(row.values) <= set(resource.entity.live)):

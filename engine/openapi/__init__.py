@@ -65,7 +65,7 @@ class Builder:
         made: Schema = {
             "operationId": f"{name_of(resource)}_{op.value}",
             "tags": [tag_of(resource)],
-            "summary": route.summary,
+            "summary": route.summary if resource.soft else route.summary.replace("Soft delete", "Delete"),
             "description": describe(resource, op, codes),
             "responses": {**(answers.written(done) if writes else done), **failures(codes)},
             "x-permission": resource.permissions[op],
@@ -93,7 +93,8 @@ class Builder:
 
     def set_body(self, resource: Resource) -> Schema:
         """What every row of a set becomes: a merge patch without a version."""
-        return content({"allOf": [self.schemas.update(resource)], "not": {"required": ["version"]}})
+        without: Schema = {"not": {"required": ["version"]}} if resource.versioned else {}
+        return content({"allOf": [self.schemas.update(resource)], **without})
 
     def replace_body(self, resource: Resource) -> Schema:
         """A whole row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -9,7 +10,7 @@ from engine.catalog import Catalog, Resource
 from engine.fields import Field
 from engine.filters import OPERATORS, Operator
 from engine.openapi import grouping, tables
-from engine.openapi.schemas import SEARCHED, Schema, choice_of, name_of, ref
+from engine.openapi.schemas import SEARCHED, Schema, choice_of, name_of, plain, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_OFFSET, MAX_PAGE_SIZE
 from engine.past import log_of
 from engine.shapes import LIMITS
@@ -121,17 +122,17 @@ class Parameters:
             return self._list(resource)
         if op is Op.GET:
             shown = [self._fields(resource, nested=True), *self._related(resource)]
-            return [*shown, *simple("deleted", "if_none_match"), *self._past(resource)]
+            return [*shown, *simple(*_deleted(resource), "if_none_match"), *self._past(resource)]
         if op is Op.HISTORY:
             return simple("page", "page_size", "cursor")
         if op in (Op.EXPORT, Op.IMPORT):
             return tables.parameters_of(resource, op, self._moved(resource, op))
         if op in (Op.UPDATE_MANY, Op.DELETE_MANY):
-            return [*self._equal(resource), *simple("where", "deleted"), *self._search(resource)]
+            return [*self._equal(resource), *simple("where", *_deleted(resource)), *self._search(resource)]
         if op is Op.UPSERT:
             return [{**self._unique(resource), "required": True}]
         if op is Op.DELETE:
-            return simple("version", "if_match")
+            return simple(*(("version",) if resource.versioned else ()), "if_match")
         return simple("if_match") if op in (Op.UPDATE, Op.REPLACE, Op.STATUS) else []
 
     def key(self, resource: Resource) -> Schema:
@@ -163,8 +164,8 @@ class Parameters:
     def _words(self, resource: Resource) -> list[Schema]:
         """The parameters of a list beside its filters."""
         found = [
-            *simple("page", "page_size", "cursor", "count", "deleted"),
-            self._sort(resource),
+            *simple("page", "page_size", *(("cursor",) if resource.keys else ()), "count", *_deleted(resource)),
+            *self._sort(resource),
             self._fields(resource, nested=False),
             *self._related(resource),
             simple("where")[0],
@@ -188,11 +189,13 @@ class Parameters:
         """`as_of`, where a change log tells of it."""
         return simple("as_of") if log_of(self.catalog, resource) else []
 
-    def _sort(self, resource: Resource) -> Schema:
+    def _sort(self, resource: Resource) -> list[Schema]:
         names = [f.name for f in resource.shown if f.sortable]
-        item = {"type": "string", "pattern": f"^[+-]?({'|'.join(names)})(:nulls(first|last))?$"}
+        if not names:
+            return []
+        item = {"type": "string", "pattern": f"^[+-]?({'|'.join(map(_literal, names))})(:nulls(first|last))?$"}
         schema = joined(item, uniqueItems=True, examples=[[names[0]]])
-        return query("sort", schema, "`-` descending; `:nullsfirst` or `:nullslast` may follow a name", **COMMA)
+        return [query("sort", schema, "`-` descending; `:nullsfirst` or `:nullslast` may follow a name", **COMMA)]
 
     def _fields(self, resource: Resource, *, nested: bool) -> Schema:
         names = [*(f.name for f in resource.shown), *(resource.nested if nested else ())]
@@ -232,7 +235,7 @@ class Parameters:
         own = choice_of(resource, field.item or field) is not None
         if tail and (own or self.fields[_kind(field)] < MANY):
             return made
-        stem = f"{name_of(resource)}_filter_{field.name}" if own else f"filter_{'_'.join(_kind(field))}"
+        stem = f"{name_of(resource)}_filter_{plain(field.name)}" if own else f"filter_{'_'.join(_kind(field))}"
         key = stem + tail.replace("[", "_").replace("]", "")
         self.components.setdefault(key, made)
         return simple(key)[0]
@@ -251,7 +254,17 @@ class Parameters:
 
 
 def _kind(field: Field) -> tuple[str, str]:
-    return (str(field.name), f"{field.item.scalar.name}_list" if field.item else field.scalar.name)
+    return (plain(field.name), f"{field.item.scalar.name}_list" if field.item else field.scalar.name)
+
+
+def _deleted(resource: Resource) -> tuple[str, ...]:
+    """Where deleted rows stay, they can be shown."""
+    return ("deleted",) if resource.soft else ()
+
+
+def _literal(name: str) -> str:
+    """The name in a regular expression of ECMAScript, which takes no backslash before what has no meaning."""
+    return re.sub(r"([\\^$.|?*+()\[\]{}/])", r"\\\1", name)
 
 
 def _taking(operator: Operator, one: Schema) -> Schema:

@@ -40,8 +40,21 @@ def ref(name: str) -> Schema:
 
 
 def name_of(resource: Resource) -> str:
-    """`scope_domain_entity`: the stem of component names and operation ids."""
+    """`scope_domain_entity`: the stem of component names and operation ids. Other people's names may end in what ours do
+    (`order`, `order_status`), so of theirs `_` becomes `-`."""
+    if resource.foreign:
+        parts = (re.sub(r"[^A-Za-z0-9.-]", "-", part.replace("%", ".")) for part in resource.path.split("/"))
+        return "_".join(parts)
     return re.sub(r"[^A-Za-z0-9]+", "_", resource.path)
+
+
+def _version(resource: Resource) -> dict[str, Schema]:
+    return {"version": VERSION} if resource.versioned else {}
+
+
+def plain(name: str) -> str:
+    """A field's name as part of a component's, which has no other letters."""
+    return re.sub(r"[^A-Za-z0-9_.-]", lambda odd: f".{ord(odd[0]):x}", name)
 
 
 def closed(properties: Schema, required: list[str] | None = None, **extra: Any) -> Schema:
@@ -112,7 +125,11 @@ def target_of(catalog: Catalog, resource: Resource, field: Field) -> str | None:
 def choice_of(resource: Resource, field: Field) -> tuple[str, Schema] | None:
     """Name and schema of the values that a field chooses from: one class for rows, bodies and filters."""
     choices = getattr(field.type, "enums", None)
-    return (f"{name_of(resource)}_{field.name}_choice", {"type": "string", "enum": list(choices)}) if choices else None
+    return (
+        (f"{name_of(resource)}_{plain(field.name)}_choice", {"type": "string", "enum": list(choices)})
+        if choices
+        else None
+    )
 
 
 def structured(schema: Any) -> bool:
@@ -219,7 +236,7 @@ class Schemas:
         if (choice := choice_of(resource, field)) and not mask:
             named = self._keep(choice[0], lambda: choice[1])
         elif field.scalar.name == "jsonb" and structured(shape):
-            named = self._keep(f"{name_of(resource)}_{field.name}_value", lambda: spelled_out(shape))
+            named = self._keep(f"{name_of(resource)}_{plain(field.name)}_value", lambda: spelled_out(shape))
         else:
             return None
         either = [named, *([{"const": "***"}] if mask else ()), *([NULL] if field.nullable else ())]
@@ -312,7 +329,7 @@ class Schemas:
 
     def _update(self, resource: Resource, required: list[str] | None = None) -> Schema:
         fields = {f.name: self._given(resource, f) for f in resource.fields.values() if f.updatable}
-        return closed({**fields, **self._nested(resource, "u"), "version": VERSION}, required)
+        return closed({**fields, **self._nested(resource, "u"), **_version(resource)}, required)
 
     def replace(self, resource: Resource) -> Schema:
         """The body of a replace: that of an update with the fields that have no default."""
@@ -332,7 +349,7 @@ class Schemas:
         states = list(resource.machine.states)
         members: Schema = {
             "status": self._state(resource),
-            "version": VERSION,
+            **_version(resource),
             "reason": {"type": ["string", "null"], "maxLength": 500, "description": "Printable characters"},
         }
         return self._keep(

@@ -15,7 +15,7 @@ from engine.fields import Field
 from engine.relations import Relation
 from engine.shapes import NO_RULES, Condition, Expansion, Group, Node, Order, RowRule, Through
 from engine.sql.keyset import Term
-from engine.sql.parts import TYPES, Column, bind, condition, fields_to_show, shown, wall
+from engine.sql.parts import Column, bind, compared_as, comparing, condition, fields_to_show, presence, shown, wall
 from engine.sql.past import Past
 
 NO_ROWS: Any = sa.literal_column("'[]'::json")
@@ -65,7 +65,8 @@ class Scene:
         """The entity behind a relation, an alias of it, and which of its rows are meant."""
         target = self.catalog.resources[relation.target]
         row = self.source(target, narrow=narrow)
-        where = [row.c[relation.remote] == source.c[relation.local], row.c.is_active]
+        where = [row.c[remote] == source.c[local] for local, remote in relation.pairs]
+        where += presence(target, row, "exclude")
         if resource.scope.tenant_bound:
             where.append(row.c.tenant_id == source.c.tenant_id)
         return target, row, [*where, *wall(target, row, self.walled), *self.owned(target, row)]
@@ -99,7 +100,7 @@ class Scene:
             value, field, nullable = self.value_at(resource, source, order.field.split("."))
             first = order.nulls == "first" if order.nulls else order.descending
             # of floats their own type counts: 0.1 of four bytes is not 0.1 of eight
-            kind = field.type if field.scalar.name == "float" else TYPES[field.scalar.record_type]
+            kind = field.type if field.scalar.name == "float" else compared_as(field)
             terms.append(Term(value, kind, order.descending, first, nullable))
         return terms
 
@@ -107,7 +108,7 @@ class Scene:
         """The value behind a path, the field that it is of, and whether it can be null."""
         if len(path) == 1:
             field = resource.fields[path[0]]
-            return source.c[path[0]], field, field.nullable
+            return comparing(field, source), field, field.nullable
         target, row, where = self.behind(resource, source, resource.relations[path[0]], narrow=True)
         inner, field, _ = self.value_at(target, row, path[1:])
         return sa.select(inner).where(*where).correlate(source).scalar_subquery(), field, True
@@ -167,9 +168,10 @@ class Scene:
 
 
 def ordered_by(resource: Resource, sort: Sequence[Order]) -> tuple[Order, ...]:
-    """The sort keys of a list, and the row's own key, which makes the order total."""
+    """The sort keys of a list, and the row's own key, which makes the order total; of rows without one all that sorts."""
     named = {order.field for order in sort}
-    return (*sort, *(Order(name) for name in resource.keys if name not in named))
+    last = resource.keys or [field.name for field in resource.shown if field.sortable]
+    return (*sort, *(Order(name) for name in last if name not in named))
 
 
 def shows_place(resource: Resource, sort: Sequence[Order], fields: Collection[str]) -> bool:

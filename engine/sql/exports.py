@@ -11,6 +11,7 @@ from sqlalchemy.sql import FromClause
 
 from engine.catalog import Resource
 from engine.fields import Field
+from engine.scalars import Native
 from engine.shapes import ListShape
 from engine.sql.documents import Scene
 from engine.sql.parts import WHOLE, Column, constant, fields_to_show
@@ -51,6 +52,8 @@ def _cell(field: Field, value: Any) -> Column:
     words = getattr(field.type, "enums", ())
     if words and all(re.fullmatch(r"\w+", word) for word in words):
         return _plain(value)
+    if isinstance(field.type, Native):
+        return NATIVE_CELLS.get(field.scalar.name, _said)(value)
     return CELLS.get(field.scalar.name, _plain)(value)
 
 
@@ -61,6 +64,11 @@ def _plain(value: Any) -> Column:
 
 def _text(value: Any) -> Column:
     return _quoted(_harmless(value))
+
+
+def _said(value: Any) -> Column:
+    """The text that JSON has."""
+    return _text(sa.func.to_json(value).op("#>>")(sa.literal_column("'{}'")))
 
 
 def _document(value: Any) -> Column:
@@ -83,6 +91,8 @@ CELLS: dict[str, Callable[[Any], Column]] = {
     "array": _listed,
     "timestamptz": _moment,
 }
+# of other people's types, whose values are texts as a rule
+NATIVE_CELLS: dict[str, Callable[[Any], Column]] = {"list": _listed, "json": _document}
 
 
 def _harmless(value: Any) -> Column:

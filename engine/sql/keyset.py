@@ -86,11 +86,11 @@ def page_of(query: Any, terms: Sequence[Term], nulls: Sequence[bool], *, placed:
     if not placed:
         rows = begun.subquery(WHOLE)
         return [sa.select(texts_of(rows)).scalar_subquery()]
-    rows = begun.subquery("p")
+    rows = begun.subquery("cxg_p")
     # the row without its place: PostgreSQL makes one scan of both
     shown = sa.select(*(rows.c[name] for name in names)).correlate(rows).lateral(WHOLE)
     place = pg.array([_last(rows.c[column.name]) for column in sorted_by], type_=sa.Text())
-    found = sa.select(texts_of(shown).label("items"), place.label("place")).select_from(rows, shown).subquery("l")
+    found = sa.select(texts_of(shown).label("items"), place.label("place")).select_from(rows, shown).subquery("cxg_l")
     return [found.c["items"], found.c.place]
 
 

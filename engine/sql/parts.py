@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from sqlalchemy.sql import ColumnElement, FromClause
 from engine.catalog import Resource
 from engine.fields import Field
 from engine.filters import OPERATORS, TEXTS
+from engine.scalars import Native
 from engine.shapes import Condition, Statement
 
 DIALECT = dialect()  # type: ignore[no-untyped-call]
@@ -23,6 +24,8 @@ ENCODER = msgspec.json.Encoder(decimal_format="number")
 Column = ColumnElement[Any]
 # before a domain's name: the parameter that says whether the caller reads its masked columns; a statement may show several
 UNMASKED = "unmasked_"
+# the column of a stored row that holds its digest, where rows have no version
+DIGEST = "cxg_version"
 
 # what a subquery is called whose rows are rendered whole: a column of that name would be taken for the row
 WHOLE = "cxg row"
@@ -40,6 +43,27 @@ TYPES: dict[str, Any] = {
     "time": sa.Time(),
     "jsonb": pg.JSONB(),
 }
+
+
+def travels(field: Field) -> Any:
+    """The type of a value in a JSON record set."""
+    return field.type if field.scalar.record_type == "native" else TYPES[field.scalar.record_type]
+
+
+def compared_as(field: Field) -> Any:
+    """The type in which the values of a field, or its items, are compared; those of jsonb are texts."""
+    one = field.item or field
+    # of floats their own type counts: 0.1 of four bytes is not 0.1 of eight
+    own = isinstance(one.type, (Native, sa.REAL)) or (field.item is not None and one.scalar.name == "float")
+    kind = one.type if own else TYPES[one.scalar.record_type]
+    return sa.Text() if field.scalar.name == "jsonb" else kind
+
+
+def comparing(field: Field, source: FromClause) -> Column:
+    """The column of a field as operators take it: those of enums know no domain over one."""
+    column: Column = source.c[field.name]
+    domain = field.column is not None and field.column.info.get("domain")
+    return sa.cast(column, field.type) if domain and getattr(field.type, "enums", ()) else column
 
 
 def bind(name: str, type_: Any = None) -> Any:
@@ -92,7 +116,7 @@ def key_predicate(resource: Resource, source: FromClause) -> Column:
     """The row whose key is in the parameters `key0`, `key1` ..."""
     return sa.and_(
         *(
-            source.c[name] == sa.cast(bind(f"key{i}"), TYPES[resource.fields[name].scalar.record_type])
+            source.c[name] == sa.cast(bind(f"key{i}"), compared_as(resource.fields[name]))
             for i, name in enumerate(resource.keys)
         )
     )
@@ -100,7 +124,7 @@ def key_predicate(resource: Resource, source: FromClause) -> Column:
 
 def given_keys(resource: Resource) -> Any:
     """The record set of the parameter `keys`, with the place of each key in `given_ord`."""
-    columns = [sa.column(name, TYPES[resource.fields[name].scalar.record_type]) for name in resource.keys]
+    columns = [sa.column(name, travels(resource.fields[name])) for name in resource.keys]
     records = sa.func.json_to_recordset(bind("keys", pg.JSON()))
     return records.table_valued(*columns, sa.column("given_ord", sa.Integer()), name="k").render_derived(
         with_types=True
@@ -125,23 +149,54 @@ def wall(resource: Resource, source: FromClause, on: bool) -> list[Column]:
     return [source.c.tenant_id == bind("tenant", UUID)] if resource.scope.tenant_bound and on else []
 
 
-def presence(source: FromClause, deleted: str) -> list[Column]:
+LIVING: dict[str, Callable[[Any], Column]] = {
+    "false": lambda column: column,
+    "true": lambda column: sa.func.coalesce(sa.not_(column), sa.true()),
+    "time": lambda column: column.is_(None),
+}
+
+
+def living(resource: Resource, source: FromClause) -> Column:
+    """Whether a row counts as there."""
+    marks = resource.marks
+    found: Column = LIVING[marks.gone](source.c[marks.active]) if marks.active else sa.true()
+    return found
+
+
+def presence(resource: Resource, source: FromClause, deleted: str) -> list[Column]:
     """Which rows count as there."""
-    if deleted == "include":
+    if deleted == "include" or not resource.soft:
         return []
-    return [source.c.is_active if deleted == "exclude" else sa.not_(source.c.is_active)]
+    there = living(resource, source)
+    return [there if deleted == "exclude" else sa.not_(there)]
 
 
-def _compared(field: Field) -> Any:
-    """The type in which the values of a field, or its items, are compared; those of jsonb are texts."""
-    one = field.item or field
-    # of floats their own type counts: 0.1 of four bytes is not 0.1 of eight
-    kind = one.type if field.item and one.scalar.name == "float" else TYPES[one.scalar.record_type]
-    return sa.Text() if field.scalar.name == "jsonb" else kind
+def stored(resource: Resource, source: FromClause) -> list[Any]:
+    """All columns of a row, as rules and the engine itself see it."""
+    columns: list[Any] = [_told(resource, source.c[field.name], field) for field in resource.columns]
+    return columns if resource.versioned else [*columns, version_of(resource, source).label(DIGEST)]
+
+
+def _told(resource: Resource, column: Any, field: Field) -> Any:
+    """A column of a row; of somebody else's table as text, where Python has no such values: months, years before Christ."""
+    if not resource.foreign:
+        return column
+    exact = isinstance(field.type, Native) or field.scalar.name in ("date", "timestamptz", "time", "array")
+    return (sa.cast(column, sa.Text) if exact else column).label(field.name)
+
+
+def version_of(resource: Resource, source: FromClause) -> Column:
+    """What tells this state of a row from another: its version, or a digest of all that it holds. Of a locked row the digest
+    is made after the lock is had, so that two writers who know the same state do not both succeed."""
+    if resource.versioned:
+        return source.c[resource.marks.version]
+    row = sa.func.row(*(source.c[field.name] for field in resource.columns))
+    found: Column = sa.func.md5(sa.cast(row, sa.Text))
+    return found
 
 
 def _value(field: Field, takes: str, name: str) -> Any:
-    target = _compared(field)
+    target = compared_as(field)
     if takes in ("many", "items"):
         values = bind(name, TEXTS)
         return values if isinstance(target, sa.Text) else sa.cast(values, pg.ARRAY(target))
@@ -153,13 +208,15 @@ def _value(field: Field, takes: str, name: str) -> Any:
 
 
 def _cast(value: Any, target: Any) -> Any:
+    if isinstance(target, Native) and target.scalar.record_type == "numeric":
+        return sa.cast(sa.cast(value, sa.Numeric), target)
     return value if isinstance(target, sa.Text) else sa.cast(value, target)
 
 
 def condition(resource: Resource, source: FromClause, asked: Condition, name: str) -> Column:
     """The predicate of one filter; its value is the parameter `name` (`between`: `name`a and `name`b)."""
     field = resource.fields[asked.field]
-    return compared(field, field.virtual.compute(source) if field.virtual else source.c[field.name], asked, name)
+    return compared(field, field.virtual.compute(source) if field.virtual else comparing(field, source), asked, name)
 
 
 def compared(field: Field, column: Any, asked: Condition, name: str) -> Column:
@@ -167,5 +224,5 @@ def compared(field: Field, column: Any, asked: Condition, name: str) -> Column:
     operator = OPERATORS[asked.operator]
     if field.item and operator.family == "items":
         # varchar[] and text[] do not compare; a cast to what it is already is none
-        column = sa.cast(column, pg.ARRAY(_compared(field)))
+        column = sa.cast(column, pg.ARRAY(compared_as(field)))
     return operator.build(column, _value(field, operator.takes, name))

@@ -10,6 +10,8 @@ from sqlalchemy.dialects import postgresql as pg
 
 from engine.catalog import Catalog, Reference, Resource
 from engine.entity import Unique
+from engine.filters import TEXTS
+from engine.scalars import Native
 from engine.shapes import NO_RULES, FacetShape, GetShape, GroupShape, Limited, ListShape, RowRule, Statement
 from engine.sql import groups, sets
 from engine.sql.documents import Scene, shows_place
@@ -20,13 +22,17 @@ from engine.sql.parts import (
     UNMASKED,
     UUID,
     bind,
+    compared_as,
     compile_statement,
     constant,
     entity_id,
     given_keys,
     key_predicate,
+    living,
     presence,
     same_key,
+    stored,
+    version_of,
     wall,
 )
 from engine.sql.search import by_rank, matches, rank_of
@@ -49,12 +55,12 @@ class Reads:
         """(version, document) of one row."""
         scene = self._scene(shape.own, past=shape.past)
         row = scene.source(resource, "t", narrow=True)
-        statement = sa.select(row.c.version, scene.document(resource, row, shape.fields, shape.expand))
+        statement = sa.select(version_of(resource, row), scene.document(resource, row, shape.fields, shape.expand))
         return compile_statement(
             statement.where(
                 key_predicate(resource, row),
                 *wall(resource, row, self.walled),
-                *presence(row, shape.deleted),
+                *presence(resource, row, shape.deleted),
                 *scene.owned(resource, row),
             )
         )
@@ -63,7 +69,7 @@ class Reads:
         """(version, document) of the rows of `keys`, in that order: what a write with hooks answers."""
         row = resource.table.alias("t")
         rendered = self._scene(seen).document(resource, row)
-        statement = sa.select(row.c.version, rendered).where(*wall(resource, row, self.walled))
+        statement = sa.select(version_of(resource, row), rendered).where(*wall(resource, row, self.walled))
         if not resource.by_uuid:
             given = given_keys(resource)
             return compile_statement(statement.join(given, same_key(resource, given, row)).order_by(given.c.given_ord))
@@ -134,7 +140,8 @@ class Reads:
         return Scene(self.catalog, walled=self.walled, own=own, past=past)
 
     def _where(self, resource: Resource, row: Any, shape: ListShape, scene: Scene) -> list[Any]:
-        where = [*wall(resource, row, self.walled), *presence(row, shape.deleted), *scene.owned(resource, row)]
+        there = presence(resource, row, shape.deleted)
+        where = [*wall(resource, row, self.walled), *there, *scene.owned(resource, row)]
         where += [scene.predicate(resource, row, node) for node in shape.conditions]
         return [*where, *matches(resource, row, shape.search)]
 
@@ -199,9 +206,7 @@ class Reads:
         return compile_statement(self._rows(resource, row).with_for_update(of=row, key_share=not going))
 
     def _rows(self, resource: Resource, row: Any) -> Any:
-        statement = sa.select(*(row.c[field.name] for field in resource.columns)).where(
-            *wall(resource, row, self.walled)
-        )
+        statement = sa.select(*stored(resource, row)).where(*wall(resource, row, self.walled))
         if not resource.by_uuid:
             given = given_keys(resource)
             statement = statement.add_columns(given.c.given_ord).join(given, same_key(resource, given, row))
@@ -251,8 +256,8 @@ class Reads:
         row = resource.table.alias("t")
         status = row.c.status if resource.stateful else sa.null()
         statement = sa.select(
-            row.c.is_active,
-            row.c.version,
+            living(resource, row).label("is_active"),
+            version_of(resource, row).label("version"),
             status.label("status"),
             self.referred(resource, row, references).label("referred"),
             self.header_status(resource, row).label("header"),
@@ -266,10 +271,12 @@ class Reads:
         """Whether an active row refers to this one through a restricting reference; `together`: one that is not of `keys`."""
         found = []
         for reference in references:
-            child = self.catalog.resources[reference.child].table.alias()
+            behind = self.catalog.resources[reference.child]
+            child = behind.table.alias()
             same = [child.c.tenant_id == row.c.tenant_id] if resource.scope.tenant_bound else []
-            link = child.c[reference.column] == row.c[reference.target]
-            query: Any = sa.select(sa.literal_column("1")).where(link, child.c.is_active, *same)
+            link = [child.c[column] == row.c[target] for column, target in reference.pairs]
+            there = presence(behind, child, "exclude")
+            query: Any = sa.select(sa.literal_column("1")).where(*link, *there, *same)
             if together and resource.by_uuid and reference.child == resource.path:
                 query = query.where(child.c.id != sa.all_(bind("keys", pg.ARRAY(UUID))))
             found.append(sa.exists(query.correlate(row)))
@@ -300,10 +307,12 @@ class Reads:
             target = self.catalog_table(resource, name)
             parent = target.table.alias()
             field = resource.fields[name]
-            given = sa.func.unnest(bind(f"r_{name}", pg.ARRAY(TYPES[field.scalar.record_type]))).column_valued(
-                f"g_{name}"
-            )
-            there = [parent.c[field.target] == given, parent.c.is_active, *wall(target, parent, self.walled)]
+            kind = compared_as(field)
+            ids = bind(f"r_{name}", TEXTS) if isinstance(kind, Native) else bind(f"r_{name}", pg.ARRAY(kind))
+            listed = sa.cast(ids, pg.ARRAY(kind)) if isinstance(kind, Native) else ids
+            given = sa.func.unnest(listed).column_valued(f"g_{name}")
+            there = [parent.c[field.target] == given, *presence(target, parent, "exclude")]
+            there += wall(target, parent, self.walled)
             there += self._scene(seen).owned(target, parent)
             alive: Any = sa.select(sa.literal_column("1")).where(*there)
             columns.append(

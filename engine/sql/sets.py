@@ -11,12 +11,12 @@ from sqlalchemy.dialects import postgresql as pg
 from engine.catalog import Resource
 from engine.entity import Unique
 from engine.shapes import Statement
-from engine.sql.parts import TYPES, UUID, bind, compile_statement, given_keys, same_key
+from engine.sql.parts import UUID, bind, compile_statement, given_keys, presence, same_key, stored, travels
 
 
 def chosen(resource: Resource, row: Any, where: list[Any], *, going: bool) -> Statement:
     """All columns of the first `limit` rows by key, locked: for rows that are `going` those wait too who only refer to them."""
-    statement = sa.select(*(row.c[field.name] for field in resource.columns)).where(*where)
+    statement = sa.select(*stored(resource, row)).where(*where)
     ordered = statement.order_by(*(row.c[name] for name in resource.keys)).limit(bind("limit", sa.BigInteger()))
     return compile_statement(ordered.with_for_update(of=row, key_share=not going))
 
@@ -38,7 +38,7 @@ def named_by(resource: Resource, key: Unique) -> tuple[str, ...]:
 def _covered(resource: Resource, key: Unique) -> Any:
     """Of the record set `rows`: those that the key's condition concerns, by `cxg_ord`, with the columns of the key."""
     names = named_by(resource, key)
-    columns = [sa.column(name, TYPES[resource.fields[name].scalar.record_type]) for name in names]
+    columns = [sa.column(name, travels(resource.fields[name])) for name in names]
     records = sa.func.json_to_recordset(bind("rows", pg.JSON(none_as_null=True)))
     given = records.table_valued(*columns, sa.column("cxg_ord", sa.Integer()), name="i").render_derived(with_types=True)
     kept = []
@@ -66,8 +66,8 @@ def same_unique(resource: Resource, row: Any, key: Unique, where: list[Any]) -> 
         one, other = row.c[name], rows.c[f"cxg_{name}"]
         nulls = key.nulls_equal and resource.fields[name].nullable
         pairs.append(one.is_not_distinct_from(other) if nulls else one == other)
-    where = [row.c.is_active, *where, *([sa.text(key.where)] if key.where else [])]
-    statement = sa.select(rows.c.cxg_ord, *(row.c[field.name] for field in resource.columns))
+    where = [*presence(resource, row, "exclude"), *where, *([sa.text(key.where)] if key.where else [])]
+    statement = sa.select(rows.c.cxg_ord, *stored(resource, row))
     joined = statement.select_from(rows.join(row, sa.and_(*pairs))).where(*where)
     ordered = joined.order_by(*(row.c[name] for name in resource.keys))
     return compile_statement(ordered.with_for_update(of=row, key_share=True))

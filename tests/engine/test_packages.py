@@ -16,8 +16,8 @@ import tenancy
 from engine.entity import Entity
 from engine.errors import StartupFault
 from engine.load import load_registries
-from engine.main import System, load, packages_of
-from engine.packages import announced, find_package, home_of_migrations
+from engine.main import System, load
+from engine.packages import announced, find_package, home_of_migrations, packages_of
 from engine.settings import Settings
 from engine.testing.harness import settings_for_tests
 from tenancy.embedded import start_embedded

@@ -1,0 +1,319 @@
+"""Reading -> SQLAlchemy Core tables and their declarations: what a package for this database would say. Pure.
+
+Rules, each as plain as it can be told: the label is the first text column called `name title label subject code email
+username`, else the key; `q=` looks into those of them that there are. Comments are descriptions. Checks of one column are
+limits of its field, all checks are codes. A view that PostgreSQL can update has the key of the one table under it, where it shows
+the key's columns under their names. Without a key rows can only be listed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from engine.entity import MARKS, Entity, Marks, Unique
+from engine.reflection.kinds import Kinds, quoted
+from engine.reflection.limits import Limits, limits_of
+from engine.reflection.naming import fields_of, segment
+from engine.reflection.parts import NO_MARKS, Parts, marks_of
+from engine.reflection.reading import Column, Constraint, Index, Reading, Relation
+from engine.scalars import Native, scalar_of
+from engine.types import Bounds, Scope
+
+LABELS = ("name", "title", "label", "subject", "code", "email", "username")
+# bits of pg_relation_is_updatable: what a view or foreign table takes
+UPDATES, INSERTS, DELETES = 4, 8, 16
+ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+# SQL that a condition can be read in without knowing the table: no quoted names
+SIMPLE = re.compile(r"[a-z0-9_]+").fullmatch
+
+
+@dataclass
+class Place:
+    """A relation on its way to a table."""
+
+    relation: Relation
+    columns: list[Column]
+    names: dict[str, str]
+    keys: tuple[int, ...] = ()
+    constraints: list[Constraint] = field(default_factory=list)
+    indexes: list[Index] = field(default_factory=list)
+    table: Any = None
+
+    @cached_property
+    def by_number(self) -> dict[int, str]:
+        """Field by the number of its column."""
+        return {column.number: self.names[column.name] for column in self.columns}
+
+    def fields(self, numbers: Iterable[int]) -> tuple[str, ...] | None:
+        """The fields of columns by number; None where one of them may not be read."""
+        found = [self.by_number.get(number) for number in numbers]
+        return tuple(str(name) for name in found) if found and None not in found else None
+
+
+def build(
+    reading: Reading, scope: str, *, write: bool = False, parts: Parts | None = None
+) -> tuple[Scope, list[Entity]]:
+    """The scope and an entity for every relation. `write`: whether rows may be changed; `parts`: columns that play the
+    engine's own."""
+    metadata = sa.MetaData()
+    kinds = Kinds(reading.types)
+    places = _places(reading)
+    for place in places.values():
+        _find_key(place, places, reading.bases)
+        place.table = _table(place, kinds, metadata, parts or {})
+    for place in places.values():
+        _add_constraints(place, places)
+    entities = [_entity(place, write=write) for place in places.values()]
+    made = Scope(
+        scope, metadata, description="Tables of a database of its own.", database=scope, foreign=True, engine_schema=""
+    )
+    return made, entities
+
+
+def _places(reading: Reading) -> dict[int, Place]:
+    columns: dict[int, list[Column]] = {}
+    for column in reading.columns:
+        if column.reads:
+            columns.setdefault(column.table, []).append(column)
+    found = {}
+    for relation in reading.relations:
+        own = columns.get(relation.oid, [])
+        if own:
+            found[relation.oid] = Place(relation, own, fields_of(column.name for column in own))
+    for constraint in reading.constraints:
+        if constraint.table in found:
+            found[constraint.table].constraints.append(constraint)
+    for index in reading.indexes:
+        if index.table in found:
+            found[index.table].indexes.append(index)
+    return found
+
+
+# -- keys
+
+
+def _primary(place: Place) -> tuple[int, ...]:
+    numbers = next((rule.columns for rule in place.constraints if rule.kind == "p"), ())
+    return numbers if place.fields(numbers) else ()
+
+
+def _find_key(place: Place, places: Mapping[int, Place], bases: Sequence[tuple[int, int]]) -> None:
+    place.keys = _primary(place)
+    if place.relation.kind != "v" or not place.relation.updatable & (UPDATES | DELETES | INSERTS):
+        return
+    under = [places[base] for view, base in bases if view == place.relation.oid and base in places]
+    found = [key for base in under if (key := _same_columns(place, base))]
+    place.keys = found[0] if len(found) == 1 else ()
+
+
+def _same_columns(view: Place, base: Place) -> tuple[int, ...]:
+    """The view's columns that are called as the key of the table, and are of its types."""
+    own = {(column.name, column.type): column.number for column in view.columns}
+    known = {column.number: column for column in base.columns}
+    key = [own.get((known[number].name, known[number].type)) for number in _primary(base)]
+    return tuple(number for number in key if number is not None) if key and None not in key else ()
+
+
+# -- tables
+
+
+def _table(place: Place, kinds: Kinds, metadata: sa.MetaData, parts: Parts) -> sa.Table:
+    relation = place.relation
+    columns = [_column(place, column, kinds) for column in place.columns]
+    table = sa.Table(relation.name, metadata, *columns, schema=relation.schema, comment=relation.comment)
+    marks = marks_of(relation, table, parts) if relation.kind in "rpfv" and place.keys else NO_MARKS
+    table.info |= {MARKS: marks, "route": (segment(relation.schema), segment(relation.name))}
+    return table
+
+
+def _column(place: Place, column: Column, kinds: Kinds) -> sa.Column[Any]:
+    type_ = kinds.of(column.type, column.typmod)
+    key = column.number in place.keys
+    limits = _limits(place, column, kinds)
+    type_, info = _limited(type_, limits)
+    info["domain"] = kinds.is_domain(column.type)
+    made: sa.Column[Any] = sa.Column(
+        column.name,
+        type_,
+        key=place.names[column.name],
+        primary_key=key,
+        nullable=not (column.required or key or kinds.required(column.type)),
+        autoincrement=False,
+        comment=column.comment,
+        server_default=_default(place.relation, column),
+        info=info,
+    )
+    return made
+
+
+def _default(relation: Relation, column: Column) -> Any:
+    """What the database gives a row that is silent."""
+    if column.identity:
+        table, name = quoted(relation.schema, relation.name), column.name
+        words = ", ".join("'" + word.replace("'", "''") + "'" for word in (table, name))
+        return sa.literal_column(f"nextval(pg_get_serial_sequence({words})::regclass)")
+    return sa.literal_column(column.default) if column.default is not None else None
+
+
+def _limits(place: Place, column: Column, kinds: Kinds) -> Limits:
+    found = Limits()
+    for rule in place.constraints:
+        if rule.kind == "c" and rule.expression and rule.columns == (column.number,):
+            found = found.narrowed(limits_of(rule.expression, column.name))
+    for text in kinds.domain_checks(column.type):
+        found = found.narrowed(limits_of(text.removeprefix("CHECK "), "VALUE"))
+    return found
+
+
+def _limited(type_: Any, limits: Limits) -> tuple[Any, dict[str, Any]]:
+    """The type with its limits, as far as readers know them."""
+    if isinstance(type_, (sa.Integer, sa.Numeric)) and not isinstance(type_, (sa.Float, sa.Double)):
+        maximum = limits.maximum
+        if limits.below is not None and isinstance(type_, sa.Integer):
+            maximum = limits.below - 1 if maximum is None else min(maximum, limits.below - 1)
+        return type_, {"bounds": Bounds(limits.minimum, maximum, limits.above)}
+    if isinstance(type_, sa.String) and limits.choices:
+        return sa.Enum(*dict.fromkeys(limits.choices), native_enum=False, create_constraint=False), {}
+    if isinstance(type_, sa.String) and limits.length is not None and limits.length > 0:
+        return sa.String(min(limits.length, type_.length or limits.length)), {}
+    return type_, {}
+
+
+# -- constraints
+
+
+def _add_constraints(place: Place, places: Mapping[int, Place]) -> None:
+    for rule in place.constraints:
+        names = place.fields(rule.columns)
+        if names is not None and rule.kind in ADDED:
+            ADDED[rule.kind](place, rule, names, places)
+    taken = {rule.name for rule in place.constraints}
+    for index in place.indexes:
+        if index.name not in taken:
+            _add_index(place, index)
+
+
+def _add_key(place: Place, rule: Constraint, _names: Sequence[str], _places: Mapping[int, Place]) -> None:
+    if place.table.primary_key.columns:
+        place.table.primary_key.name = rule.name
+
+
+def _add_unique(place: Place, rule: Constraint, names: Sequence[str], _places: Mapping[int, Place]) -> None:
+    place.table.append_constraint(sa.UniqueConstraint(*(place.table.c[n] for n in names), name=rule.name))
+
+
+def _add_check(place: Place, rule: Constraint, names: Sequence[str], _places: Mapping[int, Place]) -> None:
+    text: Any = sa.literal_column(rule.expression or "true")
+    place.table.append_constraint(sa.CheckConstraint(text, name=rule.name, info={"words": names}))
+
+
+def _add_exclusion(place: Place, rule: Constraint, names: Sequence[str], _places: Mapping[int, Place]) -> None:
+    pairs = [(place.table.c[name], "=") for name in names]
+    place.table.append_constraint(pg.ExcludeConstraint(*pairs, name=rule.name, info={"words": names}))
+
+
+def _add_reference(place: Place, rule: Constraint, names: Sequence[str], places: Mapping[int, Place]) -> None:
+    target = places.get(rule.target)
+    named = target.fields(rule.named) if target is not None else None
+    if target is None or named is None:
+        return
+    columns, others = [place.table.c[n] for n in names], [target.table.c[n] for n in named]
+    action = ACTIONS.get(rule.on_delete, "NO ACTION")
+    place.table.append_constraint(sa.ForeignKeyConstraint(columns, others, name=rule.name, ondelete=action))
+
+
+ADDED: dict[str, Any] = {
+    "p": _add_key,
+    "u": _add_unique,
+    "c": _add_check,
+    "x": _add_exclusion,
+    "f": _add_reference,
+}
+
+
+def _add_index(place: Place, index: Index) -> None:
+    names = list(place.fields([number for number in index.columns if number]) or ())
+    if index.expressions:
+        words = set(re.findall(r"\w+", index.expressions))
+        names += [place.names[c.name] for c in place.columns if c.name in words and place.names[c.name] not in names]
+    if not names:
+        return
+    where: dict[str, Any] = {"postgresql_where": sa.literal_column(index.where)} if index.where else {}
+    sa.Index(index.name, *(place.table.c[name] for name in names), unique=index.unique, **where)
+
+
+# -- declarations
+
+
+def _entity(place: Place, *, write: bool) -> Entity:
+    table, marks = place.table, place.table.info[MARKS]
+    texts = [c.key for c in table.c if isinstance(c.type, sa.String) and not isinstance(c.type, sa.Enum)]
+    known = {name.lower(): name for name in texts}
+    named = [known[word] for word in LABELS if word in known]
+    keys = [place.names[c.name] for c in place.columns if c.number in place.keys]
+    return Entity(
+        model=table,
+        operations=_operations(place, marks, write=write),
+        label=[*named, *keys, place.names[place.columns[0].name]][0],
+        unique=_unique(place),
+        search=named,
+        once=[place.names[c.name] for c in place.columns if c.inserts and not c.updates],
+        read_only=[place.names[c.name] for c in place.columns if _read_only(c, table.c[place.names[c.name]])],
+    )
+
+
+def _read_only(column: Column, made: sa.Column[Any]) -> bool:
+    """Whether the database alone gives the column its values."""
+    computed = bool(column.generated) or column.identity == "a"
+    text = isinstance(made.type, Native) and '"tsvector"' in made.type.name
+    return computed or text or not (column.inserts or column.updates)
+
+
+def _unique(place: Place) -> list[Unique]:
+    """Keys that an upsert may name: of columns that can be compared, over all rows or those of a simple condition."""
+    by_constraint = [place.fields(rule.columns) for rule in place.constraints if rule.kind == "u"]
+    nulls = {index.name: index.nulls_equal for index in place.indexes}
+    equal = [nulls.get(rule.name, False) for rule in place.constraints if rule.kind == "u"]
+    found = [Unique(names, nulls_equal=same) for names, same in zip(by_constraint, equal, strict=True) if names]
+    taken = {rule.name for rule in place.constraints}
+    for index in place.indexes:
+        names = place.fields(index.columns)
+        simple = index.where is None or all(SIMPLE(column.name) for column in place.columns)
+        if index.unique and index.name not in taken and names and not index.expressions and simple:
+            found.append(Unique(names, where=index.where, nulls_equal=index.nulls_equal))
+    return [key for key in found if all(_comparable(place.table.c[name]) for name in key.columns)]
+
+
+def _comparable(column: sa.Column[Any]) -> bool:
+    enum = isinstance(column.type, Native) and column.type.enums
+    return "equal" in scalar_of(column.type).families and not (enum and column.info["domain"])
+
+
+def _operations(place: Place, marks: Marks, *, write: bool) -> str:
+    relation = place.relation
+    comparable = all(_comparable(place.table.c[name]) for name in place.fields(place.keys) or ())
+    if not place.keys or not comparable:
+        return "l"
+    writable = write and relation.kind in "rpvf"
+    takes = relation.updatable
+    updates = [c for c in place.columns if c.updates and not c.generated and c.identity != "a"]
+    inserts = writable and takes & INSERTS and _all_given(place)
+    # rows are locked before they are changed or removed, which takes the right to update
+    may_update = writable and takes & UPDATES and updates
+    may_delete = may_update and takes & DELETES and relation.deletes
+    letters: list[tuple[str, Any]] = [("c", inserts), ("g", True), ("l", True), ("u", may_update)]
+    letters += [("d", may_update if marks.active else may_delete), ("s", may_update and marks.active)]
+    return "".join(letter for letter, given in letters if given)
+
+
+def _all_given(place: Place) -> bool:
+    """Whether the role may give every column that a new row needs."""
+    needed = (c for c in place.columns if c.required and c.default is None and not c.identity and not c.generated)
+    return all(c.inserts for c in needed) and any(c.inserts for c in place.columns)

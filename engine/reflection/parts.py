@@ -1,0 +1,75 @@
+"""Other people's columns that play the engine's parts: who removed, changed and counted a row, as the settings say. Pure.
+
+`{"soft_delete": "deleted_at", "version": "lock_version"}` holds for every table that has such a column; `shop.orders.version`
+says it of one table, and `""` that none plays the part there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from engine.entity import Marks
+from engine.errors import StartupFault
+from engine.reflection.reading import Relation
+from engine.scalars import Native, scalar_of
+
+Parts = Mapping[str, str]
+NO_MARKS = Marks("", "false", "", "", "", "", "")
+WORDS = ("soft_delete", "version", "created_at", "created_by", "updated_at", "updated_by")
+# of a yes-or-no column: whether yes means that the row is gone
+GONE = re.compile(r"delet|remov|archiv|inactive|disabled|void|hidden", re.IGNORECASE)
+MOMENTS = frozenset({"timestamptz", "timestamp", "date"})
+# part -> scalars that can play it
+FITTING: dict[str, frozenset[str]] = {
+    "soft_delete": MOMENTS | {"boolean"},
+    "version": frozenset({"integer", "bigint"}),
+    "created_at": MOMENTS,
+    "updated_at": MOMENTS,
+    "created_by": frozenset({"uuid", "text", "citext"}),
+    "updated_by": frozenset({"uuid", "text", "citext"}),
+}
+
+
+def check_parts(parts: Parts) -> None:
+    """StartupFault for a word that is no part."""
+    for word in parts:
+        if word.rpartition(".")[2] not in WORDS:
+            raise StartupFault(f"columns: {word!r} is no part that a column can play; they are {', '.join(WORDS)}")
+
+
+def marks_of(relation: Relation, table: sa.Table, parts: Parts) -> Marks:
+    """The columns of a table that play a part."""
+    found = {word: _column(relation, table, parts, word) for word in WORDS}
+    removed = found.pop("soft_delete")
+    if not removed and not any(found.values()):
+        return NO_MARKS
+    return Marks(active=removed, gone=_gone(table, removed), **found)
+
+
+def _column(relation: Relation, table: sa.Table, parts: Parts, word: str) -> str:
+    own = parts.get(f"{relation.schema}.{relation.name}.{word}")
+    name = parts.get(word, "") if own is None else own
+    if not name or (own is None and name not in table.c):
+        return ""
+    place = f"{relation.schema}.{relation.name}"
+    if name not in table.c:
+        raise StartupFault(f"columns: {place} has no column {name!r} to be its {word}")
+    kind = scalar_of(table.c[name].type).name
+    if kind not in FITTING[word]:
+        raise StartupFault(
+            f"columns: {place}.{name} cannot be its {word}, which is {' or '.join(sorted(FITTING[word]))}"
+        )
+    return name
+
+
+def _gone(table: sa.Table, name: str) -> Literal["false", "true", "time"]:
+    if not name:
+        return "false"
+    type_: Any = table.c[name].type
+    if not isinstance(type_, sa.Boolean) or isinstance(type_, Native):
+        return "time"
+    return "true" if GONE.search(name) else "false"

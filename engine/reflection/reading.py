@@ -1,0 +1,209 @@
+"""What PostgreSQL's catalogue says of a database: six questions over sets, however many tables there are.
+
+Names in expressions come out qualified, for the questions are asked with nothing but `pg_catalog` on the path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from engine.errors import StartupFault
+
+CONNECT_SECONDS = 10
+
+
+class Relation(NamedTuple):
+    """A table or view, and what the connecting role may do with it. `updatable`: bits as information_schema has them."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    comment: str | None
+    updatable: int
+    deletes: bool
+
+
+class Column(NamedTuple):
+    """A column. `identity`: `a`lways, by `d`efault or none; `generated`: computed by the database."""
+
+    table: int
+    number: int
+    name: str
+    type: int
+    typmod: int
+    required: bool
+    identity: str
+    generated: str
+    default: str | None
+    comment: str | None
+    reads: bool
+    inserts: bool
+    updates: bool
+
+
+class Type(NamedTuple):
+    """A type: `kind` b(ase) d(omain) e(num) r(ange) m(ultirange) c(omposite); `checks`: of a domain, over VALUE."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    category: str
+    element: int
+    base: int
+    typmod: int
+    required: bool
+    words: tuple[str, ...]
+    checks: tuple[str, ...]
+
+
+class Constraint(NamedTuple):
+    """A constraint: p(rimary) u(nique) f(oreign) c(heck) x(clusion)."""
+
+    table: int
+    name: str
+    kind: str
+    columns: tuple[int, ...]
+    target: int
+    named: tuple[int, ...]
+    on_delete: str
+    expression: str | None
+
+
+class Index(NamedTuple):
+    """An index; number 0 stands for an expression."""
+
+    table: int
+    name: str
+    unique: bool
+    columns: tuple[int, ...]
+    expressions: str | None
+    where: str | None
+    nulls_equal: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A database as its catalogue describes it. `bases`: view -> the tables that it reads."""
+
+    relations: tuple[Relation, ...]
+    columns: tuple[Column, ...]
+    types: tuple[Type, ...]
+    constraints: tuple[Constraint, ...]
+    indexes: tuple[Index, ...]
+    bases: tuple[tuple[int, int], ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal schemas: whoever has built from one reading need not build again."""
+        parts = (self.relations, self.columns, self.types, self.constraints, self.indexes, self.bases)
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(repr(part).encode())
+        return digest.hexdigest()
+
+
+RELATIONS = """
+select c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, obj_description(c.oid, 'pg_class'),
+       pg_relation_is_updatable(c.oid, false), has_table_privilege(c.oid, 'DELETE')
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition and c.relpersistence <> 't'
+  and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+  and (cardinality($1::text[]) = 0 or n.nspname = any($1)) and n.nspname <> $2
+  and has_schema_privilege(n.oid, 'USAGE') and has_any_column_privilege(c.oid, 'SELECT')
+order by n.nspname, c.relname
+"""
+COLUMNS = """
+select a.attrelid::int8, a.attnum, a.attname::text, a.atttypid::int8, a.atttypmod, a.attnotnull, a.attidentity::text,
+       a.attgenerated::text, pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum),
+       has_column_privilege(a.attrelid, a.attnum, 'SELECT'), has_column_privilege(a.attrelid, a.attnum, 'INSERT'),
+       has_column_privilege(a.attrelid, a.attnum, 'UPDATE')
+from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+where a.attrelid = any($1::oid[]) and a.attnum > 0 and not a.attisdropped
+order by a.attrelid, a.attnum
+"""
+# of composite types only those that are no table's row type
+TYPES = """
+select t.oid::int8, n.nspname::text, t.typname::text, t.typtype::text, t.typcategory::text, t.typelem::int8, t.typbasetype::int8,
+       t.typtypmod, t.typnotnull,
+       coalesce((select array_agg(e.enumlabel::text order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid), '{}'),
+       coalesce((select array_agg(pg_get_constraintdef(k.oid) order by k.conname) from pg_constraint k
+                 where k.contypid = t.oid and k.contype = 'c' and k.convalidated), '{}')
+from pg_type t join pg_namespace n on n.oid = t.typnamespace
+left join pg_type item on item.oid = t.typelem
+where (t.typrelid = 0 and coalesce(item.typrelid, 0) = 0)
+   or exists (select from pg_class c where c.oid in (t.typrelid, item.typrelid) and c.relkind = 'c')
+order by t.oid
+"""
+CONSTRAINTS = """
+select k.conrelid::int8, k.conname::text, k.contype::text, coalesce(k.conkey, '{}'), k.confrelid::int8, coalesce(k.confkey, '{}'),
+       k.confdeltype::text, case when k.convalidated then pg_get_expr(k.conbin, k.conrelid) end
+from pg_constraint k
+where k.conrelid = any($1::oid[]) and k.contype in ('p', 'u', 'f', 'c', 'x') and k.conparentid = 0
+order by k.conrelid, k.conname
+"""
+# a column that PostgreSQL 15 brought; older ones hold no two nulls for equal
+INDEXES = """
+select i.indrelid::int8, c.relname::text, i.indisunique, i.indkey::int2[], pg_get_expr(i.indexprs, i.indrelid),
+       pg_get_expr(i.indpred, i.indrelid), coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false)
+from pg_index i join pg_class c on c.oid = i.indexrelid
+where i.indrelid = any($1::oid[]) and i.indisvalid
+order by i.indrelid, c.relname
+"""
+BASES = """
+select distinct r.ev_class::int8, d.refobjid::int8
+from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+where r.ev_class = any($1::oid[]) and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.ev_class
+order by 1, 2
+"""
+
+
+async def read(url: str, schemas: Sequence[str] = (), without: str = "") -> Reading:
+    """Ask a database; `schemas` narrows what is looked at, `without` is one that is left out. Reads only."""
+    settings = {"search_path": "pg_catalog", "default_transaction_read_only": "on", "application_name": "cxg"}
+    connection: Any = await asyncpg.connect(url, timeout=CONNECT_SECONDS, server_settings=settings)
+    try:
+        # one moment for all of the questions
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            return await _ask(connection, schemas, without)
+    finally:
+        await connection.close()
+
+
+async def _ask(connection: Any, schemas: Sequence[str], without: str) -> Reading:
+    relations = tuple(Relation(*row) for row in await connection.fetch(RELATIONS, list(schemas), without))
+    known = {relation.schema for relation in relations}
+    if missing := [name for name in schemas if name not in known]:
+        raise StartupFault(f"the database has no schema {missing[0]!r} with a table that its role may read")
+    oids = [relation.oid for relation in relations]
+    views = [relation.oid for relation in relations if relation.kind == "v"]
+    return Reading(
+        relations,
+        tuple(Column(*row) for row in await connection.fetch(COLUMNS, oids)),
+        tuple(Type(*(_frozen(value) for value in row)) for row in await connection.fetch(TYPES)),
+        tuple(Constraint(*(_frozen(value) for value in row)) for row in await connection.fetch(CONSTRAINTS, oids)),
+        tuple(Index(*(_frozen(value) for value in row)) for row in await connection.fetch(INDEXES, oids)),
+        tuple((row[0], row[1]) for row in await connection.fetch(BASES, views)),
+    )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def read_now(url: str, schemas: Sequence[str] = (), without: str = "") -> Reading:
+    """The same for callers that are no coroutine, inside a running event loop or not. StartupFault names what went wrong."""
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            return thread.submit(lambda: asyncio.run(read(url, schemas, without))).result()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            # of the address only what is no secret may be told, and drivers repeat it in their messages
+            raise StartupFault(f"the database to be served cannot be read: {type(error).__name__}") from None
