@@ -96,6 +96,11 @@ class Reloading:
         else:
             await self.present(scope, receive, send)
 
+    @property
+    def state(self) -> Any:
+        """What the present application says of itself: the wire reads its limits there."""
+        return getattr(self.present.app, "state", None)
+
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:

@@ -21,7 +21,11 @@ import httpx
 import pytest
 
 from engine.auth.access_key import FILE
+from engine.main import System, fresh_system
+from engine.places import Place
 from engine.reloading import Reloading, newest_source
+from engine.testing.harness import settings_for_tests
+from engine.wire import WireLimits
 from tenancy.embedded import start_embedded
 
 ROOT = Path(__file__).parents[2]
@@ -189,6 +193,14 @@ def test_reloads_under_load_lose_no_request(server: Server) -> None:
     assert "1 filter" in server.get(many).text or "at most 1" in server.get(many).text, server.get(many).text
     # former pools are closed: what is open belongs to the present ones (3 a database), a relay each, and its waiting
     server.wait(lambda: connections(server) <= int(workers) * 5)
+
+
+def test_the_wire_knows_the_limits_of_the_present_generation(tmp_path: Path) -> None:
+    system = System(settings_for_tests(tmp_path, registries=["tests.engine.booth"], max_body_bytes=2048))
+    system.places["booth"] = Place("postgresql://127.0.0.1:1/x", "postgresql://127.0.0.1:1/x", None)
+    application = Reloading(system, fresh_system)
+    assert application.state.wire == WireLimits.of(system.settings)
+    asyncio.run(system.close())
 
 
 def test_a_notify_reloads_and_fixed_settings_stay(tmp_path: Path) -> None:
