@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from engine.encode import Answer, bare, etag, page, row_text, rows_text, success, success_of
+from engine.encode import ESTIMATED, Answer, bare, etag, page, row_text, rows_text, success, success_of
 from engine.shapes import Listing
 
 
@@ -43,7 +43,7 @@ def test_a_page(items: str | None, total: int | None, expected: dict[str, object
 
 
 def test_an_estimate_is_called_one() -> None:
-    assert json.loads(page(None, Listing(), 20_000, estimated=True).body)["data"]["total_is_estimate"] is True
+    assert json.loads(page(None, Listing(), 20_000, more=(ESTIMATED,)).body)["data"]["total_is_estimate"] is True
 
 
 def test_bare_answers_have_no_envelope() -> None:

@@ -18,6 +18,7 @@ POLICIES, REQUESTS = "manager/audt/policies", "manager/audt/data-requests"
 USERS, TENANTS = "manager/idam/users", "manager/tnnt/tenants"
 STRICT = {"min_length": 14, "classes": 4, "history": 5, "max_age_days": 90}
 Freeze = Callable[[datetime | None], None]
+pytestmark = pytest.mark.usefixtures("no_policies_ahead")
 
 
 def enter(world: World, user: Body, password: str = PASSWORD, **more: Any) -> httpx.Response:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from engine.install import demo
 from engine.main import System
 from engine.testing.harness import Live
+
+
+pytestmark = pytest.mark.usefixtures("no_policies_ahead")
 
 
 def total(live: Live, path: str, token: str | None = None) -> int:
