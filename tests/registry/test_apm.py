@@ -52,6 +52,16 @@ def test_tax_is_that_of_the_invoice_date(desk: Desk) -> None:
     desk.caller.expect_refusal("422:invalid_reference", "POST", SALES, body)
 
 
+def test_tax_of_a_supplier_invoice_is_that_of_its_date(desk: Desk) -> None:
+    """G11: another day brings another rate on what is bought too."""
+    desk.caller.change(TAXES, desk.vat["id"], valid_until="2026-06-11")
+    desk.caller.make(TAXES, code="VAT10", name="VAT", rate="12", valid_from="2026-06-12")
+    bill = desk.bill(desk.cost("100"))
+    assert shown(bill, "tax_total") == ["10.00"]
+    desk.caller.change(PURCHASES, bill["id"], invoice_date="2026-06-13", due_date="2026-07-30")
+    assert shown(desk.caller.get(PURCHASES, bill["id"]), "tax_total", "total") == ["12.00", "112.00"]
+
+
 def test_a_line_without_price_needs_one(desk: Desk) -> None:
     """G11: an omitted price is that of the variant; there is none for an account."""
     line = {"account_id": desk.income["id"], "qty": "1"}

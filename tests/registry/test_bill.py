@@ -79,6 +79,13 @@ def test_amounts_are_rounded_to_their_currency(world: World) -> None:
     assert world.admin.get(LINES, rows[0]["id"])["amount"] == "2.0000"
 
 
+def test_a_coupon_is_rounded_to_its_currency(world: World) -> None:
+    """G10: half up to the places of the currency."""
+    usual = {"name": "Off", "currency": "USD", "duration": "once", "valid_from": "2026-01-01"}
+    coupon = world.admin.make("manager/bill/coupons", code=world.name("OFF").upper(), amount_off="7.0051", **usual)
+    assert Decimal(coupon["amount_off"]) == Decimal("7.01")
+
+
 def test_a_discount_takes_no_more_than_there_is(world: World) -> None:
     """BILL-L1: discount lines are negative, and together at most the positive lines."""
     body = {"tenant_id": world.tenant()["id"], "currency": "USD"}
