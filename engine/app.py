@@ -110,6 +110,8 @@ def build_app(
         *routes,
     ]
     app = Starlette(routes=[*beside, Mount("/", dispatcher)], lifespan=lifespan)
+    # what fits no route (a line end in a name) is answered in the envelope too
+    app.router.default = dispatcher
     app.state.dispatcher = dispatcher
     app.middleware_stack = Front(dispatcher, app.build_middleware_stack())
     return app

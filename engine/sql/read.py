@@ -109,8 +109,8 @@ class Reads:
         """(JSON text,) of how often each value of some fields occurs. The conditions of all of them are numbered on."""
         scene = self._scene(shape.parts[0][1].own, past=shape.parts[0][1].past)
         parts = []
-        for path, rows in shape.parts:
-            row = scene.source(resource, "t")
+        for place, (path, rows) in enumerate(shape.parts):
+            row = scene.source(resource, f"t{place}")
             parts.append((path, (row, self._where(resource, row, rows, scene))))
         return compile_statement(groups.facets(scene, resource, parts))
 

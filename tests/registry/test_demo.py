@@ -10,7 +10,6 @@ from engine.install import demo
 from engine.main import System
 from engine.testing.harness import Live
 
-
 pytestmark = pytest.mark.usefixtures("no_policies_ahead")
 
 
