@@ -17,6 +17,7 @@ from engine.moment import Circumstances, UnitOfWork
 from engine.operations import Operations
 from engine.parse import BodyReader, Purpose
 from engine.query import DEFAULT, single, split_query
+from engine.questions import Questions
 from engine.records import RulesConcerned, Written
 from engine.refusals import key_of
 from engine.repetition import Asked, carry_out
@@ -40,8 +41,7 @@ class Service:
         self.limits, self.budgets = Limits.of(self.shop.defaults), Budgets(self.shop.catalog, self.shop.defaults)
         self.max_body, self.max_bulk = max_body, max(max_body, max_bulk)
         self.reader = lru_cache(maxsize=None)(self._reader)
-        # (entity, query text) -> the list that it asks for, made ready
-        self.questions: dict[tuple[str, bytes], Any] = {}
+        self.questions = Questions(self.shop.catalog, self.limits)
 
     def _reader(self, resource: Resource, purpose: Purpose) -> BodyReader:
         return BodyReader(self.shop.catalog, resource, purpose)

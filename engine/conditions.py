@@ -163,12 +163,21 @@ class Conditions:
 
     def read(self, path: str, operator: str, given: Given) -> Node:
         """`filter[path][operator]=text`. A to-many relation on the way means that some row of it fits."""
+        return self.reader(path, operator)(given)
+
+    def reader(self, path: str, operator: str) -> Callable[[Given], Node]:
+        """What makes that condition of its text."""
         self.counted()
         relations, resource, name = self.walk(path)
-        node: Node = read_condition(resource, name, operator, given, self.limits.choices)
-        for relation in reversed(relations):
-            node = Through(relation, "some", node)
-        return node
+        choices = self.limits.choices
+
+        def read(given: Given) -> Node:
+            node: Node = read_condition(resource, name, operator, given, choices)
+            for relation in reversed(relations):
+                node = Through(relation, "some", node)
+            return node
+
+        return read
 
     def counted(self) -> None:
         """One more condition; too many are refused."""

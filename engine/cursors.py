@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from hmac import compare_digest
 from uuid import UUID
 
@@ -23,7 +22,7 @@ Place = tuple[str | None, ...]
 MARK = 16
 # what a next page may say otherwise: it shows the same rows
 FREE = frozenset({"page", "page_size", "cursor", "count", "fields", "expand", "used", "facets", "reveals"})
-BINDING = tuple(field.name for field in fields(Listing) if field.name not in FREE)
+BINDING = tuple(name for name in Listing.__struct_fields__ if name not in FREE | {"conditions"})
 PLACE = msgspec.json.Decoder(list[str | None])
 
 
@@ -34,10 +33,15 @@ def invalid_cursor() -> ValidationError:
     )
 
 
-def binding_of(listing: Listing, path: str) -> str:
-    """What the cursors of the list `path` are bound to, beside the tenant."""
+def head_of(listing: Listing, path: str) -> str:
+    """What the cursors of the list `path` are bound to, beside tenant and conditions."""
     asked = tuple(getattr(listing, name) for name in BINDING)
     return f"{path}|{asked!r}|"
+
+
+def binding_of(head: str, listing: Listing) -> str:
+    """The same with the conditions."""
+    return f"{head}{listing.conditions!r}|"
 
 
 def context_of(binding: str, tenant: UUID | None) -> bytes:

@@ -48,29 +48,30 @@ def split_query(raw: bytes) -> list[Asked]:
         if part:
             name, _, value = part.partition(b"=")
             try:
-                pairs.append(Asked(_name(name) if len(name) <= NAME_BYTES else _text(name), _text(value)))
+                pairs.append(Asked(_name(name) if len(name) <= NAME_BYTES else text_of(name), text_of(value)))
             except UnicodeDecodeError:
                 raise invalid([Fault("query", "invalid_format", "must be UTF-8 text, percent-encoded")]) from None
     return pairs
 
 
-def _text(raw: bytes) -> str:
+def text_of(raw: bytes) -> str:
+    """A value as it is meant. UnicodeDecodeError for bytes that are not UTF-8, 422 for a NUL character."""
     text = (unquote_to_bytes(raw.replace(b"+", b" ")) if b"%" in raw or b"+" in raw else raw).decode()
     if "\x00" in text:
         raise invalid([Fault("query", "invalid_format", "must not contain the NUL character")])
     return text
 
 
-_name = lru_cache(maxsize=NAMES_KEPT)(_text)
+_name = lru_cache(maxsize=NAMES_KEPT)(text_of)
 
 
-def _split_name(name: str) -> tuple[str, list[str]]:
+def split_name(name: str) -> tuple[str, list[str]]:
     """`filter[total][gt]` -> its word and what stands in the brackets."""
     bracketed = BRACKETED.fullmatch(name)
     return (bracketed.group(1), PART.findall(bracketed.group(2))) if bracketed else (name, [])
 
 
-_known_name = lru_cache(maxsize=NAMES_KEPT)(_split_name)
+_known_name = lru_cache(maxsize=NAMES_KEPT)(split_name)
 
 
 def unknown(name: str, known: Any) -> ApiError:
@@ -162,6 +163,8 @@ class Reading:
         self.groupings = Groupings(self.conditions)
         self.found: dict[str, Any] = {}
         self.nodes: list[Node] = []
+        # path and operator of a filter -> which node it is, and what made it of its text
+        self.readers: dict[tuple[str, str], tuple[int, Callable[[Given], Node]]] = {}
         self.faults: list[Fault] = []
         self.seen: set[str] = set()
 
@@ -177,7 +180,7 @@ class Reading:
 
     def _take(self, name: str, value: str, known: Mapping[str, Reader]) -> None:
         """Read one parameter. 400 for one that is unknown or repeated."""
-        word, parts = (_known_name if len(name) <= NAME_BYTES else _split_name)(name)
+        word, parts = (_known_name if len(name) <= NAME_BYTES else split_name)(name)
         if parts and not ((word, len(parts)) in BRACKETS and NEEDED[word] in known):
             raise unknown(name, known)
         if not parts and name not in known:
@@ -199,8 +202,10 @@ class Reading:
 
     def filter(self, path: str, operator: str, value: Given) -> None:
         """One more condition."""
-        node = self.conditions.read(path, operator, value)
+        read = self.conditions.reader(path, operator)
+        node = read(value)
         self._once(f"{path} {operator}")
+        self.readers[path, operator] = len(self.nodes), read
         self.nodes.append(node)
 
     def having(self, name: str, operator: str, value: Given) -> None:

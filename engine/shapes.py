@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import msgspec
+
 Deleted = Literal["exclude", "include", "only"]
 # values of a facet
 MOST_VALUES = 50
@@ -101,8 +103,7 @@ class Limits(NamedTuple):
 LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True):
     """What a list asks for. `used`: the entities that it looks into beside its own; `reveals`: the permissions that it needs
     for what it makes of masked columns. With a `grouping` the sort keys are names of results."""
 

@@ -21,7 +21,7 @@ catalog declared
 chain checks_behaviour checks_jobs conditions described past
 expansions row_rules grouping
 auth checks cursors encode grants load observe openapi parse query routes secrets sql store
-setting_lookup attempts query_body
+setting_lookup attempts query_body questions
 moment
 budgets delivery request records verify wire
 refusals roads

@@ -39,12 +39,12 @@ from engine.exchange.trail import record_export
 from engine.formats import FORMATS, Format, format_of_name
 from engine.handlers.exchange import read_exporting
 from engine.handlers.later import count_exported
-from engine.handlers.reading import condition_values, list_shape, list_values
 from engine.main import System
 from engine.many import Many
 from engine.moment import UnitOfWork
 from engine.parse import BodyReader
 from engine.query import Reading
+from engine.questions import asked_values, list_shape
 from engine.types import ENGINE, Op, TenantRef
 
 COLUMNS = (
@@ -149,7 +149,7 @@ async def _export(
     unit = await _unit(system, resource, slug)
     listing, _ = read_exporting(Reading(system.catalog, resource), query.encode())
     values = unit.base(resource)
-    values.update(list_values(listing) if listing.search is not None else condition_values(listing))
+    values.update(asked_values(listing))
     await record_export(unit, resource, form, query)
     export = Export(resource, list_shape(listing)._replace(counting="none"), values, form)
     watch.expect(await count_exported(unit, export))

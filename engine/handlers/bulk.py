@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from engine.call import Call
 from engine.encode import ENCODER, Answer, Header, error_of, rows_text, success
 from engine.errors import ApiError, Fault, ValidationError, generic, invalid
-from engine.handlers.reading import list_shape, list_values
 from engine.many import Chosen, in_parts
 from engine.moment import UnitOfWork
 from engine.parse import MAX_ROWS
 from engine.query import read_selection
+from engine.questions import asked_values, list_shape
 from engine.records import Action, Written
 from engine.repetition import preferences_of
 from engine.shapes import Incoming
@@ -82,7 +82,7 @@ def _chosen(call: Call) -> Chosen:
         raise ValidationError("bad_request", "If-Match is said of one row; this writes many", status=400)
     call.require(call.target.op)
     values = call.values()
-    values.update(list_values(listing), limit=most + 1)
+    values.update(asked_values(listing), limit=most + 1)
     return Chosen(list_shape(listing, call.own(listing)), values, most)
 
 

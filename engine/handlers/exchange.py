@@ -20,10 +20,10 @@ from engine.exchange.sources import count_rows, rows_of
 from engine.exchange.trail import record_export
 from engine.formats import FORMATS, Format, format_of_answer, format_of_body
 from engine.handlers.later import export_later, respond_later, transfer_of, unit_of
-from engine.handlers.reading import condition_values, list_shape, list_values
 from engine.moment import UnitOfWork
 from engine.preferences import Preferences
 from engine.query import GROUPING, PARAMETERS, Reading, refuse, repeated, split_query, unknown
+from engine.questions import asked_values, list_shape
 from engine.repetition import APPLIED, preferences_of, rehearse
 from engine.scalars import BadValue
 from engine.shapes import Listing
@@ -82,7 +82,7 @@ def export_of(call: Call, listing: Listing, form: Format) -> Export:
     """The rows that the caller may see. 403 for a condition that looks where he may not."""
     shape = list_shape(listing, call.own(listing))._replace(counting="none")
     values = call.values()
-    values.update(list_values(listing) if listing.search is not None else condition_values(listing))
+    values.update(asked_values(listing))
     return Export(call.resource, shape, values, form)
 
 

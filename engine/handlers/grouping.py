@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
+
+from msgspec.structs import replace
 
 from engine.call import Call
 from engine.conditions import leaves, without_values
 from engine.encode import ENCODER, Answer, page
-from engine.filters import OPERATORS
+from engine.questions import named_values
 from engine.shapes import Condition, FacetShape, Grouping, GroupShape, Listing, ListShape, Node, Through
 from engine.store import translate
 
@@ -63,14 +64,3 @@ def _field(node: Node) -> str:
         inner = _field(node.part)
         return f"{node.relation}.{inner}" if inner else ""
     return node.field if isinstance(node, Condition) else ""
-
-
-def named_values(letter: str, conditions: Iterable[Condition]) -> dict[str, Any]:
-    """The values of conditions by parameter name: the letter, and their number."""
-    values: dict[str, Any] = {}
-    for index, condition in enumerate(conditions):
-        if OPERATORS[condition.operator].takes == "two":
-            values[f"{letter}{index}a"], values[f"{letter}{index}b"] = condition.value
-        else:
-            values[f"{letter}{index}"] = condition.value
-    return values

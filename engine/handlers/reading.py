@@ -2,66 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from engine.call import Call
 from engine.catalog import Resource
-from engine.conditions import leaves, without_values
-from engine.cursors import binding_of
+from engine.cursors import binding_of, head_of
 from engine.encode import ESTIMATED, Answer, etag, page, success, success_of
-from engine.handlers.grouping import answer_groups, facets_of, named_values
+from engine.handlers.grouping import answer_groups, facets_of
 from engine.handlers.pages import Turn
-from engine.query import read_listing, read_paging, read_view
+from engine.query import read_paging, read_view
 from engine.query_body import read_query
-from engine.shapes import NO_RULES, Condition, Expansion, GetShape, Listing, ListShape, Node, RowRule
-from engine.sql.documents import ordered_by
+from engine.questions import Question, asked_values, list_shape, question_of, shape_of
+from engine.shapes import GetShape
 from engine.sql.read import ESTIMATE_ABOVE, LOG_ORDER
-from engine.sql.search import by_rank, search_values
 from engine.types import Op
-
-
-class Question(NamedTuple):
-    """A list made ready: what it asks for, its shape and values, the keys of its order, what its cursors are bound to."""
-
-    listing: Listing
-    shape: ListShape
-    values: Mapping[str, Any]
-    names: Sequence[str]
-    binding: str
-
-
-# the same lists are asked again and again: of a query text of at most so many bytes its question is kept
-KEPT_BYTES, MOST_KEPT = 512, 1024
 
 
 async def list_rows(call: Call) -> Answer:
     """One page of rows."""
-    raw, kept = call.request.query, call.service.questions
-    question = kept.get((call.resource.path, raw))
-    if question is None:
-        question = question_of(call, read_listing(call.catalog, call.resource, raw, call.service.limits))
-        if len(raw) <= KEPT_BYTES:
-            if len(kept) >= MOST_KEPT:
-                kept.pop(next(iter(kept)))
-            kept[call.resource.path, raw] = question
-    return await answer_question(call, question)
-
-
-def question_of(call: Call, listing: Listing) -> Question:
-    """All of a list that does not depend on who asks."""
-    shape, names = list_shape(listing), [order.field for order in ordered_by(call.resource, listing.sort)]
-    names = ["rank", *names] if by_rank(shape) else names
-    return Question(listing, shape, list_values(listing), names, binding_of(listing, call.resource.path))
+    return await answer_question(call, call.service.questions.read(call.resource, call.request.query))
 
 
 async def query(call: Call) -> Answer:
     """One page of rows; the query is the body."""
     listing = read_query(call.catalog, call.resource, await call.body(), call.service.limits)
     call.no_parameters()
-    return await answer_question(call, question_of(call, listing))
+    return await answer_question(call, question_of(call.resource, listing))
 
 
 async def answer_question(call: Call, question: Question) -> Answer:
@@ -93,7 +61,7 @@ async def get(call: Call) -> Answer:
     """One row."""
     view = read_view(call.catalog, call.resource, call.request.query, call.service.limits)
     shape = GetShape(view.fields, view.deleted, shape_of(view.expand), call.own(view), view.as_of is not None)
-    row = await call.read(shape, condition_values(view))
+    row = await call.read(shape, asked_values(view))
     if call.request.header(b"if-none-match") in (etag(row[0])[1], b"*"):
         return Answer(304, (etag(row[0]),), b"")
     return success(call.service.shop.readable(call.resource, row[1]), 200, (etag(row[0]),))
@@ -132,51 +100,9 @@ async def history(call: Call) -> Answer:
     values = call.values()
     values.update((f"key{i}", part) for i, part in enumerate(call.target.key))
     path = f"{call.resource.path}/{','.join(call.target.key)}/history"
-    turn = Turn(call, listing, [name for name, _ in LOG_ORDER], binding_of(listing, path))
+    turn = Turn(call, listing, [name for name, _ in LOG_ORDER], binding_of(head_of(listing, path), listing))
     values.update(turn.values)
     shape = list_shape(listing)._replace(after=turn.nulls)
     record = (await call.unit.run(call.service.shop.question("history", call.resource, log, shape), values))[0]
     items, cursor = turn.taken(record)
     return page(items, listing, record[1], cursor=cursor)
-
-
-# -- shapes and values
-
-
-def shape_of(expand: Sequence[Expansion]) -> tuple[Expansion, ...]:
-    """Expansions without their values."""
-    return tuple(
-        part._replace(conditions=tuple(without_values(node) for node in part.conditions), parts=shape_of(part.parts))
-        for part in expand
-    )
-
-
-def list_shape(listing: Listing, own: frozenset[RowRule] = NO_RULES) -> ListShape:
-    """The list without its values."""
-    conditions = tuple(without_values(node) for node in listing.conditions)
-    searched, expand = len((listing.search or "").split()), shape_of(listing.expand)
-    shape = ListShape(conditions, listing.sort, listing.fields, searched, listing.deleted, listing.count, expand, own)
-    return shape._replace(past=listing.as_of is not None)
-
-
-def condition_values(listing: Listing) -> dict[str, Any]:
-    """The values of all conditions, by parameter name, in the order in which statements number them, and the moment."""
-    moment = {} if listing.as_of is None else {"as_of": listing.as_of}
-    return {**moment, **named_values("f", _all_leaves(listing.conditions, listing.expand))}
-
-
-def _all_leaves(nodes: Sequence[Node], expand: Sequence[Expansion]) -> Iterator[Condition]:
-    for node in nodes:
-        yield from leaves(node)
-    for part in expand:
-        yield from _all_leaves(part.conditions, part.parts)
-
-
-def list_values(listing: Listing) -> dict[str, Any]:
-    """The values of a list, by parameter name."""
-    size = listing.page_size
-    values: dict[str, Any] = {"limit": size, "last": size, "offset": (listing.page - 1) * size}
-    values |= condition_values(listing)
-    if listing.search is not None:
-        values |= search_values(listing.search)
-    return values

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.cursors import BINDING, FREE, binding_of, context_of, cursor_of, place_of
+from engine.cursors import BINDING, FREE, binding_of, context_of, cursor_of, head_of, place_of
 from engine.errors import ApiError
 from engine.handlers.pages import place_in
-from engine.handlers.reading import list_shape, list_values
 from engine.query import read_listing
+from engine.questions import asked_values, list_shape, page_values
 from engine.shapes import Listing
 from engine.sql import Reads
 from engine.sql.documents import ordered_by, shows_place
@@ -81,7 +81,8 @@ def page(bench: Bench, listing: Listing, size: int, place: tuple[str | None, ...
     """Ids of a page and the place of its last row, by the statement that the engine sends."""
     shape = list_shape(listing)
     values: dict[str, Any] = {
-        **list_values(listing),
+        **page_values(listing),
+        **asked_values(listing),
         "tenant": None,
         "unmasked_shop": False,
         "limit": size + 1,
@@ -113,7 +114,7 @@ def test_pages_by_cursor_are_the_one_big_list(
     assert len(whole) == len(rows) and rest is None
     walked, place = page(bench, listing, size, None)
     while place is not None:
-        context = context_of(binding_of(listing, WARES.path), None)
+        context = context_of(binding_of(head_of(listing, WARES.path), listing), None)
         place = place_of(sign, context, cursor_of(sign, context, place), len(place))
         assert len(walked) % size == 0
         found, place = page(bench, listing, size, place)
@@ -135,7 +136,12 @@ def test_a_deep_page_reads_no_more_than_the_first(bench: Bench) -> None:
     for sort, place in (("", (str(UUID(int=0)),)), ("", (middle,))):
         listing = read_listing(CATALOG, WARES, f"fields=id&count=none{sort}".encode())
         statement = READS.listing(WARES, list_shape(listing)._replace(after=(False,) * len(place)))
-        values = {**list_values(listing), "limit": 21, **{f"c{i}": value for i, value in enumerate(place)}}
+        values = {
+            **page_values(listing),
+            **asked_values(listing),
+            "limit": 21,
+            **{f"c{i}": value for i, value in enumerate(place)},
+        }
         plan = bench.rows(f"explain (analyze, buffers, format json) {statement.text}", *statement.arguments(values))
         read.append(json.loads(plan[0][0])[0]["Plan"])
     first, deep = (plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] for plan in read)
@@ -157,7 +163,9 @@ def test_a_place_comes_back_whatever_its_values() -> None:
 
 def test_everything_that_chooses_rows_binds_a_cursor() -> None:
     """A word that is added to a list is bound unless somebody says that it shows the same rows."""
-    assert {"sort", "conditions", "search", "deleted"} <= set(BINDING) and "page_size" in FREE
+    assert {"sort", "search", "deleted"} <= set(BINDING) and "page_size" in FREE
+    asked = [read_listing(CATALOG, WARES, text) for text in (b"filter[title]=a", b"filter[title]=b", b"")]
+    assert len({binding_of("", listing) for listing in asked}) == len(asked)
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from engine.filters import OPERATORS, escape_like
-from engine.handlers.reading import list_shape, list_values
 from engine.query import read_listing
+from engine.questions import asked_values, list_shape, page_values
 from engine.sql import Reads
 from tests.engine.conftest import Bench
 from tests.engine.wares import CATALOG, WARES
@@ -122,7 +122,7 @@ def found(bench: Bench, query: str) -> list[str]:
 
     listing = read_listing(CATALOG, WARES, f"{query}&fields=id&sort=id".encode())
     statement = READS.listing(WARES, list_shape(listing))
-    values = {**list_values(listing), "tenant": None, "unmasked_shop": False}
+    values = {**page_values(listing), **asked_values(listing), "tenant": None, "unmasked_shop": False}
     [record] = bench.rows(statement.text, *statement.arguments(values))
     ids = [row["id"] for row in json.loads(f"[{','.join(record[0] or ())}]")]
     assert record[1] == len(ids)

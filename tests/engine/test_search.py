@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from engine.errors import ApiError
-from engine.handlers.reading import list_shape, list_values
 from engine.query import read_listing
+from engine.questions import asked_values, list_shape, page_values
 from engine.sql import Reads
 from engine.sql.parts import bind, compile_statement
 from engine.sql.search import rank_of
@@ -58,7 +58,7 @@ def found(bench: Bench, reads: Reads, asked: str, more: str = "") -> list[str]:
     """Titles in the order of the statement that the engine sends."""
     listing = read_listing(CATALOG, WARES, f"q={asked}&filter[code][startswith]={MARK}&fields=title{more}".encode())
     statement = reads.listing(WARES, list_shape(listing))
-    values = {**list_values(listing), "tenant": None, "unmasked_shop": False}
+    values = {**page_values(listing), **asked_values(listing), "tenant": None, "unmasked_shop": False}
     [record] = bench.rows(statement.text, *statement.arguments(values))
     shown = [json.loads(row)["title"] for row in record[0] or ()]
     assert record[1] == len(shown)
@@ -137,7 +137,9 @@ def stands(bench: Bench, title: str, asked: str) -> int:
     rank = rank_of(WARES, row, len((listing.search or "").split()), similar=False).value
     query = sa.select(rank).where(row.c.title == bind("title")).limit(sa.literal_column("1"))
     statement = compile_statement(query)
-    [[value]] = bench.rows(statement.text, *statement.arguments({**list_values(listing), "title": title}))
+    [[value]] = bench.rows(
+        statement.text, *statement.arguments({**page_values(listing), **asked_values(listing), "title": title})
+    )
     return int(value) // 1000
 
 
