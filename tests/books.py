@@ -13,12 +13,10 @@ import pytest
 
 from engine.clock import CLOCK
 from engine.hooks import Moment
-from engine.moment import UnitOfWork
-from engine.operations import Operations
 from engine.testing.harness import Live
 from engine.types import Principal, TenantRef
 from registry.tenants.fim_seed import seed_ledger
-from tests.calls import Body, Caller, World
+from tests.calls import Body, Caller, World, work_as
 
 CURRENCIES, RATES, ACCOUNTS = "tenants/fim/currencies", "tenants/fim/exchange-rates", "tenants/fim/accounts"
 PERIODS, CENTERS, TAXES = "tenants/fim/fiscal-periods", "tenants/fim/cost-centers", "tenants/fim/tax-codes"
@@ -50,12 +48,7 @@ class Books:
 
     def work(self, do: Callable[[Moment], Awaitable[Any]]) -> Any:
         """What a rule would do, in a transaction of its own."""
-
-        async def run(operations: Operations) -> Any:
-            async with UnitOfWork(operations, "tenants", self.principal) as moment:
-                return await do(moment)
-
-        return self.live.beside.run(run)
+        return work_as(self.live, "tenants", self.principal, do)
 
     @cached_property
     def roles(self) -> dict[str, Body]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -15,6 +15,9 @@ import httpx
 import pytest
 
 from engine.clock import CLOCK
+from engine.hooks import Moment
+from engine.moment import UnitOfWork
+from engine.operations import Operations
 from engine.testing.harness import PASSWORD, Live
 from engine.types import Principal
 
@@ -88,6 +91,25 @@ class Caller:
         return self.expect_refusal(expected, "PATCH", f"{path}/{key}/status", {"status": status})
 
 
+def work_as(live: Live, scope: str, principal: Principal, do: Callable[[Moment], Awaitable[Any]]) -> Any:
+    """What a rule would do, in a transaction of its own."""
+
+    async def run(operations: Operations) -> Any:
+        async with UnitOfWork(operations, scope, principal) as moment:
+            return await do(moment)
+
+    return live.beside.run(run)
+
+
+def as_rules_write(entity: str, row: Body, **values: Any) -> Callable[[Moment], Awaitable[Any]]:
+    """Work that changes columns which no caller may write."""
+
+    async def do(moment: Moment) -> Any:
+        return await moment.update(entity, [{"id": UUID(row["id"]), **values}])
+
+    return do
+
+
 @dataclass
 class World:
     """A live server, its administrator, and as many people and tenants as a test wants."""
@@ -100,6 +122,10 @@ class World:
         """The first administrator: without a token, which would not live through a clock that is put elsewhere."""
         known = self.live.client("manager").get("/auth/me").json()["data"]["id"]
         return Caller(self.live.lend(Principal(UUID(known), everything=True)))
+
+    def work(self, do: Callable[[Moment], Awaitable[Any]]) -> Any:
+        """What a rule of the Manager side would do."""
+        return work_as(self.live, "manager", Principal(CLOCK.new_id(), everything=True), do)
 
     def name(self, stem: str) -> str:
         """A name that nobody else has."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
 
 from tests.books import ACCOUNTS, CENTERS, TAXES, books, june
-from tests.calls import Body
+from tests.calls import Body, as_rules_write
 from tests.receivables import CUSTOMERS, PURCHASES, SALES, SALES_LINES, TOTALS, Desk, desk, shown
 
 __all__ = ["books", "desk", "june"]
@@ -38,6 +39,16 @@ def test_a_line_by_its_own_route_moves_the_totals(desk: Desk) -> None:
     assert shown(desk.caller.get(SALES, draft["id"]), *TOTALS) == ["120.00", "10.00", "130.00", "130.00"]
     replaced = desk.caller.change(SALES, draft["id"], lines=[desk.line("7")])
     assert (shown(replaced, "total"), len(replaced["lines"])) == (["7.70"], 1)
+
+
+def test_what_was_paid_is_rounded_whoever_writes_it(desk: Desk) -> None:
+    """G10: no caller writes what was paid; rules do, and what they write is rounded as what callers write is."""
+    written = [("apm.sales-invoices", SALES, desk.draft(desk.line("100")))]
+    written.append(("apm.purchase-invoices", PURCHASES, desk.bill(desk.cost("100"))))
+    for entity, path, row in written:
+        desk.books.work(as_rules_write(entity, row, amount_paid=Decimal("10.005")))
+        left = Decimal(row["total"]) - Decimal("10.01")
+        assert shown(desk.caller.get(path, row["id"]), "amount_paid", "amount_due") == ["10.01", f"{left:.2f}"]
 
 
 def test_tax_is_that_of_the_invoice_date(desk: Desk) -> None:

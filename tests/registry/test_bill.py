@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.calls import Body, World
+from tests.calls import Body, World, as_rules_write
 
 INVOICES, LINES, PAYMENTS = "manager/bill/invoices", "manager/bill/invoice-lines", "manager/bill/transactions"
 TENANTS, SEQUENCES = "manager/tnnt/tenants", "manager/cnfg/number-sequences"
@@ -77,6 +77,13 @@ def test_amounts_are_rounded_to_their_currency(world: World) -> None:
     assert totals(yen) == decimals("11", "1", "12", "12")
     world.admin.change(LINES, rows[0]["id"], unit_amount="2")
     assert world.admin.get(LINES, rows[0]["id"])["amount"] == "2.0000"
+
+
+def test_what_was_paid_is_rounded_whoever_writes_it(world: World) -> None:
+    """G10: no caller writes what was paid; rules do, and what they write is rounded as what callers write is."""
+    invoice = opened(world)
+    world.work(as_rules_write("bill.invoices", invoice, amount_paid=Decimal("10.005")))
+    assert world.admin.get(INVOICES, invoice["id"])["amount_paid"] == "10.0100"
 
 
 def test_a_coupon_is_rounded_to_its_currency(world: World) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from tests.books import ACCOUNTS, ENTRIES, LINES, RATES, Books, books, june
+from tests.calls import as_rules_write
 
 __all__ = ["books", "june"]
 
@@ -28,6 +29,16 @@ def test_a_posted_entry_is_balanced(books: Books) -> None:
     assert (posted["total_debit"], posted["total_credit"]) == ("5.0000", "5.0000")
     assert posted["number"].startswith("JE-2026-") and posted["posted_by"] == str(books.principal.user_id)
     assert posted["posted_at"] is not None
+
+
+def test_totals_are_rounded_whoever_writes_them(books: Books) -> None:
+    """G10: no caller writes the totals of an entry; rules do, and what they write is rounded to its currency."""
+    entry = books.sale("5")
+    books.work(
+        as_rules_write("fim.journal-entries", entry, total_debit=Decimal("5.005"), total_credit=Decimal("5.004"))
+    )
+    found = books.caller.get(ENTRIES, entry["id"])
+    assert (found["total_debit"], found["total_credit"]) == ("5.0100", "5.0000")
 
 
 def test_the_number_has_the_year_of_the_entry(books: Books, freeze: Callable[[datetime | None], None]) -> None:
