@@ -7,7 +7,6 @@ import inspect
 import signal
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 import asyncpg
@@ -31,10 +30,10 @@ from engine.commands.worker import worker_app
 from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
 from engine.errors import ApiError, StartupFault
 from engine.grants import read_grants
-from engine.main import System, load
+from engine.main import System, fresh_system, load
 from engine.packages import announced, packages_of
 from engine.reflection import reflected_of
-from engine.settings import Settings
+from engine.reloading import Reloading
 from engine.wire import GRACEFUL_SECONDS, GuardedProtocol
 
 app = App(
@@ -114,7 +113,7 @@ def serve(  # budget: an argument is an option of the command line
         address = f"http://{settings.host}:{settings.port}"
         say(f"[bold green]serving {len(system.catalog.resources)} entities at {address}[/]  docs: {address}/docs")
         with findable(settings.data):
-            _listen(settings, reload, system.roots)
+            _listen(system, reload)
     finally:
         if system.server is not None:
             system.server.stop()
@@ -132,10 +131,13 @@ def _terminate(_signal: int, _frame: Any) -> None:
     raise SystemExit(0)
 
 
-def _listen(settings: Settings, reload: bool, roots: list[ModuleType]) -> None:
+def _listen(system: System, reload: bool) -> None:
+    settings = system.settings
+    # a process of its own makes the application anew; this one has all that it takes
+    alone = settings.workers == 1 and not reload
     config = uvicorn.Config(
-        "engine.main:create_app",
-        factory=True,
+        Reloading(system.again(), fresh_system) if alone else "engine.main:create_app",
+        factory=not alone,
         host=settings.host,
         port=settings.port,
         workers=None if settings.workers == 1 else settings.workers,
@@ -152,7 +154,7 @@ def _listen(settings: Settings, reload: bool, roots: list[ModuleType]) -> None:
     if config.should_reload:
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=[config.bind_socket()]).run()
     elif config.workers > 1:
-        Workers(config, [config.bind_socket()], roots).run()
+        Workers(config, [config.bind_socket()], system.roots).run()
     else:
         server = uvicorn.Server(config)
         server.run()

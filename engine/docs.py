@@ -84,9 +84,11 @@ START_SCALAR = """Scalar.createApiReference("#docs", {
 """
 
 
-def document_of(catalog: Catalog, root: str = "") -> bytes:
-    """The OpenAPI document as JSON text; `root`: where the application is mounted."""
-    return json.dumps(build_document(catalog, ROUTES, root), separators=(",", ":"), ensure_ascii=False).encode()
+def document_of(catalog: Catalog, root: str = "", *, signs_in: bool = True) -> bytes:
+    """The OpenAPI document as JSON text; `root`: where the application is mounted; `signs_in`: with the routes of signing
+    in, where the catalogue has an identity."""
+    document = build_document(catalog, ROUTES, root, signs_in=signs_in and catalog.identity is not None)
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def assets_folder() -> Path:
@@ -110,15 +112,15 @@ def script(text: str) -> Response:
 class Docs:
     """Handlers of the documentation routes."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
+    def __init__(self, catalog: Catalog, signs_in: bool) -> None:
+        self.catalog, self.signs_in = catalog, signs_in
         self.files = StaticFiles(directory=assets_folder())
         # by the path that the application is mounted at, which its host says
         self.told = lru_cache(maxsize=8)(self._told)
 
     def _told(self, root: str) -> tuple[bytes, str]:
         """The document, built once, and its strong tag."""
-        body = document_of(self.catalog, root)
+        body = document_of(self.catalog, root, signs_in=self.signs_in)
         return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
     async def document(self, request: Request) -> Response:
@@ -154,9 +156,9 @@ class Docs:
         return answer
 
 
-def docs_routes(catalog: Catalog) -> list[BaseRoute]:
-    """The documentation routes of a catalogue."""
-    docs = Docs(catalog)
+def docs_routes(catalog: Catalog, *, signs_in: bool) -> list[BaseRoute]:
+    """The documentation routes of a catalogue; `signs_in`: callers may sign in here."""
+    docs = Docs(catalog, signs_in)
     return [
         Route("/openapi.json", docs.document),
         Route("/docs", docs.swagger),

@@ -61,8 +61,6 @@ BUDGETS = (
     *("max_expand_depth", "max_filters", "max_in_values"),
     *("role_timeouts", "max_query_cost", "tenant_query_costs", "facet_timeout"),
 )
-
-
 # settings that a running server keeps
 FIXED = ("data", "pg_bin", "host", "port", "workers", "environment")
 
@@ -76,15 +74,11 @@ def load(packages: list[str], reflected: Reflected | None = None) -> tuple[Regis
     # thousands of long-lived objects come now: collecting while they are made costs seconds and finds nothing
     gc.disable()
     try:
-        return _load(packages, reflected)
+        registry = load_registries(packages)
+        return registry, compiled(registry, reflected)
     finally:
         gc.enable()
         gc.freeze()
-
-
-def _load(packages: list[str], reflected: Reflected | None) -> tuple[Registry, Catalog]:
-    registry = load_registries(packages)
-    return registry, compiled(registry, reflected)
 
 
 def compiled(registry: Registry, reflected: Reflected | None = None) -> Catalog:
@@ -140,6 +134,12 @@ class System:
     def own_scopes(self) -> list[Scope]:
         """The scopes whose databases are the engine's to shape."""
         return [scope for scope in self.catalog.scopes.values() if not scope.foreign]
+
+    def again(self) -> System:
+        """The same over connections of its own, which belong to another event loop."""
+        twin = System(self.settings, self.say, walled=self.walled, loaded=(self.registry, self.catalog))
+        twin.reflected, twin.server, twin.places = self.reflected, self.server, self.places
+        return twin
 
     def locate(self) -> None:
         """Find each database: an explicit URL, else the embedded server (started here when it does not run)."""
@@ -317,17 +317,18 @@ class System:
     def app_of(self, dispatcher: Dispatcher, beside: list[WayIn]) -> Starlette:
         """The application over a dispatcher; `beside`: routes of signing in."""
         routes = [plain(dispatcher, path, endpoint, method) for path, endpoint, method in beside]
-        meta = Meta(dispatcher)
+        meta, tracking = Meta(dispatcher), Tracking(dispatcher)
         routes += [] if beside else [plain(dispatcher, "/auth/me", meta.me)]
         routes += [
-            plain(dispatcher, path, meta.answer) for path in ("/{scope}/_meta", "/{scope}/{domain}/{entity:path}/_meta")
+            plain(dispatcher, "/{scope}/_meta", meta.answer),
+            plain(dispatcher, "/{scope}/{domain}/{entity:path}/_meta", meta.answer),
+            plain(dispatcher, "/{scope}/batch", Batch(dispatcher).answer, "POST"),
+            plain(dispatcher, "/{scope}/_transfers/{id}", tracking.answer, "GET", "DELETE"),
+            plain(dispatcher, "/{scope}/_transfers/{id}/file", tracking.file),
         ]
-        routes.append(plain(dispatcher, "/{scope}/batch", Batch(dispatcher).answer, "POST"))
-        tracking = Tracking(dispatcher)
-        routes.append(plain(dispatcher, "/{scope}/_transfers/{id}", tracking.answer, "GET", "DELETE"))
-        routes.append(plain(dispatcher, "/{scope}/_transfers/{id}/file", tracking.file))
+        pages = docs_routes(self.catalog, signs_in=bool(beside))
         stop = [dispatcher.service.carrier.stop, self.close]
-        app = build_app(dispatcher, [*routes, *docs_routes(self.catalog)], start=[self.start], stop=stop)
+        app = build_app(dispatcher, [*routes, *pages], start=[self.start], stop=stop)
         app.state.wire = WireLimits.of(self.settings)
         return app
 

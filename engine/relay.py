@@ -57,6 +57,12 @@ Hint = TenantRef | None
 Outcome = Literal["more", "later", "done", "failed"]
 
 
+def _ending() -> bool:
+    """Whether somebody cancelled this task, whatever became of that on its way up."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class LogRelay:
     """Relays one change log."""
 
@@ -113,6 +119,8 @@ class LogRelay:
                     await self._follow()
                 failing = False
             except Exception as error:
+                if _ending():
+                    raise
                 if not failing:
                     LOG.error("relay interrupted", log=self.log.name, cause=repr(error)[:500])
                 failing = True

@@ -223,7 +223,8 @@ async def _give_back(pool: Any, raw: Any) -> None:
         if not raw.is_closed() and raw.is_in_transaction():
             await raw.execute("ROLLBACK")
     except (*BROKEN, asyncpg.PostgresError):
-        raw.terminate()
+        with suppress(asyncpg.InterfaceError):  # of one that was ended before, the pool lets nobody end it again
+            raw.terminate()
     finally:
         with suppress(*BROKEN, asyncpg.PostgresError):
             await pool.release(raw)

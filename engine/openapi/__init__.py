@@ -42,11 +42,10 @@ class RouteRow(Protocol):
 class Builder:
     """Collects the parts of one document."""
 
-    def __init__(self, catalog: Catalog, root: str = "") -> None:
-        """`root`: path of the application in the one that it is mounted in."""
-        self.catalog, self.root = catalog, root
-        # whether callers get their tokens here, or from an outside issuer alone
-        self.signs_in = catalog.identity is not None
+    def __init__(self, catalog: Catalog, root: str, signs_in: bool) -> None:
+        """`root`: path of the application in the one that it is mounted in; `signs_in`: callers get their tokens here, not
+        from an outside issuer alone or from the application around."""
+        self.catalog, self.root, self.signs_in = catalog, root, signs_in
         self.schemas, self.parameters = Schemas(catalog), Parameters(catalog)
         self.responses: dict[str, Schema] = {
             **answers.error_responses(),
@@ -301,18 +300,18 @@ def groups_of(catalog: Catalog, tags: list[Schema]) -> list[Schema]:
 
 
 def build_document(
-    catalog: Catalog, routes: Iterable[RouteRow], root: str = "", *, title: str = "CXG", version: str = "1"
+    catalog: Catalog, routes: Iterable[RouteRow], root: str = "", *, signs_in: bool = True
 ) -> dict[str, Any]:
-    """The document of a catalogue; `routes` is the table of `engine.routes`, `root` where the application is mounted.
-    KeyError for an operation unknown here."""
-    builder = Builder(catalog, root)
+    """The document of a catalogue; `routes` is the table of `engine.routes`, `root` where the application is mounted,
+    `signs_in` whether callers get their tokens here. KeyError for an operation unknown here."""
+    builder = Builder(catalog, root, signs_in)
     paths = builder.paths(routes)
     components = builder.components()
     components["schemas"] |= envelopes.named(paths, components["responses"])
     tags = tags_of(catalog)
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": version, "description": ABOUT},
+        "info": {"title": "CXG", "version": "1", "description": ABOUT},
         "servers": [{"url": root or "/"}],
         "security": [{name: []} for name in builder.schemes()],
         "tags": tags,

@@ -366,3 +366,11 @@ def test_size_and_time_stay_small() -> None:
     build_document(CATALOG, ROUTES)
     assert time.process_time() - started < 0.5
     assert len(json.dumps(DOCUMENT, separators=(",", ":"))) < 70_000 * len(CATALOG.resources)
+
+
+def test_there_is_nothing_to_sign_in_with_where_the_host_knows_its_callers() -> None:
+    for signs_in in (True, False):
+        document = build_document(CATALOG, ROUTES, signs_in=signs_in)
+        assert ("/auth/token" in document["paths"]) == signs_in and "/auth/me" in document["paths"]
+        assert ("oauth2" in document["components"]["securitySchemes"]) == signs_in
+        assert set().union(*document["security"]) == set(document["components"]["securitySchemes"])

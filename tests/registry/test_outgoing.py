@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -73,9 +74,9 @@ class Receiver:
             peer, _ = self.listener.accept()
         except OSError:
             return
-        with peer:
-            while b"end" not in self.seen:
-                self.seen += peer.recv(4096)
+        with peer, suppress(OSError):  # of who went away
+            while b"end" not in self.seen and (part := peer.recv(4096)):
+                self.seen += part
             if self.answer:
                 peer.sendall(self.answer)
             else:

@@ -125,6 +125,22 @@ async def test_what_fails_hangs_or_is_cancelled_leaves_no_transaction_behind(hos
     assert await state(host) == before
 
 
+async def test_whenever_it_comes_a_cancellation_is_one(host: asyncpg.Pool) -> None:
+    """One that turned into an error of the connection let its task go on: the engine waited for the end of it for ever."""
+    pool = borrowed(host)
+    await pool.run(ACME, "select 1", ())
+    for moment in range(60):
+        task = asyncio.create_task(pool.run(ACME, "select 1", ()))
+        for _ in range(moment // 3):
+            await asyncio.sleep(0)
+        await asyncio.sleep(moment % 3 * 0.0003)
+        if not task.done():
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+    assert [tuple(row) for row in await pool.run(ACME, "select 1", ())] == [(1,)]
+
+
 async def test_an_exhausted_pool_is_said_in_time(host: asyncpg.Pool) -> None:
     pool = borrowed(host)
     await pool.ping()
