@@ -14,7 +14,7 @@ from engine.catalog import Catalog, Resource
 from engine.fields import Field
 from engine.relations import Relation
 from engine.shapes import NO_RULES, Condition, Expansion, Group, Node, Order, RowRule, Through
-from engine.sql.keyset import Term
+from engine.sql.keyset import Term, ordering
 from engine.sql.parts import Column, bind, compared_as, comparing, condition, fields_to_show, presence, shown, wall
 from engine.sql.past import Past
 
@@ -91,7 +91,7 @@ class Scene:
 
     def order(self, resource: Resource, source: FromClause, sort: Sequence[Order]) -> list[Any]:
         """ORDER BY; the key is always appended, so that the order is total."""
-        return [term.ordered(term.value) for term in self.terms(resource, source, sort)]
+        return ordering(self.terms(resource, source, sort))
 
     def terms(self, resource: Resource, source: FromClause, sort: Sequence[Order]) -> list[Term]:
         """The keys of an order, the row's own key last."""

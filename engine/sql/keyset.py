@@ -74,19 +74,25 @@ def _plain(terms: Sequence[Term], nulls: Sequence[bool]) -> bool:
     return alike and all(term.nulls_first or not term.nullable for term in terms)
 
 
-def page_of(query: Any, terms: Sequence[Term], nulls: Sequence[bool], *, placed: bool) -> list[Any]:
-    """The rows of a page as JSON texts: `limit` of a query, after the place `c0` ... where `nulls` tells of one, else from
-    `offset` on. `placed`: beside them the place of row `last`; else it can be read in that row."""
-    names = [column.name for column in query.selected_columns]
-    sorted_by = [term.value.label(f"cxg_{i}") for i, term in enumerate(terms)] if placed else []
-    page = query.add_columns(*sorted_by).limit(bind("limit", sa.BigInteger()))
-    columns = sorted_by or [term.value for term in terms]
-    page = page.order_by(*(term.ordered(column) for term, column in zip(terms, columns, strict=True)))
-    begun = page.where(after(terms, nulls)) if nulls else page.offset(bind("offset", sa.BigInteger()))
+def ordering(terms: Sequence[Term]) -> list[Any]:
+    """ORDER BY."""
+    return [term.ordered(term.value) for term in terms]
+
+
+def cut(query: Any, terms: Sequence[Term], nulls: Sequence[bool]) -> Any:
+    """The page of a query: `limit` rows, after the place `c0` ... where `nulls` tells of one, else from `offset` on."""
+    page = query.order_by(*ordering(terms)).limit(bind("limit", sa.BigInteger()))
+    return page.where(after(terms, nulls)) if nulls else page.offset(bind("offset", sa.BigInteger()))
+
+
+def rendered(page: Any, terms: Sequence[Term], *, placed: bool) -> list[Any]:
+    """The rows of a page, in the order of its query, as JSON texts; `placed`: beside them the place of row `last`, else it can be
+    read in that row."""
+    names = [column.name for column in page.selected_columns]
     if not placed:
-        rows = begun.subquery(WHOLE)
-        return [sa.select(texts_of(rows)).scalar_subquery()]
-    rows = begun.subquery("cxg_p")
+        return [sa.select(texts_of(page.subquery(WHOLE))).scalar_subquery()]
+    sorted_by = [term.value.label(f"cxg_{i}") for i, term in enumerate(terms)]
+    rows = page.add_columns(*sorted_by).subquery("cxg_p")
     # the row without its place: PostgreSQL makes one scan of both
     shown = sa.select(*(rows.c[name] for name in names)).correlate(rows).lateral(WHOLE)
     place = pg.array([_last(rows.c[column.name]) for column in sorted_by], type_=sa.Text())

@@ -16,7 +16,7 @@ from engine.shapes import NO_RULES, FacetShape, GetShape, GroupShape, Limited, L
 from engine.sql import groups, sets
 from engine.sql.documents import Scene, shows_place
 from engine.sql.exports import Rendering, rows_of
-from engine.sql.keyset import Term, page_of
+from engine.sql.keyset import Term, cut, ordering, rendered
 from engine.sql.parts import (
     TYPES,
     UNMASKED,
@@ -83,18 +83,26 @@ class Reads:
         scene = self._scene(shape.own, past=shape.past)
         row = scene.source(resource, "t")
         where = self._where(resource, row, shape, scene)
-        columns = scene.columns(resource, row, shape.fields, shape.expand)
         terms = self._terms(resource, row, shape, scene)
+        total = self._total(row, where, shape)
         placed = by_rank(shape) or not shows_place(resource, shape.sort, shape.fields)
-        items, *place = page_of(sa.select(*columns).where(*where), terms, shape.after, placed=placed)
-        return compile_statement(sa.select(items, self._total(row, where, shape), *place))
+        if shape.expand:
+            # relations are looked up for the rows of the page alone, not for those that OFFSET skips
+            row = cut(sa.select(row).where(*where), terms, shape.after).subquery("p")
+            terms = self._terms(resource, row, shape, scene)
+            page = sa.select(*scene.columns(resource, row, shape.fields, shape.expand))
+            items, *place = rendered(page.order_by(*ordering(terms)), terms, placed=placed)
+        else:
+            query = sa.select(*scene.columns(resource, row, shape.fields)).where(*where)
+            items, *place = rendered(cut(query, terms, shape.after), terms, placed=placed)
+        return compile_statement(sa.select(items, total, *place))
 
     def export(self, resource: Resource, shape: ListShape, rendering: Rendering) -> Statement:
         """(text,) of every row of a list, without page or total; a cursor called `export` gives them."""
         scene = self._scene(shape.own, past=shape.past)
         row = scene.source(resource, "t")
         where = self._where(resource, row, shape, scene)
-        order = [term.ordered(term.value) for term in self._terms(resource, row, shape, scene)]
+        order = ordering(self._terms(resource, row, shape, scene))
         plain = compile_statement(rows_of(scene, resource, shape, (row, where, order), rendering))
         return Statement(f"DECLARE export NO SCROLL CURSOR FOR {plain.text}", plain.order)
 
@@ -247,7 +255,7 @@ class Reads:
         ]
         terms = [Term(row.c[name], TYPES[kind], True, True, False) for name, kind in LOG_ORDER]
         told = [_changes_seen(resource, row) if name == "changes" else row.c[name] for name in names]
-        [items] = page_of(sa.select(*told).where(*where), terms, shape.after, placed=False)
+        [items] = rendered(cut(sa.select(*told).where(*where), terms, shape.after), terms, placed=False)
         return compile_statement(sa.select(items, self._total(row, where, shape)))
 
     def state(self, resource: Resource, references: tuple[Reference, ...], limits: Limited = FREE) -> Statement:
