@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ from engine.request import Receive, Scope, Send
 CHANNEL = "cxg_reload"
 # seconds: between attempts to listen again; how long the end of the process waits for requests of former generations
 AGAIN, LAST = 2.0, 10.0
+# seconds after which a thread that reads a file lets the requests go on; with Python's 0.005 each step of a request waits as long
+SWITCH = 0.0005
 
 
 class Served(Protocol):
@@ -102,6 +105,7 @@ class Reloading:
         return getattr(self.present.app, "state", None)
 
     async def _live(self, receive: Receive, send: Send) -> None:
+        sys.setswitchinterval(SWITCH)
         await receive()
         try:
             await self.present.system.start()
