@@ -23,7 +23,7 @@ import pytest
 from engine.auth.access_key import FILE
 from engine.main import System, fresh_system
 from engine.places import Place
-from engine.reloading import Reloading, newest_source
+from engine.reloading import SWITCH, Reloading, newest_source
 from engine.testing.harness import settings_for_tests
 from engine.wire import WireLimits
 from tenancy.embedded import start_embedded
@@ -315,6 +315,33 @@ def test_a_request_ends_where_it_began() -> None:
         assert answers[-1] == "new" and life[-2:] == ["start unfit", "close unfit"]
 
     asyncio.run(work())
+
+
+def test_a_server_lives_from_start_to_end_and_its_threads_let_requests_go_on() -> None:
+    usual, life, said = sys.getswitchinterval(), list[str](), list[str]()
+
+    async def work() -> None:
+        free, told = asyncio.Event(), iter(["lifespan.startup", "lifespan.shutdown"])
+
+        async def receive() -> Any:
+            return {"type": next(told)}
+
+        async def send(message: Any) -> None:
+            said.append(message["type"])
+            if message["type"] == "lifespan.startup.complete":
+                assert sys.getswitchinterval() == pytest.approx(SWITCH)
+
+        async def fresh(_former: Any) -> Fake:
+            return Fake("new", free, life)
+
+        await Reloading(Fake("old", free, life), fresh)({"type": "lifespan"}, receive, send)
+
+    try:
+        asyncio.run(work())
+    finally:
+        sys.setswitchinterval(usual)
+    assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert life[0] == "start old" and life[-1] == "close old"
 
 
 def test_the_newest_source_of_packages_is_found(tmp_path: Path) -> None:
