@@ -113,7 +113,7 @@ class Engine:
     >>> notes = Entity(Note)
     >>> engine = Engine(entities=[notes], databases={"desk": url}, authenticate=lambda request: ENGINE)
     >>> engine.entities
-    ['desk/office/notes']
+    ['desk/office/notes', 'desk/log/changes']
     >>> async def work():
     ...     await engine.synchronise()
     ...     async with engine, engine.moment("desk") as moment:

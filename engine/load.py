@@ -16,6 +16,7 @@ from engine.events import Events
 from engine.hooks import Identity, Moment, Rules
 from engine.jobs import Jobs
 from engine.packages import find_package
+from engine.trail import logs_for
 from engine.types import Scope
 
 
@@ -52,6 +53,12 @@ class Registry:
         self.identity = self.identity or getattr(module, "identity_provider", None)
         self.demo = self.demo or getattr(module, "demo_rows", None)
         self.settings |= getattr(module, "SETTINGS", {})
+
+    def add_logs(self) -> None:
+        """Add the change logs of databases that declare none, each to the package of its scope."""
+        for scope, log in logs_for(self.scopes, self.entities):
+            self.entities.append(log)
+            self.origin[id(log)] = self.origin[id(scope)]
 
 
 def load_registries(packages: Sequence[str]) -> Registry:

@@ -83,6 +83,7 @@ def load(packages: list[str], reflected: Reflected | None = None) -> tuple[Regis
 
 def compiled(registry: Registry, reflected: Reflected | None = None) -> Catalog:
     """The catalogue of what is declared, and of a database that is served as it is."""
+    registry.add_logs()
     check_declarations(registry.scopes, registry.entities, registry.rules, registry.jobs)
     registration.complete(registry.entities)
     own = list(registry.scopes)
@@ -97,8 +98,7 @@ def compiled(registry: Registry, reflected: Reflected | None = None) -> Catalog:
             bind_to_tenant(scope.metadata)
         index_foreign_keys(scope.metadata)
     catalog = with_row_rules(compile_catalog(registry.scopes, registry.entities, registry.rules, registry.identity))
-    home = home_of(catalog)
-    if home is not None and logs_of(catalog):
+    if (home := home_of(catalog)) is not None and logs_of(catalog):
         add_heads(catalog.scopes[home].metadata)
     return catalog
 

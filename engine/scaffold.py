@@ -217,10 +217,10 @@ def _camel(text: str) -> str:
 
 
 def package_text(base: Base) -> str:
-    """A new package: its base, its scope with a database of its own, its change log."""
+    """A new package: its base, its scope with a database of its own."""
     return f'''"""The package {base.module}: its scope, and the base of its models."""
 
-from engine import Model, Scope, change_log
+from engine import Model, Scope
 
 
 class {base.model}(Model, abstract=True):
@@ -228,7 +228,6 @@ class {base.model}(Model, abstract=True):
 
 
 scopes = [Scope("{base.scope}", {base.model}.metadata, database="{base.scope}")]
-changes = change_log({base.model})
 '''
 
 

@@ -314,7 +314,8 @@ def check(expression: str, *columns: str) -> CheckConstraint:
 @dataclass(frozen=True)
 class Scope:
     """A first path segment and the database behind it. `tenant_bound`: each row belongs to the caller's tenant; `foreign`: the
-    tables are somebody else's, and nothing is added to them. `engine_schema`: where the engine keeps tables of its own."""
+    tables are somebody else's, and nothing is added to them. `engine_schema`: where the engine keeps tables of its own;
+    `audited` False = it makes no change log for a database that declares none."""
 
     name: str
     metadata: Any
@@ -324,6 +325,7 @@ class Scope:
     database: str = ""
     foreign: bool = False
     engine_schema: str = "public"
+    audited: bool = True
 
     @property
     def side(self) -> str:

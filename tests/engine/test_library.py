@@ -282,7 +282,7 @@ safe = [
 def test_entities_of_the_program_need_no_package(server: EmbeddedServer, tmp_path: Path) -> None:
     url = server.url("desk")
     engine = Engine(entities=[notes], databases={"desk": url}, authenticate=who, settings=options(tmp_path))
-    assert engine.entities == ["desk/office/notes"]
+    assert engine.entities == ["desk/office/notes", "desk/log/changes"]
     app = Starlette(routes=engine.routes("/data"), lifespan=engine.lifespan)
 
     async def work() -> None:

@@ -50,7 +50,7 @@ def test_a_folder_is_a_registry(kiosk: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(kiosk.parent)
     assert find_package("./kiosk") is find_package(str(kiosk)) is find_package("kiosk")
     registry, catalog = load(["./kiosk"])
-    assert list(catalog.resources) == ["kiosk/press/papers"]
+    assert list(catalog.resources) == ["kiosk/press/papers", "kiosk/log/changes"]
     assert {module.__name__ for module in registry.origin.values()} == {"kiosk"}
 
 
