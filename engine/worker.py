@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import select
 
-from engine.catalog import Resource
+from engine.catalog import Catalog, Resource
 from engine.clock import CLOCK
 from engine.errors import ConflictError, StartupFault
 from engine.hooks import Row
@@ -66,6 +66,17 @@ class Ended:
     error: str | None = None
 
 
+def entity_of_jobs(catalog: Catalog, role: str) -> Resource:
+    """The entity that plays `jobs` or `job_runs`. StartupFault without one."""
+    found = next((resource for resource in catalog.resources.values() if resource.entity.role == role), None)
+    if found is None:
+        raise StartupFault(
+            f"no entity has role={role!r}, in which workers find what is due: serve the bundled registry beside "
+            '(--registry registry, or identity = "bundled"), declare one, or let something else call `cxg jobs run NAME`'
+        )
+    return found
+
+
 class Worker:
     """One worker. `slots`: runs at the same time."""
 
@@ -74,18 +85,12 @@ class Worker:
         self.operations, self.presence, self.slots = operations, presence, slots
         self.runner = Runner(operations)
         self.handlers = operations.shop.handlers
-        self.jobs, self.runs = self._role("jobs"), self._role("job_runs")
+        self.jobs, self.runs = (entity_of_jobs(operations.shop.catalog, role) for role in ("jobs", "job_runs"))
         self.scheduler = next((handler for handler in self.handlers.values() if handler.scheduler), None)
         self.in_hand: dict[UUID, asyncio.Task[None]] = {}
         self.lost: set[UUID] = set()
         self.stopping = False
         self.wake = asyncio.Event()
-
-    def _role(self, role: str) -> Resource:
-        found = [r for r in self.operations.shop.catalog.resources.values() if r.entity.role == role]
-        if not found:
-            raise StartupFault(f"no entity has role={role!r}, so there is nothing for workers to do")
-        return found[0]
 
     def unit(self) -> UnitOfWork:
         """A unit of work on the runs, as the engine."""

@@ -15,7 +15,7 @@ from engine.clock import random_token
 from engine.console import Data, Progress, Registries, configure, located
 from engine.main import System
 from engine.observe import configure_logging
-from engine.worker import Worker
+from engine.worker import Worker, entity_of_jobs
 from tenancy.presence import Presence
 
 worker_app = App(name="worker", help="Run jobs when they are due.")
@@ -48,10 +48,11 @@ def worker(
 async def _work(system: System, say: Progress, slots: int) -> None:
     name = f"{socket.gethostname()[:40]}-{os.getpid()}-{random_token(6)}"
     try:
+        queue = entity_of_jobs(system.catalog, "job_runs").scope
         await system.prepare_databases()
-        await install.seed(system)
-        scope = system.catalog.scopes[install.identity_of(system).scope]
-        hands = Worker(system.operations, Presence(system.places[scope.stored_in].runtime, name), slots=slots)
+        if system.catalog.identity is not None:
+            await install.seed(system)
+        hands = Worker(system.operations, Presence(system.places[queue.stored_in].runtime, name), slots=slots)
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, hands.stop)
