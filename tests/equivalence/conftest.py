@@ -74,7 +74,8 @@ def table(entity: str) -> str:
 @pytest.fixture(scope="session")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """The market with four people."""
-    chosen = {"registries": ["registry", "tests.equivalence.market"]}
+    # the model knows no hurry: a machine that is busy may take longer over facets than callers are made to wait
+    chosen = {"registries": ["registry", "tests.equivalence.market"], "facet_timeout": 30.0}
     prepared = prepare(settings_for_tests(tmp_path_factory.mktemp("market"), **chosen))
     assert prepared.server is not None
     try:
