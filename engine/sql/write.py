@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,7 +64,7 @@ class Writes:
         for name in resource.silent & values.keys():
             values[name] = _unless_left(resource.fields[name], given, values[name])
         values |= self._engine_values(resource, values)
-        source = sa.select(*values.values()).select_from(given).where(*self._alive(resource, given, shape))
+        source = sa.select(*values.values()).select_from(given).where(*_as_one(self._alive(resource, given, shape)))
         source = source.order_by(given.c.cxg_ord) if resource.foreign else source
         columns = [resource.table.c[name] for name in values]
         insert = sa.insert(resource.table).from_select(columns, source, include_defaults=False)
@@ -127,16 +128,20 @@ class Writes:
             sa.or_(given.c.cxg_expected.is_(None), given.c.cxg_expected == known),
         ]
         where += [*wall(resource, table, self.walled), *self._alive(resource, given, shape)]
+        # what came with a row and what it was come out with it: joined again, ten thousand rows may be compared with each other,
+        # since PostgreSQL expects one of them
+        beside = [given.c.cxg_ord, given.c.cxg_log]
         if going and not resource.soft:
-            new = sa.delete(table).where(*where).returning(*table.c).cte("new")
-            joined = new.join(given, same_key(resource, new, given))
-            log = self._log(resource, shape.action, None, (None, given, joined), new)
-            return self._answer(resource, new, joined, (given, log, shape))
+            new = sa.delete(table).where(*where).returning(*table.c, *beside).cte("new")
+            log = self._log(resource, shape.action, None, (None, new, new), new)
+            return self._answer(resource, new, new, (new, log, shape))
         values = self._changed(resource, shape, given, known)
-        new = sa.update(table).values(values).where(*where).returning(*table.c).cte("new")
-        joined = new.join(given, same_key(resource, new, given)).join(old, same_key(resource, old, new))
-        log = self._log(resource, shape.action, changed, (new, given, joined), old)
-        return self._answer(resource, new, joined, (given, log, shape))
+        called = {name: f"cxg_was_{place}" for place, name in enumerate(needed)}
+        beside += [old.c[name].label(label) for name, label in called.items()]
+        new = sa.update(table).values(values).where(*where).returning(*table.c, *beside).cte("new")
+        was = SimpleNamespace(c={name: new.c[label] for name, label in called.items()})
+        log = self._log(resource, shape.action, changed, (new, new, new), was)
+        return self._answer(resource, new, new, (new, log, shape))
 
     def misfits(self, resource: Resource, rules: frozenset[RowRule]) -> Statement:
         """(cxg_ord) of the rows of `rows` that, as they are going to stand, do not meet the rules."""
@@ -324,6 +329,11 @@ class Writes:
         if field.hidden or field.encrypted:
             return sa.case((column.is_(None), None), else_=constant(SECRET))
         return field.scalar.show(column) if field.scalar.show else column
+
+
+def _as_one(conditions: list[Column]) -> list[Column]:
+    """The conditions as one, so that PostgreSQL does not expect of each that it keeps half of the rows out."""
+    return [sa.case((sa.and_(*conditions), sa.true()), else_=sa.false())] if len(conditions) > 1 else conditions
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Any:

@@ -117,7 +117,9 @@ def facets(draw: st.DrawFn) -> tuple[Query, tuple[Path, ...]]:
             own.append(Leaf(path, op, draw(asked_of(entity, path[-1], op))))
     if own and draw(st.integers(0, 4)) == 0:
         return replace(query, where=own[0], filters=tuple(own[1:])), tuple(found)
-    return replace(query, filters=(*query.filters, *own)), tuple(found)
+    # one condition of an operator and a path: whoever says it twice is refused
+    once = {(leaf.path, leaf.op): leaf for leaf in (*query.filters, *own)}
+    return replace(query, filters=tuple(once.values())), tuple(found)
 
 
 # -- as the query string says it
