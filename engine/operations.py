@@ -23,7 +23,7 @@ from engine.records import (
     RulesConcerned,
     WriteStatements,
     Written,
-    change_record,
+    change_records,
     change_shape,
     fault_below,
     insert_records,
@@ -337,16 +337,16 @@ class Operations:
     ) -> list[Any]:
         action, guards = write
         columns = {name for change in changes for name in change.values}
-        records = [change_record(resource, change, order, columns) for order, change in enumerate(changes)]
+        records = change_records(resource, changes, columns)
         held = tuple(guard for guard in guards if guard == "inactive")
         shape = change_shape(resource, action, frozenset(columns), held, internal)
         shape = shape._replace(seen=seen_beside(unit, resource, changes))
-        rows = travelling(self.shop, resource, records)
-        values = unit.base(resource, keys=[change.key for change in changes], rows=rows)
+        rows = travelling(self.shop, resource, list(records.values()))
+        values = unit.base(resource, keys=list(records), rows=rows)
         found = await self._run(unit, resource, self.shop.statement(resource, shape), values)
-        if len(found) != len(changes):
+        if len(found) != len(records):
             raise await self.refusals.references(unit, resource, changes, shape.checked)
-        return found
+        return [found[records[change.key]["cxg_ord"]] for change in changes]
 
     def _remember(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> None:
         if resource.hooked(Point.DONE):

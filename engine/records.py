@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -164,12 +164,20 @@ def left_of(resource: Resource, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {LEFT: inputs.get(LEFT, ())} if resource.silent else {}
 
 
-def change_record(resource: Resource, change: Change, order: int, columns: set[str]) -> dict[str, Any]:
-    """A loaded row as it travels to be changed."""
-    assert change.old is not None
-    stored = {name: change[name] for name in columns} | {name: change.old[name] for name in resource.keys}
-    stored |= left_of(resource, change.inputs)
-    return {**stored, "cxg_ord": order, "cxg_log": CLOCK.new_id(), "cxg_expected": None}
+def change_records(
+    resource: Resource, changes: Sequence[Change], columns: Collection[str]
+) -> dict[Key, dict[str, Any]]:
+    """Loaded rows as they travel to be changed, by key: one that rules change twice at once is one row with both changes."""
+    records: dict[Key, dict[str, Any]] = {}
+    for change in changes:
+        assert change.old is not None
+        if change.key in records:
+            records[change.key] |= {name: change[name] for name in change.values}
+            continue
+        stored = {name: change[name] for name in columns} | {name: change.old[name] for name in resource.keys}
+        own = {"cxg_ord": len(records), "cxg_log": CLOCK.new_id(), "cxg_expected": None}
+        records[change.key] = {**stored, **left_of(resource, change.inputs), **own}
+    return records
 
 
 def stamped(unit: UnitOfWork, resource: Resource, status: str | None, reason: str | None) -> dict[str, Any]:
