@@ -346,7 +346,7 @@ class Operations:
         found = await self._run(unit, resource, self.shop.statement(resource, shape), values)
         if len(found) != len(records):
             raise await self.refusals.references(unit, resource, changes, shape.checked)
-        return [found[records[change.key]["cxg_ord"]] for change in changes]
+        return [found[records[row_key(resource, change.old or {})]["cxg_ord"]] for change in changes]
 
     def _remember(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> None:
         if resource.hooked(Point.DONE):

@@ -52,11 +52,15 @@ def row_key(resource: Resource, row: Mapping[str, Any]) -> Key:
     return row["id"] if resource.by_uuid else tuple(row[name] for name in resource.keys)
 
 
+def key_parts(key: Key) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
 def key_parameter(resource: Resource, keys: Sequence[Key]) -> Any:
     """Keys as the parameter `keys` takes them: uuids, else a record set."""
     if resource.by_uuid:
         return keys
-    tuples = [key if isinstance(key, tuple) else (key,) for key in keys]
+    tuples = map(key_parts, keys)
     return ENCODER.encode(
         [{**dict(zip(resource.keys, key, strict=True)), "given_ord": i} for i, key in enumerate(tuples)]
     ).decode()
@@ -170,13 +174,13 @@ def change_records(
     """Loaded rows as they travel to be changed, by key: one that rules change twice at once is one row with both changes."""
     records: dict[Key, dict[str, Any]] = {}
     for change in changes:
-        assert change.old is not None
-        if change.key in records:
-            records[change.key] |= {name: change[name] for name in change.values}
+        key = row_key(resource, change.old or {})
+        if key in records:
+            records[key] |= {name: change[name] for name in change.values}
             continue
-        stored = {name: change[name] for name in columns} | {name: change.old[name] for name in resource.keys}
+        stored = {name: change[name] for name in columns} | dict(zip(resource.keys, key_parts(key), strict=True))
         own = {"cxg_ord": len(records), "cxg_log": CLOCK.new_id(), "cxg_expected": None}
-        records[change.key] = {**stored, **left_of(resource, change.inputs), **own}
+        records[key] = {**stored, **left_of(resource, change.inputs), **own}
     return records
 
 
