@@ -51,10 +51,15 @@ def test_what_was_paid_is_rounded_whoever_writes_it(desk: Desk) -> None:
         assert shown(desk.caller.get(path, row["id"]), "amount_paid", "amount_due") == ["10.01", f"{left:.2f}"]
 
 
-def test_tax_is_that_of_the_invoice_date(desk: Desk) -> None:
-    """G11: the code's rate on the day counts; another day brings another rate; a day without one is refused."""
+def raise_tax(desk: Desk) -> None:
+    """From the twelfth of June on the tax of 10 % is one of 12 %."""
     desk.caller.change(TAXES, desk.vat["id"], valid_until="2026-06-11")
     desk.caller.make(TAXES, code="VAT10", name="VAT", rate="12", valid_from="2026-06-12")
+
+
+def test_tax_is_that_of_the_invoice_date(desk: Desk) -> None:
+    """G11: the code's rate on the day counts; another day brings another rate; a day without one is refused."""
+    raise_tax(desk)
     draft = desk.draft(desk.line("100"))
     assert shown(draft, "tax_total") == ["10.00"]
     desk.caller.change(SALES, draft["id"], invoice_date="2026-06-13", due_date="2026-07-30")
@@ -65,8 +70,7 @@ def test_tax_is_that_of_the_invoice_date(desk: Desk) -> None:
 
 def test_tax_of_a_supplier_invoice_is_that_of_its_date(desk: Desk) -> None:
     """G11: another day brings another rate on what is bought too."""
-    desk.caller.change(TAXES, desk.vat["id"], valid_until="2026-06-11")
-    desk.caller.make(TAXES, code="VAT10", name="VAT", rate="12", valid_from="2026-06-12")
+    raise_tax(desk)
     bill = desk.bill(desk.cost("100"))
     assert shown(bill, "tax_total") == ["10.00"]
     desk.caller.change(PURCHASES, bill["id"], invoice_date="2026-06-13", due_date="2026-07-30")

@@ -34,7 +34,7 @@ def test_a_deleted_row_frees_its_days_and_takes_them_back(admin: Caller) -> None
     second = admin.make(PRICES, **price("D", "2026-06-01", None))
     admin.stays("409:overlapping_period", PRICES, first["id"], "active")
     admin.drop(PRICES, second["id"])
-    admin.move(PRICES, first["id"], "active")
+    assert admin.move(PRICES, first["id"], "active")["is_active"] is True
 
 
 def test_of_many_at_once_one_gets_the_days(desk: Live, admin: Caller) -> None:
