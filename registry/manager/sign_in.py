@@ -136,7 +136,7 @@ async def _enter(moment: Moment, user: Row, attempt: SignIn) -> Session | Refusa
     )
     given = {"user_id": user["id"], "tenant_id": tenant_id, "family_id": uuid4(), "mfa_passed": user["mfa_enabled"]}
     session = await _open(moment, given, attempt)
-    await _limit(moment, user["id"])
+    await _limit(moment, session)
     return session
 
 
@@ -167,14 +167,14 @@ def live(moment: Moment) -> ColumnElement[bool]:
     return and_(sessions.is_active, sessions.status == "active", sessions.expires_at > moment.now)
 
 
-async def _limit(moment: Moment, user_id: UUID) -> None:
-    """IDAM-S2: beyond setting:auth.max_sessions the oldest go."""
+async def _limit(moment: Moment, opened: Session) -> None:
+    """IDAM-S2: beyond setting:auth.max_sessions the oldest go. The one just opened stays, whatever clock opened the others."""
     sessions = idam.Session.__table__.c
     old = await moment.fetch(
         select(sessions.id)
-        .where(sessions.user_id == user_id, live(moment))
+        .where(sessions.user_id == opened.user_id, sessions.id != opened.id, live(moment))
         .order_by(sessions.issued_at.desc(), sessions.id.desc())
-        .offset(await moment.setting("auth.max_sessions"))
+        .offset(max(await moment.setting("auth.max_sessions"), 1) - 1)
     )
     await revoke_sessions(moment, [row["id"] for row in old], "limit")
 

@@ -198,6 +198,16 @@ def test_the_oldest_session_goes(world: World) -> None:
     assert [row["revoke_reason"] for row in rows] == ["limit"]
 
 
+def test_the_session_just_opened_stays(world: World, freeze: Freeze) -> None:
+    """IDAM-S2: a clock that is behind the one that opened the others does not make the new session the oldest."""
+    user = world.user()
+    answers = [enter(world, user) for _ in range(10)]
+    freeze(datetime.now(UTC) - timedelta(hours=1))
+    holder(world, enter(world, user)).send(200, "GET", "auth/me")
+    holder(world, answers[0]).expect_refusal("401:invalid_token", "GET", "auth/me")
+    holder(world, answers[1]).send(200, "GET", "auth/me")
+
+
 def test_a_disabled_user_does_not_refresh(world: World) -> None:
     """IDAM-U4: his sessions are revoked, so their tokens give nothing."""
     user = world.user()
