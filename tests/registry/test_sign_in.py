@@ -204,6 +204,7 @@ def test_the_session_just_opened_stays(world: World, freeze: Freeze) -> None:
     answers = [enter(world, user) for _ in range(10)]
     freeze(datetime.now(UTC) - timedelta(hours=1))
     holder(world, enter(world, user)).send(200, "GET", "auth/me")
+    freeze(None)
     holder(world, answers[0]).expect_refusal("401:invalid_token", "GET", "auth/me")
     holder(world, answers[1]).send(200, "GET", "auth/me")
 
