@@ -18,6 +18,7 @@ import asyncpg
 
 from engine.errors import UnavailableError, generic
 from tenancy.lease import PROBE, Lease, notice, take_lease
+from tenancy.slots import Slots
 
 BIND = "select set_config('app.tenant_id', $1, false)"
 ALLOW = "select set_config('statement_timeout', $1, false)"
@@ -111,7 +112,7 @@ class Pool:
     def __init__(self, options: PoolOptions) -> None:
         self.options = options
         self.idle: list[Bound] = []
-        self.free = asyncio.Semaphore(options.size)
+        self.slots = Slots(options.size, options.acquire_timeout)
         self.closed = False
         self.watch = Watch()
         self.session_bound = options.tenant_bound and options.pooler == "none"
@@ -141,10 +142,10 @@ class Pool:
     async def acquire(self, tenant: UUID | None, seconds: float | None = None) -> Bound:
         """A connection, bound to `tenant` where binding lasts for the session, whose statements may take `seconds` (None =
         `command_timeout`). 503 after `acquire_timeout`."""
-        if self.free.locked():
-            await self._wait()
-        else:
-            await self.free.acquire()
+        try:
+            await self.slots.take()
+        except TimeoutError:
+            raise generic("pool_exhausted", headers={"Retry-After": "1"}) from None
         bound: Bound | None = None
         try:
             bound = self._pick(tenant) or await self._connect()
@@ -156,16 +157,9 @@ class Pool:
         except BaseException:
             if bound is not None:
                 self.watch.busy.discard(bound)
-            self.free.release()
+            self.slots.give()
             raise
         return bound
-
-    async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(self.options.acquire_timeout):
-                await self.free.acquire()
-        except TimeoutError:
-            raise generic("pool_exhausted", headers={"Retry-After": "1"}) from None
 
     def _pick(self, tenant: UUID | None) -> Bound | None:
         for index in range(len(self.idle) - 1, -1, -1):
@@ -205,7 +199,7 @@ class Pool:
             else:
                 self.idle.append(bound)
         finally:
-            self.free.release()
+            self.slots.give()
 
     async def run(
         self, tenant: UUID | None, text: str, arguments: Sequence[Any], seconds: float | None = None
@@ -292,6 +286,7 @@ class Pool:
             with suppress(*BROKEN):
                 await bound.raw.close(timeout=2)
         self.idle.clear()
+        self.slots.close()
         if self.watch.timer is not None:
             self.watch.timer.cancel()
 

@@ -83,7 +83,7 @@ async def backend(pool: Pool, tenant: UUID | None) -> int:
 
 def whole(pool: Pool) -> bool:
     """Whether every place is free again and no connection is left inside a transaction."""
-    return pool.free._value == pool.options.size and not any(b.raw.is_in_transaction() for b in pool.idle)
+    return pool.slots.free == pool.options.size and not any(b.raw.is_in_transaction() for b in pool.idle)
 
 
 both = pytest.mark.parametrize("pooler", ["none", "transaction"])
