@@ -4,8 +4,9 @@ that tells a cut tail.
 Two forms, told apart by the columns that may be written later. A *chained* log (`seq prev_hash row_hash`) links row to row:
 row_hash = sha256(prev_hash + canonical JSON of the row without its two hashes), the first prev_hash is 64 zeros. A log with
 `seal` links batch to batch: seal = sha256(previous seal + canonical JSON of the batch, rows by id), and each row of a batch
-carries its seal. Canonical JSON: the columns that are not null, names sorted, no spaces, jsonb as PostgreSQL prints it; so a
-column that is added later changes no hash.
+carries its seal. Canonical JSON: the columns that are not null, names sorted, no spaces, values as PostgreSQL prints them, times
+in UTC; so a column that is added later changes no hash. PostgreSQL renders it: reading every column into Python and writing it
+out again cost more than all else that the relay does.
 
 The head of each log (and tenant) says how many rows are sealed and the last hash, and is signed: authenticated encryption under
 the server's key, which the database does not know. It is kept in
@@ -34,10 +35,9 @@ NO_TENANT = UUID(int=0)
 CHAINED = frozenset({"seq", "prev_hash", "row_hash"})
 HEADS = "cxg_log_heads"
 PREPARER = pg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
-ENCODER = msgspec.json.Encoder(order="sorted")
-
-
 PLACE = "head of a change log"
+# a record of a log, as `Log.columns` reads it
+Record = Mapping[str, Any]
 
 
 class Signer(Protocol):
@@ -96,7 +96,8 @@ def home_of(catalog: Catalog) -> str | None:
 
 @dataclass(frozen=True)
 class Log:
-    """A change log whose records are sealed, and the statements over it. Records are read with every column."""
+    """A change log whose records are sealed, and the statements over it. A record is read as what tells it apart, and its
+    canonical JSON, of a chained log in two parts: what comes before its number (`head`), and what comes after it (`tail`)."""
 
     resource: Resource
 
@@ -131,23 +132,18 @@ class Log:
         return "seq" if self.chained else "seal"
 
     @cached_property
-    def jsons(self) -> frozenset[str]:
-        """Columns that come as JSON text."""
-        return frozenset(c.name for c in self.resource.table.c if isinstance(c.type, sa.JSON))
-
-    @cached_property
     def wall(self) -> str:
         """The first of the two walls; $1 is the tenant of every statement over a bound log."""
         return "tenant_id = $1" if self.bound else "$1::uuid is null"
 
     @cached_property
-    def _columns(self) -> str:
-        return ", ".join(f"t.{PREPARER.quote(c.name)}" for c in self.resource.table.c)
-
-    @cached_property
-    def _unhashed(self) -> frozenset[str]:
-        """The columns that no hash covers."""
-        return frozenset({"prev_hash", "row_hash"} if self.chained else {"seal"})
+    def columns(self) -> str:
+        """What is read of a record `t`."""
+        unhashed = {"prev_hash", "row_hash", "seq"} if self.chained else {"seal"}
+        hashed = sorted((c for c in self.resource.table.c if c.name not in unhashed), key=lambda column: column.name)
+        head, tail = ([c for c in hashed if (c.name < "seq") == before] for before in (True, False))
+        texts = (head, tail) if self.chained else (hashed, [])
+        return f"t.id, t.entity_id, t.domain, t.entity, {_members(texts[0])} as head, {_members(texts[1])} as tail"
 
     @cached_property
     def any_unsealed(self) -> str:
@@ -158,7 +154,7 @@ class Log:
     def unsealed(self) -> str:
         """$1 tenant, $2 rows (entity_id) to leave out, $3 at most so many: the oldest records."""
         return (
-            f"select {self._columns} from {self.table} t where {self.wall} and {self.mark} is null"
+            f"select {self.columns} from {self.table} t where {self.wall} and {self.mark} is null"
             " and (entity_id is null or entity_id <> all($2::uuid[])) order by id limit $3"
         )
 
@@ -166,22 +162,20 @@ class Log:
     def unsealed_of(self) -> str:
         """$1 tenant, $2 rows (entity_id), $3 records that are known already."""
         return (
-            f"select {self._columns} from {self.table} t where {self.wall} and {self.mark} is null"
+            f"select {self.columns} from {self.table} t where {self.wall} and {self.mark} is null"
             " and entity_id = any($2::uuid[]) and id <> all($3::uuid[])"
         )
 
     @cached_property
     def write_seals(self) -> str:
-        """$1 tenant, $2 records as JSON: id and the sealed columns."""
-        types = {"seq": "bigint"}
-        named = [PREPARER.quote(name) for name in self.sealed]
-        given = ", ".join(
-            f"{quoted} {types.get(name, 'text')}" for quoted, name in zip(named, self.sealed, strict=True)
-        )
-        values = ", ".join(f"{quoted} = i.{quoted}" for quoted in named)
+        """$1 tenant, and what `seal` gives."""
+        if not self.chained:
+            return f"update {self.table} t set seal = $3 where {self.wall} and t.id = any($2::uuid[])"
         return (
-            f"update {self.table} t set {values} from json_to_recordset($2::json) as i(id uuid, {given})"
-            f" where {self.wall} and t.id = i.id"
+            f"update {self.table} t set seq = $4::bigint + i.place, prev_hash = coalesce(i.before, $5), row_hash = i.hash from ("
+            "select id, hash, place, lag(hash) over (order by place) as before"
+            " from unnest($2::uuid[], $3::text[]) with ordinality as given (id, hash, place)"
+            f") i where {self.wall} and t.id = i.id"
         )
 
     @cached_property
@@ -194,7 +188,7 @@ class Log:
     def by_seq(self) -> str:
         """$1 tenant, $2 after this seq and $3 this id, $4 at most so many: sealed rows of a chained log."""
         return (
-            f"select {self._columns} from {self.table} t where {self.wall} and seq is not null"
+            f"select {self.columns}, t.seq, t.prev_hash, t.row_hash from {self.table} t where {self.wall} and seq is not null"
             " and (seq, id) > ($2::bigint, $3::uuid) order by seq, id limit $4"
         )
 
@@ -202,7 +196,7 @@ class Log:
     def by_id(self) -> str:
         """$1 tenant, $2 after this id, $3 at most so many: sealed rows of a log with seals."""
         return (
-            f"select {self._columns} from {self.table} t where {self.wall} and seal is not null and id > $2::uuid"
+            f"select {self.columns}, t.seal from {self.table} t where {self.wall} and seal is not null and id > $2::uuid"
             " order by id limit $3"
         )
 
@@ -221,30 +215,47 @@ class Log:
         """$1 tenant: rows that have a hash and no number."""
         return f"select id from {self.table} t where {self.wall} and seq is null and coalesce(prev_hash, row_hash) is not null"
 
-    def canonical(self, row: Mapping[str, Any], **given: Any) -> bytes:
-        """The row as it is hashed: what is not null, without its hashes; `given` stands for what is not written yet."""
-        left_out = self._unhashed
-        found = {name: value for name, value in row.items() if value is not None and name not in left_out}
-        found.update(given)
-        for name in self.jsons:
-            if isinstance(value := found.get(name), str):
-                found[name] = msgspec.Raw(value.encode())
-        return ENCODER.encode(found)
+    def seal(self, head: Head, rows: Sequence[Record]) -> tuple[Head, list[Any]]:
+        """The head after these records, and what `write_seals` is given beside the tenant."""
+        ids = [row["id"] for row in rows]
+        if not self.chained:
+            seal = batch_seal(head.seal, [canonical(row) for row in sorted(rows, key=lambda row: row["id"])])
+            return Head(head.rows + len(rows), seal), [ids, seal]
+        last, hashes = head.seal, []
+        for seq, row in enumerate(rows, start=head.rows + 1):
+            last = row_hash(last, canonical(row, seq))
+            hashes.append(last)
+        return Head(head.rows + len(rows), last), [ids, hashes, *head]
 
-    def seal(self, head: Head, rows: Sequence[Mapping[str, Any]]) -> tuple[Head, list[dict[str, Any]]]:
-        """The head after these rows, and what is written into each."""
-        if self.chained:
-            return self._link(head, rows)
-        seal = batch_seal(head.seal, [self.canonical(row) for row in sorted(rows, key=lambda row: row["id"])])
-        return Head(head.rows + len(rows), seal), [{"id": row["id"], "seal": seal} for row in rows]
 
-    def _link(self, head: Head, rows: Sequence[Mapping[str, Any]]) -> tuple[Head, list[dict[str, Any]]]:
-        written = []
-        for row in rows:
-            seq, prev = head.rows + 1, head.seal
-            head = Head(seq, row_hash(prev, self.canonical(row, seq=seq)))
-            written.append({"id": row["id"], "seq": seq, "prev_hash": prev, "row_hash": head.seal})
-        return head, written
+def _members(columns: Sequence[sa.Column[Any]]) -> str:
+    """SQL of a text: the members of the JSON object that have a value, with commas between."""
+    parts = (f"{_literal(f'{msgspec.json.encode(str(column.name)).decode()}:')} || {_value(column)}" for column in columns)
+    return f"concat_ws(',', {', '.join(parts)})" if columns else "''"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _value(column: sa.Column[Any]) -> str:
+    """SQL of a text: the column's value as JSON. Each of two different values has another text, whoever wrote it."""
+    name = f"t.{PREPARER.quote(column.name)}"
+    if isinstance(column.type, sa.JSON):
+        return f"{name}::text"
+    if isinstance(column.type, sa.DateTime) and column.type.timezone:
+        usual = f"isfinite({name}) and {name} >= timestamptz '0001-01-01 00:00:00+00'"
+        text = f"""to_char({name} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+        return (
+            f"""case when {usual} then '"' || replace({text}, '.000000Z', 'Z') || '"' else to_json({name})::text end"""
+        )
+    return f"to_json({name})::text"
+
+
+def canonical(row: Record, seq: int | None = None) -> bytes:
+    """A record as it is hashed. `seq`: its number, of a chained log."""
+    number = "" if seq is None else f'"seq":{seq}'
+    return f"{{{','.join(part for part in (row['head'], number, row['tail']) if part)}}}".encode()
 
 
 def logs_of(catalog: Catalog) -> list[Log]:

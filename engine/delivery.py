@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from engine.events import Event, Events, Subscription, caused_by, entered, events_of
+from engine import chain
+from engine.events import Entry, Event, Events, Subscription, caused_by, entered, events_of
 from engine.moment import Caller, UnitOfWork
 from engine.observe import LOG
 from engine.store import Connection
@@ -71,36 +73,37 @@ async def _send(connections: Sequence[Connection], text: str) -> None:
 class Record:
     """A record of a change log. What it tells is read when somebody listens."""
 
-    __slots__ = ("_changes", "_events", "id", "row", "scope", "values")
+    __slots__ = ("_entry", "_events", "id", "row", "scope", "values")
 
-    def __init__(self, values: Any, scope: str) -> None:
-        """`values` as the database gives them, `changes` as JSON text; `scope` is that of the row that changed."""
+    def __init__(self, values: chain.Record, scope: str) -> None:
+        """`scope` is that of the row that changed."""
         self.values, self.scope = values, scope
         self.id: UUID = values["id"]
         # the record itself where it is about no row
         self.row: UUID = values["entity_id"] or self.id
-        self._changes: dict[str, Any] | None = None
+        self._entry: Entry | None = None
         self._events: list[Event] | None = None
 
     @property
-    def changes(self) -> dict[str, Any]:
-        """Column -> (old, new)."""
-        if self._changes is None:
-            decoded = msgspec.json.decode(self.values["changes"] or "{}")
-            self._changes = decoded if isinstance(decoded, dict) else {}
-        return self._changes
+    def entry(self) -> Entry | None:
+        """What it holds. None where it cannot be read: whoever could write into the log by hand may have left anything there,
+        and the relay goes on."""
+        if self._entry is None:
+            with suppress(msgspec.MsgspecError):
+                self._entry = msgspec.json.decode(chain.canonical(self.values), type=Entry)
+        return self._entry
 
     @property
     def events(self) -> list[Event]:
         """What it tells."""
         if self._events is None:
-            self._events = events_of(self.values, self.changes, self.scope)
+            self._events = events_of(self.entry, self.scope) if self.entry else []
         return self._events
 
     @property
     def version(self) -> int:
         """The version that the change made; 0 where it says none."""
-        version = entered(self.changes, "version")
+        version = entered(self.entry.changes, "version") if self.entry else None
         return version if isinstance(version, int) else 0
 
 
@@ -167,7 +170,7 @@ class Delivery:
         self.held = {row: due for row, due in self.held.items() if due > now}
         return list(self.held)
 
-    def read(self, records: Sequence[Any]) -> list[Record]:
+    def read(self, records: Sequence[chain.Record]) -> list[Record]:
         """Records of the log in the order in which they are told."""
         scopes = self.scopes
         return in_row_order([Record(v, scopes.get(f"{v['domain']}.{v['entity']}", "")) for v in records])

@@ -20,6 +20,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 from uuid import UUID, uuid5
 
+import msgspec
+
 from engine.hooks import Moment
 
 VERBS = {"create": "created", "update": "updated", "status": "updated", "delete": "deleted"}
@@ -95,23 +97,38 @@ def depth_of(request_id: str | None) -> int:
     return int(request_id.split(CAUSED)[1]) if request_id and request_id.startswith(CAUSED) else 0
 
 
-def events_of(record: Mapping[str, Any], changes: Mapping[str, Any], scope: str) -> list[Event]:
-    """The events of one record of a change log: none for what is no write, such as a sign-in."""
-    verb = VERBS.get(record["action"])
-    if verb is None or record["entity_id"] is None:
+class Entry(msgspec.Struct, frozen=True):
+    """A record of a change log, as far as events need it. `changes` as the database holds them: column -> [old, new]."""
+
+    id: UUID
+    action: str
+    domain: str
+    entity: str
+    occurred_at: datetime
+    entity_id: UUID | None = None
+    changes: Any = {}
+    tenant_id: UUID | None = None
+    actor_id: UUID | None = None
+    request_id: str | None = None
+
+
+def events_of(entry: Entry, scope: str) -> list[Event]:
+    """The events of a record: none for what is no write, such as a sign-in."""
+    verb = VERBS.get(entry.action)
+    if verb is None or entry.entity_id is None:
         return []
-    entity = f"{record['domain']}.{record['entity']}"
-    words = [verb] if record["action"] == "create" else [verb, *_entered(changes, record["action"])]
-    request_id = record.get("request_id")
-    known = (scope, record.get("tenant_id"), entity, record["entity_id"], changes, record.get("actor_id"))
+    entity = f"{entry.domain}.{entry.entity}"
+    changes = entry.changes if isinstance(entry.changes, dict) else {}
+    words = [verb] if entry.action == "create" else [verb, *_entered(changes, entry.action)]
+    known = (scope, entry.tenant_id, entity, entry.entity_id, changes, entry.actor_id)
     return [
         Event(
-            record["id"] if place == 0 else uuid5(record["id"], word),
+            entry.id if place == 0 else uuid5(entry.id, word),
             f"{entity}.{word}",
             *known,
-            record["occurred_at"],
-            request_id,
-            depth_of(request_id),
+            entry.occurred_at,
+            entry.request_id,
+            depth_of(entry.request_id),
         )
         for place, word in enumerate(words)
     ]
@@ -127,8 +144,8 @@ def _entered(changes: Mapping[str, Any], action: str) -> list[str]:
     return []
 
 
-def entered(changes: Mapping[str, Any], name: str) -> Any:
+def entered(changes: Any, name: str) -> Any:
     """The new value of a column in a record's changes. None where there is none: whoever could write into the log by hand may
     have left anything there, and the relay goes on."""
-    pair = changes.get(name)
+    pair = changes.get(name) if isinstance(changes, dict) else None
     return pair[1] if isinstance(pair, list) and len(pair) == 2 else None

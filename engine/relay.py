@@ -40,8 +40,8 @@ from engine.operations import Operations
 from engine.store import Database, Lease
 from engine.types import ENGINE, TenantRef
 
-BATCH = 500
-# records of one turn from which on writes come fast, and are gathered longer: a turn costs as much as 100 records
+BATCH = 2000
+# records of one turn from which on writes come fast, and are gathered longer: a turn costs as much as 200 records
 BUSY = 50
 # seconds: how long writes are gathered, and when they come fast; how long nothing may be heard before the log is looked at;
 # between sweeps over all tenants; between attempts to become the one that relays; after a failure
@@ -247,7 +247,7 @@ class LogRelay:
         assert unit.connection is not None and platform.connection is not None
         before, sound = await self._head(unit, platform, tenant)
         head, seals = self.log.seal(before, [record.values for record in records])
-        await unit.connection.fetch(self.log.write_seals, [tenant, msgspec.json.encode(seals).decode()])
+        await unit.connection.fetch(self.log.write_seals, [tenant, *seals])
         signature = head.sign(self.shop.vault, self.log.name, tenant) if sound else UNSOUND
         statement = WRITE_HEAD if platform is unit else ANNOUNCE_HEAD
         await platform.connection.fetch(statement, [self.log.name, tenant or NO_TENANT, *head, signature])

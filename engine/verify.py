@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from engine.chain import GENESIS, NO_TENANT, READ_HEAD, Head, Log, Signer, batch_seal, row_hash
+from engine.chain import GENESIS, NO_TENANT, READ_HEAD, Head, Log, Signer, batch_seal, canonical, row_hash
 
 PAGE = 1000
 # batches that may wait for the one before them: a record may be committed, and sealed, long after its id was made
@@ -71,7 +71,7 @@ class Verifier:
         reached, last = Head(), (-(2**62), NO_TENANT)
         while page := await self.rows(self.log.by_seq, [tenant, *last, PAGE]):
             for row in page:
-                fault = _fault_of(row, reached, self.log)
+                fault = _fault_of(row, reached)
                 if fault is not None:
                     return reached, fault
                 reached = Head(row["seq"], row["row_hash"])
@@ -85,7 +85,7 @@ class Verifier:
         last = NO_TENANT
         while page := await self.rows(self.log.by_id, [tenant, last, PAGE]):
             for row in page:
-                chain.take(row["seal"], row["id"], self.log.canonical(row))
+                chain.take(row["seal"], row["id"], canonical(row))
             if len(chain.whole) > WAITING:
                 break
             last = page[-1]["id"]
@@ -93,14 +93,14 @@ class Verifier:
         return chain.reached, chain.fault()
 
 
-def _fault_of(row: Any, before: Head, log: Log) -> str | None:
+def _fault_of(row: Any, before: Head) -> str | None:
     """What is wrong with the next row of a chained log."""
     if row["seq"] != before.rows + 1:
         gap = f"row {before.rows + 1} is missing" if row["seq"] > before.rows else "its number is taken"
         return f"row {row['id']} has number {row['seq']}: {gap}"
     if row["prev_hash"] != before.seal:
         return f"row {row['id']} (number {row['seq']}) does not follow the row before it"
-    if row["row_hash"] != row_hash(before.seal, log.canonical(row)):
+    if row["row_hash"] != row_hash(before.seal, canonical(row, row["seq"])):
         return f"row {row['id']} (number {row['seq']}) is not what was sealed"
     return None
 

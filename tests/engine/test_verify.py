@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from engine.chain import GENESIS, Head, Log, logs_of, row_hash
+from engine.chain import GENESIS, Head, Log, canonical, logs_of, row_hash
 from engine.commands.audit import verify_logs
 from engine.testing.harness import Live, serving, settings_for_tests
 from engine.verify import Verifier
@@ -92,14 +92,18 @@ class Vandal:
 
         return await Verifier(self.log, self.live.system.vault, rows, heads).verify(self.tenant)
 
+    async def read(self, key: UUID) -> Any:
+        """A row of a chained log as it is hashed."""
+        return (await self.do(f"select {self.log.columns}, seq from {self.log.table} t where id = $1", key))[0]
+
     async def rehash(self, rows: list[Any], changed: int) -> None:
         """Make the chain whole again from a changed row on, as somebody who knows the recipe would."""
         for row in rows[changed:]:
-            [now] = await self.do(f"select * from {self.log.table} where id = $1", row["id"])
+            now = await self.read(row["id"])
             [before] = await self.do(f"select row_hash from {self.log.table} where seq = $1 - 1", now["seq"]) or [
                 {"row_hash": GENESIS}
             ]
-            made = row_hash(before["row_hash"], self.log.canonical(now))
+            made = row_hash(before["row_hash"], canonical(now, now["seq"]))
             await self.do(
                 f"update {self.log.table} set prev_hash = $2, row_hash = $3 where id = $1",
                 *(row["id"], before["row_hash"], made),
@@ -146,9 +150,11 @@ async def insert(vandal: Vandal, rows: list[Any]) -> None:
     if vandal.log.chained:
         last = rows[-1]
         row |= {"seq": last["seq"] + 1, "prev_hash": last["row_hash"], "row_hash": None}
-        row["row_hash"] = row_hash(last["row_hash"], vandal.log.canonical(row))
     values = ", ".join(f"${number}" for number in range(1, len(row) + 1))
     await vandal.do(f"insert into {vandal.log.table} ({', '.join(row)}) values ({values})", *row.values())
+    if vandal.log.chained:
+        made = row_hash(last["row_hash"], canonical(await vandal.read(row["id"]), row["seq"]))
+        await vandal.do(f"update {vandal.log.table} set row_hash = $2 where id = $1", row["id"], made)
 
 
 async def cut(vandal: Vandal, rows: list[Any]) -> None:
