@@ -18,7 +18,7 @@ from engine.operations import Operations
 from engine.parse import BodyReader, Purpose
 from engine.query import DEFAULT, single, split_query
 from engine.questions import Questions
-from engine.records import RulesConcerned, Written
+from engine.records import RulesConcerned, Written, key_values
 from engine.refusals import key_of
 from engine.repetition import Asked, carry_out
 from engine.request import Request
@@ -29,6 +29,7 @@ from engine.transfers.carrier import Carrier
 from engine.types import Op
 
 RETRIES = 3
+NOTHING: Mapping[str, Any] = {}
 Work = Callable[[UnitOfWork], Awaitable[Any]]
 
 
@@ -116,15 +117,16 @@ class Call:
             own |= other.limits(who, "read")
         return own
 
-    def values(self) -> dict[str, Any]:
-        """Values that a reading statement may name."""
-        return Circumstances(self.unit, tenant=self.unit.tenant)
+    def values(self, known: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
+        """Values that a reading statement may name, those that are `known` among them."""
+        values = Circumstances(self.unit, known)
+        values["tenant"] = self.unit.tenant
+        return values
 
     async def read(self, shape: GetShape, given: Mapping[str, Any] | None = None) -> Any:
         """(version, document) of the row in the path. 404 when there is none for the caller."""
-        resource, values = self.resource, self.values()
-        values.update((f"key{i}", part) for i, part in enumerate(key_of(resource, self.target.key)))
-        values.update(given or {})
+        resource = self.resource
+        values = self.values({**key_values(key_of(resource, self.target.key)), **(given or NOTHING)})
         if not shape.own and (own := self.own()):
             shape = shape._replace(own=own)
         found = await self.unit.run(self.service.shop.statement(resource, shape), values)

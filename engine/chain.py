@@ -230,7 +230,9 @@ class Log:
 
 def _members(columns: Sequence[sa.Column[Any]]) -> str:
     """SQL of a text: the members of the JSON object that have a value, with commas between."""
-    parts = (f"{_literal(f'{msgspec.json.encode(str(column.name)).decode()}:')} || {_value(column)}" for column in columns)
+    parts = (
+        f"{_literal(f'{msgspec.json.encode(str(column.name)).decode()}:')} || {_value(column)}" for column in columns
+    )
     return f"concat_ws(',', {', '.join(parts)})" if columns else "''"
 
 

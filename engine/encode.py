@@ -75,7 +75,9 @@ def page(
     following = f'"{cursor}"' if cursor else "null"
     counts = f'"page_size":{listing.page_size},"total":{shown},"total_pages":{pages}'
     tail = ",".join((f'"page":{number},{counts},"next_cursor":{following}', *more))
-    return success(f'{{"items":[{items or ""}],{tail}}}')
+    # the rows may be long, so they are copied once
+    body = b'{"success":true,"data":{"items":[%b],%b},"error":null}' % ((items or "").encode(), tail.encode())
+    return Answer(200, (JSON,), body)
 
 
 def error_of(error: ApiError, request_id: str) -> dict[str, Any]:

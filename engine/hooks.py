@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 class Point(StrEnum):
     """When a hook runs. BEFORE may replace values; AFTER sees the stored rows; DONE runs after commit and cannot fail."""
 
+    __hash__ = str.__hash__  # Enum's own is a Python function
+
     BEFORE_CREATE = "before_create"
     AFTER_CREATE = "after_create"
     BEFORE_UPDATE = "before_update"

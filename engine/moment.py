@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -99,8 +99,7 @@ class Workshop:
         return getattr(self.reads if hasattr(self.reads, name) else self.writes, name)(*given)  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Where a request comes from, for the audit record."""
 
     request_id: str = ""
@@ -114,7 +113,7 @@ NOBODY = Caller()
 class Circumstances(dict[str, Any]):
     """Parameters by name. The clock, and what lifts the masks of a domain, are asked only by statements that name them."""
 
-    def __init__(self, unit: UnitOfWork, **known: Any) -> None:
+    def __init__(self, unit: UnitOfWork, known: Mapping[str, Any]) -> None:
         super().__init__(known)
         self.unit = unit
 
@@ -230,16 +229,16 @@ class UnitOfWork:
     def base(self, resource: Resource, **more: Any) -> dict[str, Any]:
         """Parameters that any statement over the resource may name, and what else it is given."""
         who = self.principal
-        return Circumstances(
-            self,
-            actor=who.user_id,
-            actor_email=who.email,
-            tenant=self.tenant,
-            ip=self.caller.ip,
-            user_agent=self.caller.user_agent,
-            request_id=self.caller.request_id,
-            **more,
-        )
+        caller = self.caller
+        more |= {
+            "actor": who.user_id,
+            "actor_email": who.email,
+            "tenant": self.tenant,
+            "ip": caller.ip,
+            "user_agent": caller.user_agent,
+            "request_id": caller.request_id,
+        }
+        return Circumstances(self, more)
 
     async def run(self, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
         """Rows of a compiled statement: inside the transaction when there is one, else in autocommit."""

@@ -28,6 +28,7 @@ from engine.records import (
     fault_below,
     insert_records,
     key_parameter,
+    key_values,
     left_of,
     looked_at,
     new_changes,
@@ -274,13 +275,12 @@ class Operations:
     ) -> Written:
         action, row = write
         given = row.values | stamped(unit, resource, row.values.get("status"), row.inputs.get("reason"))
-        record = {**given, **dict(zip(resource.keys, key, strict=True)), **left_of(resource, row.inputs)}
-        record |= {"cxg_ord": 0, "cxg_log": CLOCK.new_id(), "cxg_expected": row.version}
+        record = {**given, "cxg_ord": 0, "cxg_log": CLOCK.new_id(), "cxg_expected": row.version}
+        record.update(zip(resource.keys, key, strict=True), **left_of(resource, row.inputs))
         rules = limited(unit, resource, action), resource.seen_beside(unit.principal, row.values)
         statement = self.statements.change_one(resource, action, frozenset(given), guards, rules)
-        values = unit.base(resource, **{f"key{place}": part for place, part in enumerate(key)})
+        values = unit.base(resource, rows=travelling(self.shop, resource, [record]), **key_values(key))
         values["sources"] = resource.ruleless_sources.get(row.values.get("status", ""), ())
-        values["rows"] = travelling(self.shop, resource, [record])
         found = await self._run(unit, resource, statement, values)
         if not found:
             error = await self.refusals.explain(unit, resource, action, row, key=key)

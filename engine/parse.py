@@ -1,6 +1,6 @@
 """Body bytes -> rows. Pure.
 
-Two roads with one verdict. The quick one decodes into a msgspec Struct made from the columns and gives up at anything odd;
+Two roads with one verdict. The quick one decodes into the type made from the columns and gives up at anything odd;
 the thorough one then looks at each field by itself, with the same annotation and the same `finish`, and reports every fault.
 """
 
@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence, Sized
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cached_property
-from keyword import iskeyword
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from engine.catalog import Catalog, Resource
 from engine.errors import ApiError, Fault, generic, invalid
@@ -81,41 +79,44 @@ class BodyReader:
         }
 
     @cached_property
-    def struct(self) -> type[msgspec.Struct]:
-        """The Struct of a body: every field optional, so that absent and null stay apart."""
-        named, fields = self.attributes, self.fields.items()
-        members: list[tuple[str, Any, Any]] = [(named[n], f.annotation | UnsetType, UNSET) for n, f in fields]
-        members += [(key, list[child.struct] | UnsetType, UNSET) for key, child in self.nested.items()]  # type: ignore[name-defined]
+    def shape(self) -> Any:
+        """The type of a body: every member optional, so that absent and null stay apart. A TypedDict lets unknown members pass;
+        the count of keys finds them (`_quick`)."""
+        members: dict[str, Any] = {name: field.annotation for name, field in self.fields.items()}
+        members |= {key: list[child.shape] for key, child in self.nested.items()}  # type: ignore[name-defined]
         if self.versioned:
-            members.append(("version", VERSION | None | UnsetType, UNSET))
-        title, names = f"{self.resource.key}.{self.purpose}", {attribute: name for name, attribute in named.items()}
-        return msgspec.defstruct(title, members, forbid_unknown_fields=True, rename=names)
+            members["version"] = VERSION | None
+        return TypedDict(f"{self.resource.key}.{self.purpose}", members, total=False)  # type: ignore[operator]
 
     @cached_property
-    def attributes(self) -> dict[str, str]:
-        """Field -> attribute of the Struct: its name, unless Python cannot write it."""
-        return {n: n if PLAIN(n) and not iskeyword(n) else f"cxg_{place}" for place, n in enumerate(self.fields)}
-
-    @cached_property
-    def structs(self) -> Any:
+    def shapes(self) -> Any:
         """Type of a list of bodies."""
-        return list[self.struct]  # type: ignore[name-defined]
+        return list[self.shape]  # type: ignore[name-defined]
 
     @cached_property
     def one(self) -> msgspec.json.Decoder[Any]:
         """Decoder of a single body."""
-        return msgspec.json.Decoder(self.struct, float_hook=Decimal)
+        return msgspec.json.Decoder(self.shape, float_hook=Decimal)
 
     @cached_property
     def many(self) -> msgspec.json.Decoder[Any]:
         """Decoder of a list of bodies."""
-        return msgspec.json.Decoder(self.structs, float_hook=Decimal)
+        return msgspec.json.Decoder(self.shapes, float_hook=Decimal)
 
     @cached_property
-    def finishers(self) -> tuple[tuple[str, str, Any, bool, bool], ...]:
-        """(name, attribute, finish, is virtual, counts keys) of each field."""
-        found, named = self.fields.items(), self.attributes
-        return tuple((n, named[n], f.finish, f.column is None, f.scalar.name in ("jsonb", "json")) for n, f in found)
+    def finishers(self) -> dict[str, Any]:
+        """Field -> what makes of a decoded value the one that is kept, where there is something to do."""
+        return {name: field.finish for name, field in self.fields.items() if field.finish is not None}
+
+    @cached_property
+    def virtual(self) -> frozenset[str]:
+        """Fields without a column."""
+        return frozenset(name for name, field in self.fields.items() if field.column is None)
+
+    @cached_property
+    def documents(self) -> frozenset[str]:
+        """Fields whose value has keys of its own."""
+        return frozenset(name for name, field in self.fields.items() if field.scalar.name in ("jsonb", "json"))
 
     def read(self, body: bytes) -> tuple[list[Incoming], bool]:
         """The rows of a body, and whether it was a list. Raises 400 and 422 with every fault."""
@@ -130,9 +131,11 @@ class BodyReader:
     def read_items(self, items: Sequence[Mapping[str, Any]]) -> list[Incoming] | None:
         """Rows that are decoded already; None when one of them has to be looked at by itself (`read_item`)."""
         try:
-            return [self._finish(struct)[0] for struct in msgspec.convert(items, self.structs)]
+            pairs = [self._finish(given) for given in msgspec.convert(items, self.shapes)]
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
+        whole = all(keys == count_keys(item) for (_, keys), item in zip(pairs, items, strict=True))
+        return [row for row, _ in pairs] if whole else None
 
     def read_item(self, item: Mapping[str, Any]) -> Incoming:
         """One row that is decoded already. Raises 422 with every fault."""
@@ -162,50 +165,44 @@ class BodyReader:
             few(decoded if many else ())
             keys = 0
             rows = []
-            for struct in decoded if many else (decoded,):
-                row, count = self._finish(struct)
+            for given in decoded if many else (decoded,):
+                row, count = self._finish(given)
                 rows.append(row)
                 keys += count
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
         return rows if keys == len(KEYS(body)) else None
 
-    def _finish(self, struct: Any) -> tuple[Incoming, int]:
-        values: dict[str, Any] = {}
-        row = Incoming(values)
-        keys = 0
-        for name, attribute, finish, virtual, counted in self.finishers:
-            value = getattr(struct, attribute)
-            if value is UNSET:
-                continue
-            keys += 1
+    def _finish(self, given: dict[str, Any]) -> tuple[Incoming, int]:
+        """The row of a decoded body, which becomes its values; and how many keys the body has."""
+        row, keys, finishers = Incoming(given), len(given), self.finishers
+        if self.versioned and "version" in given:
+            row.version = given.pop("version")
+        if self.nested:
+            keys += self._finish_nested(row)
+        for name, value in given.items():
             if value is None:
                 if name in self.never_null:
                     raise BadValue("required", name)
-            elif finish is not None:
-                value = finish(value)
-            if counted:
-                keys += count_keys(value)
-            if virtual:
-                row.inputs[name] = value
-            else:
-                values[name] = value
+            elif name in finishers:
+                given[name] = finishers[name](value)
+        for name in self.documents:
+            if name in given:
+                keys += count_keys(given[name])
         for name in self.required:
-            if name not in values:
+            if name not in given:
                 raise BadValue("required", name)
-        keys += self._finish_rest(struct, row)
+        if not self.virtual.isdisjoint(given):
+            row.inputs = {name: given.pop(name) for name in self.virtual & given.keys()}
         return row, keys
 
-    def _finish_rest(self, struct: Any, row: Incoming) -> int:
+    def _finish_nested(self, row: Incoming) -> int:
         keys = 0
-        if self.versioned and struct.version is not UNSET:
-            row.version, keys = struct.version, 1
         for key, child in self.nested.items():
-            items = getattr(struct, key)
-            if items is not UNSET:
-                pairs = [child._finish(item) for item in items]
+            if key in row.values:
+                pairs = [child._finish(item) for item in row.values.pop(key)]
                 row.nested[key] = [pair[0] for pair in pairs]
-                keys += 1 + sum(pair[1] for pair in pairs)
+                keys += sum(pair[1] for pair in pairs)
         return keys
 
     def _thorough(self, body: bytes) -> list[Incoming]:

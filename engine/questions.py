@@ -19,7 +19,7 @@ from engine.filters import OPERATORS
 from engine.paging import read_cursor, read_page
 from engine.query import DEFAULT, PARAMETERS, Reading, split_name, text_of
 from engine.scalars import BadValue
-from engine.shapes import NO_RULES, Condition, Expansion, Limits, Listing, ListShape, Node, RowRule
+from engine.shapes import NO_RULES, Condition, Expansion, Limits, Listing, ListShape, Node, RowRule, Statement
 from engine.sql.documents import ordered_by
 from engine.sql.search import by_rank, search_values
 
@@ -31,13 +31,15 @@ PLACES: dict[str, Callable[[str], Any]] = {"page": read_page, "cursor": read_cur
 
 
 class Question(NamedTuple):
-    """A list made ready: what it asks for, its shape and values, the keys of its order, what its cursors are bound to."""
+    """A list made ready: what it asks for, its shape and values, the keys of its order, what its cursors are bound to. `statements`
+    that answer it, once they were asked for: by the rules of rows, and by what is null of the place that the page follows."""
 
     listing: Listing
     shape: ListShape
     values: Mapping[str, Any]
     names: Sequence[str]
     binding: str
+    statements: dict[tuple[frozenset[RowRule], tuple[bool, ...]], tuple[ListShape, Statement]]
 
 
 class Slot(NamedTuple):
@@ -70,7 +72,7 @@ class Frame(NamedTuple):
         listing = replace(question.listing, conditions=tuple(conditions), **places)
         if places:
             values |= page_values(listing)
-        return Question(listing, question.shape, values, question.names, binding_of(self.head, listing))
+        return question._replace(listing=listing, values=values, binding=binding_of(self.head, listing))
 
 
 class Questions:
@@ -140,7 +142,7 @@ def question_of(resource: Resource, listing: Listing) -> Question:
     shape, names = list_shape(listing), [order.field for order in ordered_by(resource, listing.sort)]
     names = ["rank", *names] if by_rank(shape) else names
     values = page_values(listing) | asked_values(listing)
-    return Question(listing, shape, values, names, binding_of(head_of(listing, resource.path), listing))
+    return Question(listing, shape, values, names, binding_of(head_of(listing, resource.path), listing), {})
 
 
 # -- shapes

@@ -20,6 +20,8 @@ Asked = tuple[Action, Incoming]
 # of a row on its way: the columns that it leaves to the defaults of somebody else's table
 LEFT = "cxg_left"
 SHAPES_KEPT = 4096
+# PostgreSQL has keys of at most 32 columns
+KEY_PARTS = tuple(f"key{place}" for place in range(32))
 
 
 class Written(NamedTuple):
@@ -54,6 +56,11 @@ def row_key(resource: Resource, row: Mapping[str, Any]) -> Key:
 
 def key_parts(key: Key) -> tuple[Any, ...]:
     return key if isinstance(key, tuple) else (key,)
+
+
+def key_values(key: Sequence[Any]) -> dict[str, Any]:
+    """The parameters that name one row."""
+    return dict(zip(KEY_PARTS, key, strict=False))
 
 
 def key_parameter(resource: Resource, keys: Sequence[Key]) -> Any:

@@ -13,7 +13,7 @@ from engine.errors import ApiError, Fault, generic
 from engine.fields import Field
 from engine.hooks import Change, Row
 from engine.moment import UnitOfWork, Workshop
-from engine.records import key_parameter
+from engine.records import key_parameter, key_values
 from engine.shapes import NO_RULES, Incoming, Limited, RowRule, Version
 from engine.sql.parts import DIGEST, ENCODER
 
@@ -43,7 +43,7 @@ class Refusals:
 
     async def _state(self, unit: UnitOfWork, resource: Resource, key: Sequence[str], limits: Limited) -> dict[str, Any]:
         """Of the stored row; empty when there is none."""
-        values = unit.base(resource, **{f"key{i}": part for i, part in enumerate(key)})
+        values = unit.base(resource, **key_values(key))
         statement = self.shop.question("state", resource, self.shop.writes.restricting(resource), limits)
         found = await unit.run(statement, values)
         return dict(found[0].items()) if found else {}

@@ -20,6 +20,13 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}").fullmatch
 JSON_TYPES = (b"application/json", b"application/merge-patch+json")
 
 
+def is_json(media_type: bytes) -> bool:
+    """Whether a Content-Type says JSON, in the one encoding that JSON has."""
+    kind, _, parameters = media_type.partition(b";")
+    charset = parameters.lower().replace(b" ", b"").replace(b'"', b"")
+    return kind.strip().lower() in JSON_TYPES and (b"charset=" not in charset or b"charset=utf-8" in charset)
+
+
 class Digesting:
     """Receives for a request whose body is compared with that of its first try; takes the digest on the way."""
 
@@ -123,11 +130,10 @@ class Request:
 
     async def json(self, limit: int, bulk: int = 0) -> bytes:
         """The body of a request that must bring JSON. 415 for another media type."""
-        kind, _, parameters = (self._headers.get(b"content-type") or JSON_TYPES[0]).partition(b";")
-        charset = parameters.lower().replace(b" ", b"").replace(b'"', b"")
-        if kind.strip().lower() not in JSON_TYPES or (b"charset=" in charset and b"charset=utf-8" not in charset):
+        given = self._headers.get(b"content-type")
+        if given not in JSON_TYPES and given and not is_json(given):
             raise generic("unsupported_media_type")
         body = await self.body(limit, bulk)
-        if not body.strip():
+        if not body or body.isspace():
             raise generic("invalid_json", "A JSON body is expected here; the request has none")
         return body

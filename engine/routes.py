@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
+from uuid import UUID
 
 from engine.catalog import Resource
 from engine.errors import ApiError, NotFoundError, generic
@@ -48,6 +49,8 @@ WORDS = frozenset(route.tail[1:] for route in ROUTES if route.tail and "{id}" no
 
 def key_path(key: Sequence[Any]) -> str:
     """The last part of a row's address; a key that is one of our words is encoded further than it must be."""
+    if len(key) == 1 and isinstance(key[0], UUID):  # needs no quotes and is no word
+        return str(key[0])
     text = ",".join(quote(str(part), safe="") for part in key)
     return f"%{ord(text[0]):X}{text[1:]}" if text in WORDS else text
 

@@ -52,12 +52,14 @@ def unseal(cipher: Cipher, resource: Resource, name: str, value: Any) -> Any:
 def sealed(cipher: Cipher, resource: Resource, records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """Rows as they travel to the database."""
     names = resource.entity.encrypted
-    if not names:
-        return records
-    return [
-        {**record, **{n: seal(cipher, resource, n, record[n]) for n in names if record.get(n) is not None}}
-        for record in records
-    ]
+    return [_sealed_one(cipher, resource, names, record) for record in records] if names else records
+
+
+def _sealed_one(
+    cipher: Cipher, resource: Resource, names: Sequence[str], record: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    secret = {name: seal(cipher, resource, name, record[name]) for name in names if record.get(name) is not None}
+    return {**record, **secret} if secret else record
 
 
 def opened(cipher: Cipher, resource: Resource, row: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,9 @@ from engine.clock import CLOCK
 class Op(StrEnum):
     """What can be asked of an entity."""
 
+    # Enum's own is a Python function, and each request looks up a few things by its operation
+    __hash__ = str.__hash__
+
     CREATE = "create"
     LIST = "list"
     GET = "get"

@@ -15,6 +15,7 @@ from engine.handlers.pages import Turn
 from engine.query import read_paging, read_view
 from engine.query_body import read_query
 from engine.questions import Question, asked_values, list_shape, question_of, shape_of
+from engine.records import key_values
 from engine.shapes import GetShape
 from engine.sql.read import ESTIMATE_ABOVE, LOG_ORDER
 from engine.types import Op
@@ -35,21 +36,21 @@ async def query(call: Call) -> Answer:
 async def answer_question(call: Call, question: Question) -> Answer:
     """The rows or groups that a list asks for, in one statement; facets in another."""
     shop, resource, listing, rows = call.service.shop, call.resource, question.listing, question.shape
-    own = call.own(listing)
-    rows = rows._replace(own=own) if own else rows
-    values = call.values()
-    values.update(question.values)
+    own, values = call.own(listing), call.values(question.values)
     if listing.grouping is not None:
-        return await answer_groups(call, listing, listing.grouping, (rows, values))
+        return await answer_groups(call, listing, listing.grouping, (rows._replace(own=own), values))
     turn = Turn(call, listing, question.names, question.binding)
-    shape = rows._replace(after=turn.nulls) if turn.nulls else rows
     values.update(turn.values)
-    statement = shop.statement(resource, shape)
+    made = question.statements.get((own, turn.nulls))
+    if made is None:
+        shape = rows._replace(own=own, after=turn.nulls)
+        made = question.statements[own, turn.nulls] = shape, shop.statement(resource, shape)
+    shape, statement = made
     await call.service.budgets.admit(call.unit, resource, (listing, shape), (statement, values))
     record = (await call.unit.run(statement, values))[0]
     items, cursor = turn.taken(record)
     items, total = items and shop.readable(resource, items), record[1]
-    more = await facets_of(call, listing, rows, values)
+    more = await facets_of(call, listing, rows._replace(own=own), values) if listing.facets else ()
     if listing.count == "estimated" and total > ESTIMATE_ABOVE:
         plan = await call.unit.run(shop.question("estimate", resource, shape), values)
         expected = int(msgspec.json.decode(plan[0][0])[0]["Plan"]["Plan Rows"])
@@ -97,8 +98,7 @@ async def history(call: Call) -> Answer:
     await call.read(GetShape(call.resource.keys, "include"))
     if log is None:
         return page(None, listing, 0)
-    values = call.values()
-    values.update((f"key{i}", part) for i, part in enumerate(call.target.key))
+    values = call.values(key_values(call.target.key))
     path = f"{call.resource.path}/{','.join(call.target.key)}/history"
     turn = Turn(call, listing, [name for name, _ in LOG_ORDER], binding_of(head_of(listing, path), listing))
     values.update(turn.values)
