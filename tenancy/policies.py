@@ -80,31 +80,34 @@ def _has_sequence(table: Table) -> bool:
     return column is not None and not isinstance(column.server_default, Identity)
 
 
-# sealing: the columns named as arguments may be written later, nothing else
+# sealing names none of the columns that the trigger watches, so that it costs nothing (comparing rows cost more than the update)
 APPEND_ONLY = """CREATE OR REPLACE FUNCTION public.cxg_append_only() RETURNS trigger LANGUAGE plpgsql AS $body$
 BEGIN
-  IF TG_OP = 'UPDATE' AND to_jsonb(OLD) - TG_ARGV = to_jsonb(NEW) - TG_ARGV THEN
-    RETURN NEW;
-  END IF;
   RAISE EXCEPTION '%.% is append-only: % refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
     USING ERRCODE = 'restrict_violation';
 END
 $body$"""
 ROW_TRIGGER, TABLE_TRIGGER = "append_only", "append_only_truncate"
+# pg_trigger.tgtype: for each row, before, delete, update; before, truncate
+ROW_MOMENTS, TABLE_MOMENTS = 1 + 2 + 8 + 16, 2 + 32
 
 
 def trigger_statements(table: Table) -> list[str]:
     """What holds an append-only table against its owner too; never on distributed tables, which take no triggers."""
     if not table.info.get("append_only"):
         return []
-    sealed = ", ".join("'" + name.replace("'", "''") + "'" for name in table.info.get("sealed_columns", ()))
-    name = table_name(table)
+    name, watched = table_name(table), ", ".join(map(quote, _watched(table)))
     return [
-        f"CREATE OR REPLACE TRIGGER {ROW_TRIGGER} BEFORE UPDATE OR DELETE ON {name} "
-        f"FOR EACH ROW EXECUTE FUNCTION public.cxg_append_only({sealed})",
+        f"CREATE OR REPLACE TRIGGER {ROW_TRIGGER} BEFORE DELETE OR UPDATE OF {watched} ON {name} "
+        f"FOR EACH ROW EXECUTE FUNCTION public.cxg_append_only()",
         f"CREATE OR REPLACE TRIGGER {TABLE_TRIGGER} BEFORE TRUNCATE ON {name} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION public.cxg_append_only()",
     ]
+
+
+def _watched(table: Table) -> list[str]:
+    """The columns of an append-only table that nobody may write later."""
+    return sorted(c.name for c in table.columns if c.name not in table.info.get("sealed_columns", ()))
 
 
 # what pg_policy must say of each tenant table; `changes` mends these by itself
@@ -208,7 +211,9 @@ SELECT oid, array_agg(held) AS rights FROM (
 """
 
 TRIGGERS = """
-SELECT tgrelid AS oid, tgname::text AS name, tgargs AS arguments FROM pg_trigger
+SELECT tgrelid AS oid, tgname::text AS name, tgtype AS moments, ARRAY(
+  SELECT attname::text FROM pg_attribute WHERE attrelid = tgrelid AND attnum = ANY(tgattr::int2[]) ORDER BY attname COLLATE "C"
+) AS columns FROM pg_trigger
 WHERE tgrelid = ANY($1::oid[]) AND tgfoid = to_regproc('public.cxg_append_only')::oid AND tgenabled IN ('O', 'A')
 """
 
@@ -251,16 +256,17 @@ async def missing_protection(connection: asyncpg.Connection, metadata: MetaData,
 
 
 async def missing_triggers(connection: asyncpg.Connection, metadata: MetaData) -> list[str]:
-    """Append-only triggers that are not there, or seal other columns, or are left on a table that is none."""
+    """Append-only triggers that are not there, or watch other columns, or are left on a table that is none."""
     oids = await _oids(connection, metadata)
     rows = await connection.fetch(TRIGGERS, [oid for oid in oids.values() if oid])
-    held = {(row["oid"], row["name"]): row["arguments"] for row in rows}
+    held = {(row["oid"], row["name"]): (row["moments"], row["columns"]) for row in rows}
     statements = []
     for table in metadata.tables.values():
         oid = oids[table_name(table)]
         found = {name: held[oid, name] for name in (ROW_TRIGGER, TABLE_TRIGGER) if (oid, name) in held}
-        sealed = b"".join(name.encode() + b"\0" for name in table.info.get("sealed_columns", ()))
-        wanted = {ROW_TRIGGER: sealed, TABLE_TRIGGER: b""} if table.info.get("append_only") else {}
+        wanted: dict[str, tuple[int, list[str]]] = {}
+        if table.info.get("append_only"):
+            wanted = {ROW_TRIGGER: (ROW_MOMENTS, _watched(table)), TABLE_TRIGGER: (TABLE_MOMENTS, [])}
         if found != wanted:
             statements += [f"DROP TRIGGER {name} ON {table_name(table)}" for name in found if name not in wanted]
             statements += trigger_statements(table)

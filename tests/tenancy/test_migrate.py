@@ -66,7 +66,7 @@ async def test_the_manager_side_has_triggers_and_no_policies(
         await ask.execute(scratch_database.owner, "TRUNCATE stay.events")
     await ask.execute(scratch_database.owner, "DROP TRIGGER append_only ON stay.events")
     (mended, _) = await ask.difference(scratch_database.owner, models(), manager)
-    assert mended.startswith("CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE ON stay.events")
+    assert mended.startswith("CREATE OR REPLACE TRIGGER append_only BEFORE DELETE OR UPDATE OF body, ")
 
 
 async def test_what_vanished_is_kept_and_told(

@@ -117,7 +117,15 @@ async def test_the_append_only_trigger_holds_against_everybody(
     await superuser.execute(";\n".join([APPEND_ONLY, *trigger_statements(events)]))
     await superuser.execute("INSERT INTO stay.events (tenant_id, id, body) VALUES ($1, $2, 'b')", uuid4(), uuid4())
     assert await superuser.execute("UPDATE stay.events SET seal = 's'") == "UPDATE 1"
-    for refused in ("UPDATE stay.events SET body = 'x'", "DELETE FROM stay.events", "TRUNCATE stay.events"):
+    upsert = "INSERT INTO stay.events SELECT * FROM stay.events ON CONFLICT (tenant_id, id) DO UPDATE SET body = 'x'"
+    both = "UPDATE stay.events SET seal = 't', body = 'x'"
+    for refused in (
+        both,
+        upsert,
+        "UPDATE stay.events SET body = 'x'",
+        "DELETE FROM stay.events",
+        "TRUNCATE stay.events",
+    ):
         with pytest.raises(asyncpg.RestrictViolationError, match=r"stay\.events is append-only"):
             async with superuser.transaction():
                 await superuser.execute(refused)
