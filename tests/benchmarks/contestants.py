@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -50,14 +50,21 @@ RULELESS = Contestant(
 CONTESTANTS = (FLOOR, ORM, ENGINE, RULELESS)
 
 
+def nothing() -> None:
+    """What is left to do after the answers of a contestant that does all its work before them."""
+
+
 @dataclass
 class Server:
-    """A running contestant. `tokens`: the Authorization header by scope."""
+    """A running contestant. `tokens`: the Authorization header by scope. `helpers`: processes that do some of its work: of those
+    that share a database one relays for all. `finish` waits until all work that answers have left is done."""
 
     contestant: Contestant
     process: psutil.Process
     port: int
     tokens: dict[str, str] = field(default_factory=dict)
+    helpers: list[psutil.Process] = field(default_factory=list)
+    finish: Callable[[], None] = nothing
 
     @property
     def url(self) -> str:
@@ -65,9 +72,9 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def cpu(self) -> float:
-        """Seconds of CPU that the process has used, in user and in system mode."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        """Seconds of CPU that the process and its helpers have used, in user and in system mode."""
+        times = [process.cpu_times() for process in (self.process, *self.helpers)]
+        return float(sum(one.user + one.system for one in times))
 
     def client(self, scope: str) -> httpx.Client:
         """A client that is signed in for a scope."""
@@ -135,6 +142,10 @@ def running(chosen: Sequence[Contestant], stage: Stage) -> Iterator[list[Server]
         for server in servers:
             wait_for(server.port, server.process, stage.data / f"{server.contestant.factory.partition(':')[0]}.log")
             server.tokens = _sign_in(server, stage)
+        engines = [server for server in servers if server.contestant.engine]
+        for server in engines:
+            server.helpers = [other.process for other in engines if other is not server]
+            server.finish = stage.settle
         yield servers
 
 

@@ -80,10 +80,12 @@ def send(
 def measure(
     server: Server, requests: Sequence[bytes], seconds: float, *, once: bool, connections: int = CONNECTIONS
 ) -> Measure:
-    """Warm up with the first twentieth of the requests, then measure with the others."""
+    """Warm up with the first twentieth of the requests, then measure with the others, with all work that they leave behind."""
     warm = min(len(requests) // 20 + 1, 500)
     send(server, requests[:warm], min(0.3, seconds), once=once, connections=connections)
+    server.finish()
     before = server.cpu()
     load = send(server, requests[warm:] if once else requests, seconds, once=once, connections=connections)
+    server.finish()
     used = server.cpu() - before
     return Measure(used / load.requests * 1e6, load.requests / load.seconds, load.p50, load.p99, int(load.requests))

@@ -72,6 +72,7 @@ def measure_all(stage: Stage, plan: Sequence[tuple[int, Case, Server]], seconds:
         say(f"round {number + 1}, {case.title}: {server.contestant.title}")
         tidy(stage, case.before)
         requests = [rendered(server, case, request) for request in requests_for(stage, server, case, serial)]
+        stage.settle()
         measured = measure(server, requests, seconds, once=case.once, connections=case.connections)
         tidy(stage, case.after)
         found.setdefault(case.name, {}).setdefault(server.contestant.name, []).append(measured)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tenancy.embedded import EmbeddedServer, start_embedded
 from tests.benchmarks.place import Place
 
 ADMIN, PASSWORD = "admin@example.com", "Bench-Password-1"
+PATIENCE = 60  # seconds until nothing is left to do
 
 USERS = """
 insert into idam.users (id, email, full_name, user_type, password_history, must_change_password, phone, locale,
@@ -82,6 +84,15 @@ class Stage:
                 await connection.close()
 
         return asyncio.run(run())
+
+    def settle(self) -> None:
+        """Wait until every record of the change log is sealed, whoever wrote it: what one contestant has left must not be done
+        while another is measured. RuntimeError after a minute."""
+        deadline = time.monotonic() + PATIENCE
+        while self.ask("select from audt.audit_logs where seq is null limit 1"):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the records of the change log are not sealed")
+            time.sleep(0.1)
 
 
 def numbered(family: int, count: int) -> list[UUID]:
