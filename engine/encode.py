@@ -65,7 +65,7 @@ ESTIMATED = '"total_is_estimate":true'
 
 
 def page(
-    items: str | None, listing: Listing, total: int | None, *, cursor: str | None = None, more: Sequence[str] = ()
+    items: bytes | None, listing: Listing, total: int | None, *, cursor: str | None = None, more: Sequence[str] = ()
 ) -> Answer:
     """A page of a list. `items`: rendered rows with commas between; `cursor` leads to the next page, where there is one;
     `more`: other members of the data."""
@@ -76,7 +76,7 @@ def page(
     counts = f'"page_size":{listing.page_size},"total":{shown},"total_pages":{pages}'
     tail = ",".join((f'"page":{number},{counts},"next_cursor":{following}', *more))
     # the rows may be long, so they are copied once
-    body = b'{"success":true,"data":{"items":[%b],%b},"error":null}' % ((items or "").encode(), tail.encode())
+    body = b'{"success":true,"data":{"items":[%b],%b},"error":null}' % (items or b"", tail.encode())
     return Answer(200, (JSON,), body)
 
 

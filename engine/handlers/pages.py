@@ -36,18 +36,15 @@ class Turn:
             self.values.update((f"c{i}", value) for i, value in enumerate(place))
             self.nulls = tuple(value is None for value in place)
 
-    def taken(self, record: Sequence[Any]) -> tuple[str | None, str | None]:
-        """The rows of a record (rows, total, and the place where the rows do not show it) with commas between, and the cursor
-        of the next page or None."""
-        rows, total, *place = record
-        if rows is None:
-            return None, None
+    def following(self, record: Sequence[Any]) -> str | None:
+        """The cursor of the next page or None, from the record of this one (total, rows, how many they are, the last's place)."""
+        total, _, count, place = record
         size = self.listing.page_size
-        more = len(rows) > size if self.ahead else self.listing.page * size < total
-        if not more or not self.placed:
-            return ",".join(rows[:size]), None
-        found = place[0] if place else place_in(rows[size - 1], self.names)
-        return ",".join(rows[:size]), cursor_of(self.sign, self.context, found)
+        more = count is not None and (count > size if self.ahead else self.listing.page * size < total)
+        if not more or not self.placed or place is None:
+            return None
+        found = place if isinstance(place, list) else place_in(place, self.names)
+        return cursor_of(self.sign, self.context, found)
 
 
 def place_in(row: str, names: Sequence[str]) -> list[str | None]:

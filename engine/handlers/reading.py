@@ -48,8 +48,9 @@ async def answer_question(call: Call, question: Question) -> Answer:
     shape, statement = made
     await call.service.budgets.admit(call.unit, resource, (listing, shape), (statement, values))
     record = (await call.unit.run(statement, values))[0]
-    items, cursor = turn.taken(record)
-    items, total = items and shop.readable(resource, items), record[1]
+    total, items, cursor = record[0], record[1], turn.following(record)
+    if items and resource.path in shop.revealing:
+        items = shop.readable(resource, items.decode()).encode()
     more = await facets_of(call, listing, rows._replace(own=own), values) if listing.facets else ()
     if listing.count == "estimated" and total > ESTIMATE_ABOVE:
         plan = await call.unit.run(shop.question("estimate", resource, shape), values)
@@ -104,5 +105,4 @@ async def history(call: Call) -> Answer:
     values.update(turn.values)
     shape = list_shape(listing)._replace(after=turn.nulls)
     record = (await call.unit.run(call.service.shop.question("history", call.resource, log, shape), values))[0]
-    items, cursor = turn.taken(record)
-    return page(items, listing, record[1], cursor=cursor)
+    return page(record[1], listing, record[0], cursor=turn.following(record))

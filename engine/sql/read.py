@@ -78,8 +78,7 @@ class Reads:
         return compile_statement(statement.join(placed, placed.c.id == row.c.id).order_by(placed.c.place))
 
     def listing(self, resource: Resource, shape: ListShape) -> Statement:
-        """(rows as JSON texts, total or null) of one page: `limit` rows from `offset` on, or after the place `c0` ...; and
-        where a row does not show its own place, that of row `last`, as texts."""
+        """(total or null, and what `rendered` gives) of one page: `limit` rows from `offset` on, or after the place `c0` ..."""
         scene = self._scene(shape.own, past=shape.past)
         row = scene.source(resource, "t")
         where = self._where(resource, row, shape, scene)
@@ -91,11 +90,11 @@ class Reads:
             row = cut(sa.select(row).where(*where), terms, shape.after).subquery("p")
             terms = self._terms(resource, row, shape, scene)
             page = sa.select(*scene.columns(resource, row, shape.fields, shape.expand))
-            items, *place = rendered(page.order_by(*ordering(terms)), terms, placed=placed)
+            source, columns = rendered(page.order_by(*ordering(terms)), terms, placed=placed)
         else:
             query = sa.select(*scene.columns(resource, row, shape.fields)).where(*where)
-            items, *place = rendered(cut(query, terms, shape.after), terms, placed=placed)
-        return compile_statement(sa.select(items, total, *place))
+            source, columns = rendered(cut(query, terms, shape.after), terms, placed=placed)
+        return compile_statement(sa.select(total, *columns).select_from(source))
 
     def export(self, resource: Resource, shape: ListShape, rendering: Rendering) -> Statement:
         """(text,) of every row of a list, without page or total; a cursor called `export` gives them."""
@@ -255,8 +254,8 @@ class Reads:
         ]
         terms = [Term(row.c[name], TYPES[kind], True, True, False) for name, kind in LOG_ORDER]
         told = [_changes_seen(resource, row) if name == "changes" else row.c[name] for name in names]
-        [items] = rendered(cut(sa.select(*told).where(*where), terms, shape.after), terms, placed=False)
-        return compile_statement(sa.select(items, self._total(row, where, shape)))
+        source, columns = rendered(cut(sa.select(*told).where(*where), terms, shape.after), terms, placed=False)
+        return compile_statement(sa.select(self._total(row, where, shape), *columns).select_from(source))
 
     def state(self, resource: Resource, references: tuple[Reference, ...], limits: Limited = FREE) -> Statement:
         """Why a write may have found no row: presence, version, status, whether active rows refer to it, the header's status,

@@ -93,12 +93,13 @@ def page(bench: Bench, listing: Listing, size: int, place: tuple[str | None, ...
         values |= {f"c{i}": value for i, value in enumerate(place)}
     statement = READS.listing(WARES, shape)
     [record] = bench.rows(statement.text, *statement.arguments(values))
-    rows, _, *said = record
-    ids = [json.loads(row)["id"] for row in rows or ()]
-    assert bool(said) != shows_place(WARES, listing.sort, listing.fields)
-    if len(ids) <= size:
+    _, rows, count, last = record
+    ids = [row["id"] for row in json.loads(b"[%b]" % (rows or b""))]
+    assert len(ids) == min(count or 0, size)
+    if not count or count <= size:
         return ids, None
-    return ids[:size], said[0] if said else place_in(rows[size - 1], [o.field for o in ordered_by(WARES, listing.sort)])
+    assert isinstance(last, str) == shows_place(WARES, listing.sort, listing.fields)
+    return ids, place_in(last, [o.field for o in ordered_by(WARES, listing.sort)]) if isinstance(last, str) else last
 
 
 @given(rows_of, keys_of, st.tuples(st.integers(1, 5), st.sampled_from(["", "fields=id"])))
