@@ -169,15 +169,18 @@ class Conditions:
         """What makes that condition of its text."""
         self.counted()
         relations, resource, name = self.walk(path)
-        choices = self.limits.choices
+        field = field_of(resource, name)
+        read = comparison((name, field), field.operators, operator, self.limits.choices)
+        if not relations:
+            return read
 
-        def read(given: Given) -> Node:
-            node: Node = read_condition(resource, name, operator, given, choices)
+        def behind(given: Given) -> Node:
+            node: Node = read(given)
             for relation in reversed(relations):
                 node = Through(relation, "some", node)
             return node
 
-        return read
+        return behind
 
     def counted(self) -> None:
         """One more condition; too many are refused."""
@@ -270,21 +273,26 @@ def read_condition(
 ) -> Condition:
     """`filter[name][operator]=given`, checked against the field. `choices`: the most values of one filter."""
     field = field_of(resource, name)
-    return compare((name, field), field.operators, (operator, given), choices)
+    return comparison((name, field), field.operators, operator, choices)(given)
 
 
-def compare(
-    named: tuple[str, Field], allowed: Sequence[str], asked: tuple[str, Given], choices: int = LIMITS.choices
-) -> Condition:
-    """The comparison of what is called so, and is of the field's type, by one of the `allowed` operators."""
-    (name, field), (operator, given) = named, asked
+def comparison(
+    named: tuple[str, Field], allowed: Sequence[str], operator: str, choices: int = LIMITS.choices
+) -> Callable[[Given], Condition]:
+    """What makes of a value the comparison of what is called so, and is of the field's type, by one of the `allowed` operators."""
+    name, field = named
     if operator not in allowed:
         takes = ", ".join(allowed) or "no filter"
         raise BadValue("invalid_choice", f"{name!r} takes {takes}; not {operator[:32]!r}", operators=list(allowed))
     row = OPERATORS[operator]
-    if row.takes in ("many", "items") and len(_read_items(given)) > choices:
-        raise BadValue("out_of_range", f"takes at most {choices} values", maximum=choices)
-    return Condition(name, operator, TAKES[row.takes](field, row, given))
+    take, several = TAKES[row.takes], row.takes in ("many", "items")
+
+    def read(given: Given) -> Condition:
+        if several and len(_read_items(given)) > choices:
+            raise BadValue("out_of_range", f"takes at most {choices} values", maximum=choices)
+        return Condition(name, operator, take(field, row, given))
+
+    return read
 
 
 def read_orders(text: str, check: Callable[[str], object]) -> tuple[Order, ...]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from engine.aggregates import FUNCTIONS, PARTS, Function, Part, parts_of
-from engine.conditions import Conditions, Given, compare, field_of, read_orders
+from engine.conditions import Conditions, Given, comparison, field_of, read_orders
 from engine.entity import Virtual
 from engine.errors import Fault, invalid
 from engine.fields import Field, virtual_field
@@ -111,7 +111,7 @@ class Groupings:
         self.conditions.counted()
         field = self._result(name)
         allowed = operators_of(field.scalar.families)
-        self.having.append(compare((name, field), allowed, (operator, given), self.conditions.limits.choices))
+        self.having.append(comparison((name, field), allowed, operator, self.conditions.limits.choices)(given))
 
     def order(self, text: str) -> tuple[Order, ...]:
         """`-n,status:nullsfirst`."""

@@ -72,7 +72,9 @@ class Frame(NamedTuple):
         listing = replace(question.listing, conditions=tuple(conditions), **places)
         if places:
             values |= page_values(listing)
-        return question._replace(listing=listing, values=values, binding=binding_of(self.head, listing))
+        return Question(
+            listing, question.shape, values, question.names, binding_of(self.head, listing), question.statements
+        )
 
 
 class Questions:
@@ -133,8 +135,7 @@ def frame_of(resource: Resource, question: Question, reading: Reading, pattern: 
 
 def leaf_of(node: Node) -> Condition:
     """The one condition of a flat filter, behind the relations of its path."""
-    [leaf] = leaves(node)
-    return leaf
+    return node if isinstance(node, Condition) else leaves(node)[0]
 
 
 def question_of(resource: Resource, listing: Listing) -> Question:
