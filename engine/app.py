@@ -10,7 +10,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp
 
 from engine.dispatch import Dispatcher, reply
 from engine.encode import Answer, Streamed, success_of
@@ -67,12 +66,15 @@ class Health:
         return Response(self.dispatcher.observer.metrics(), media_type="text/plain; version=0.0.4")
 
 
-class Front:
+class Application(Starlette):
     """Entity requests (`/scope/domain/entity...`) go straight to the dispatcher, which answers every error itself; Starlette's
     middleware and its list of routes (12 us a request) are for the few paths beside it."""
 
-    def __init__(self, dispatcher: Dispatcher, rest: ASGIApp) -> None:
-        self.dispatcher, self.rest = dispatcher, rest
+    def __init__(self, dispatcher: Dispatcher, routes: Sequence[BaseRoute], **more: Any) -> None:
+        super().__init__(routes=[*routes, Mount("/", dispatcher)], **more)
+        # what fits no route (a line end in a name) is answered in the envelope too
+        self.router.default = dispatcher
+        self.state.dispatcher = self.dispatcher = dispatcher
         self.scopes = frozenset(dispatcher.shop.catalog.scopes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +83,7 @@ class Front:
         if len(parts) == 4 and parts[1] in self.scopes and parts[2][:1] != "_" and not path.endswith("/_meta"):
             await self.dispatcher(scope, receive, send)
         else:
-            await self.rest(scope, receive, send)
+            await super().__call__(scope, receive, send)
 
 
 def plain(dispatcher: Dispatcher, path: str, endpoint: Endpoint, *methods: str) -> Route:
@@ -91,7 +93,7 @@ def plain(dispatcher: Dispatcher, path: str, endpoint: Endpoint, *methods: str) 
 
 def build_app(
     dispatcher: Dispatcher, routes: Sequence[BaseRoute], *, start: Sequence[Any] = (), stop: Sequence[Any] = ()
-) -> Starlette:
+) -> Application:
     """The application. `start` and `stop` are coroutine functions run around its life."""
 
     @asynccontextmanager
@@ -109,9 +111,4 @@ def build_app(
         Route("/metrics", health.metrics),
         *routes,
     ]
-    app = Starlette(routes=[*beside, Mount("/", dispatcher)], lifespan=lifespan)
-    # what fits no route (a line end in a name) is answered in the envelope too
-    app.router.default = dispatcher
-    app.state.dispatcher = dispatcher
-    app.middleware_stack = Front(dispatcher, app.build_middleware_stack())
-    return app
+    return Application(dispatcher, beside, lifespan=lifespan)

@@ -34,8 +34,8 @@ class Clock:
 CLOCK = Clock()
 
 
-def request_id() -> str:
-    """An id of a request: a UUIDv7 as text, twice as cheap as the object."""
+def id_text() -> str:
+    """A new id as text, of a request or a record that nobody looks at before it is stored: half the cost of the object."""
     return str(uuid_utils.uuid7())
 
 

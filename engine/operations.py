@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from engine.catalog import Resource
-from engine.clock import CLOCK
+from engine.clock import id_text
 from engine.errors import ApiError
 from engine.hooks import Change, Key, Point, Row
 from engine.moment import UnitOfWork, Workshop, plain
@@ -275,7 +275,7 @@ class Operations:
     ) -> Written:
         action, row = write
         given = row.values | stamped(unit, resource, row.values.get("status"), row.inputs.get("reason"))
-        record = {**given, "cxg_ord": 0, "cxg_log": CLOCK.new_id(), "cxg_expected": row.version}
+        record = {**given, "cxg_ord": 0, "cxg_log": id_text(), "cxg_expected": row.version}
         record.update(zip(resource.keys, key, strict=True), **left_of(resource, row.inputs))
         rules = limited(unit, resource, action), resource.seen_beside(unit.principal, row.values)
         statement = self.statements.change_one(resource, action, frozenset(given), guards, rules)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from engine.catalog import Resource
-from engine.clock import CLOCK
+from engine.clock import CLOCK, id_text
 from engine.errors import ApiError
 from engine.hooks import Change, Key, Point
 from engine.moment import UnitOfWork, Workshop
@@ -102,7 +102,7 @@ def insert_records(resource: Resource, changes: Sequence[Change]) -> tuple[froze
         fill(resource, change.values)
         columns.update(change.values)
         left = {LEFT: sorted(resource.silent - change.values.keys())} if resource.silent else {}
-        records.append({**change.values, "cxg_ord": order, "cxg_log": CLOCK.new_id(), **left})
+        records.append({**change.values, "cxg_ord": order, "cxg_log": id_text(), **left})
     return frozenset(columns), records
 
 
@@ -186,7 +186,7 @@ def change_records(
             records[key] |= {name: change[name] for name in change.values}
             continue
         stored = {name: change[name] for name in columns} | dict(zip(resource.keys, key_parts(key), strict=True))
-        own = {"cxg_ord": len(records), "cxg_log": CLOCK.new_id(), "cxg_expected": None}
+        own = {"cxg_ord": len(records), "cxg_log": id_text(), "cxg_expected": None}
         records[key] = {**stored, **left_of(resource, change.inputs), **own}
     return records
 

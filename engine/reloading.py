@@ -63,20 +63,17 @@ class Generation:
         self.busy = 0
         self.idle = asyncio.Event()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.busy += 1
-        self.idle.clear()
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            self.busy -= 1
-            if not self.busy:
-                self.idle.set()
+    def left(self) -> None:
+        """A request is answered."""
+        self.busy -= 1
+        if not self.busy:
+            self.idle.set()
 
     async def end(self) -> None:
         """Give up what goes on beside the requests, wait for the last one, and close the connections."""
         await self.system.retire()
         if self.busy:
+            self.idle.clear()
             await self.idle.wait()
         await self.system.close()
 
@@ -96,8 +93,13 @@ class Reloading:
         """A request, or the life of the process."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        else:
-            await self.present(scope, receive, send)
+            return
+        generation = self.present
+        generation.busy += 1
+        try:
+            await generation.app(scope, receive, send)
+        finally:
+            generation.left()
 
     @property
     def state(self) -> Any:

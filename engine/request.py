@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from engine.clock import request_id
+from engine.clock import id_text
 from engine.errors import generic
 from engine.moment import Caller
 
@@ -66,8 +66,8 @@ class Request:
         self.digesting: Digesting | None = None
         if b"idempotency-key" in self._headers:
             self._receive = self.digesting = Digesting(receive)
-        given = self._headers.get(b"x-request-id", b"")
-        self.id = given.decode() if REQUEST_ID(given) else request_id()
+        given = self._headers.get(b"x-request-id")
+        self.id = given.decode() if given and REQUEST_ID(given) else id_text()
 
     def header(self, name: bytes) -> bytes | None:
         """A header by its lower-case name."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from engine.clock import request_id
+from engine.clock import id_text
 from engine.dispatch import Dispatcher
 from engine.errors import NotFoundError
 from engine.moment import Caller, UnitOfWork
@@ -37,7 +37,7 @@ class Session:
 
     def __init__(self, dispatcher: Dispatcher, scope: str, principal: Principal) -> None:
         self.dispatcher, self.scope = dispatcher, scope
-        self.caller = Caller(request_id())
+        self.caller = Caller(id_text())
         service = dispatcher.service_of(principal)
         unit = UnitOfWork(service.operations, scope, principal, self.caller)
         self.unit: UnitOfWork = service.budgets.timed(unit)

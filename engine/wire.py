@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from engine.clock import request_id
+from engine.clock import id_text
 from engine.encode import failure
 from engine.errors import ApiError, generic
 
@@ -192,7 +192,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.cycle.message_event.set()
 
     def _answer(self, error: ApiError) -> None:
-        known = request_id()
+        known = id_text()
         status, headers, body = failure(error, known)
         lines = [*headers, (b"content-length", b"%d" % len(body)), (b"x-request-id", known.encode())]
         lines += [*self.server_state.default_headers, (b"connection", b"close")]
