@@ -28,6 +28,8 @@ from registry.manager.tnnt import Tenant
 
 SESSIONS = "idam.sessions"
 TOKEN_BYTES = 32  # 43 characters
+# the session of an access token, and the one that its family has come to; an alias costs more than the question
+TOKEN, HEAD = (idam.Session.__table__.alias(name) for name in ("token", "head"))
 
 
 def invalid_credentials() -> ApiError:
@@ -247,7 +249,7 @@ async def session_principal(
     """The caller behind an access token. It counts while its session's family lives: a refresh does not cut off
     requests that still carry the token before."""
     users = idam.User.__table__
-    token, head = idam.Session.__table__.alias("token"), idam.Session.__table__.alias("head")
+    token, head = TOKEN, HEAD
     lives = exists().where(
         token.c.id == session_id,
         token.c.user_id == users.c.id,

@@ -12,7 +12,7 @@ from engine.auth import authenticator as module
 from engine.auth.authenticator import METHODS, Authenticator
 from engine.auth.keys import SigningKeys
 from engine.auth.tokens import Claims, Tokens
-from engine.errors import ApiError, generic
+from engine.errors import ApiError, UnauthorizedError, generic
 from engine.types import Principal
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +38,7 @@ class Door:
 
     async def load_key(self, key: str, ip: str | None) -> Principal:
         self.loads.append((key, ip))
+        await asyncio.sleep(self.slow)
         return Principal(USER)
 
     def header(self) -> bytes:
@@ -115,6 +116,35 @@ async def test_one_request_reads_anew_and_the_others_do_not_wait(tmp_path: Path)
     door.slow = 0.05
     await asyncio.gather(*(door.authenticator.principal(header, None) for _ in range(20)))
     assert len(door.loads) == 2
+
+
+async def test_those_who_come_together_are_read_once(door: Door) -> None:
+    """Also after a refusal nobody waits twice, and who was forgotten meanwhile is read by each."""
+    header, door.slow = door.header(), 0.02
+
+    async def come(times: int) -> list[object]:
+        return await asyncio.gather(
+            *(door.authenticator.principal(header, None) for _ in range(times)), return_exceptions=True
+        )
+
+    assert {who.user_id for who in await come(5) if isinstance(who, Principal)} == {USER} and len(door.loads) == 1
+    door.authenticator.forget()
+    coming = asyncio.create_task(come(5))
+    await asyncio.sleep(0.01)
+    door.authenticator.forget(UUID(int=9))
+    await coming
+    assert len(door.loads) == 1 + 5
+    door.refuse = True
+    door.authenticator.forget()
+    assert [type(error) for error in await come(3)] == [UnauthorizedError] * 3
+    assert len(door.loads) == 6 + 3 and not door.authenticator.reading and not door.authenticator.remembered
+
+
+async def test_nobody_waits_for_another_with_the_same_key(door: Door) -> None:
+    door.slow = 0.05
+    start = asyncio.get_running_loop().time()
+    await asyncio.gather(*(door.authenticator.principal(b"Bearer cxg_1", None) for _ in range(4)))
+    assert len(door.loads) == 4 and asyncio.get_running_loop().time() - start < 0.09
 
 
 async def test_memory_is_bounded(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
