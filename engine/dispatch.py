@@ -71,7 +71,7 @@ class Dispatcher:
 
     async def answer(self, request: Request, target: Target) -> Answer | Streamed:
         """The stages that need to know who is calling."""
-        principal = await self.authenticator.principal(request.header(b"authorization"), request.ip)
+        principal = await self.caller(request)
         admit(principal, target)
         service = self.service_of(principal)
         unit = UnitOfWork(service.operations, target.resource.scope.name, principal, request.caller)

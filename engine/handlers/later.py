@@ -82,7 +82,7 @@ async def count_exported(unit: UnitOfWork, export: Export) -> int | None:
     values = unit.base(export.resource, limit=1, last=1, offset=0)
     values.update(export.values)
     try:
-        return int((await unit.run(statement, values))[0][1])
+        return int((await unit.run(statement, values))[0][0])
     except Exception as error:
         if translate(error, export.resource, writing=False).code != "query_timeout":
             raise
