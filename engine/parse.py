@@ -23,7 +23,6 @@ from engine.scalars import MAX_DEPTH, MAX_NODES, BadValue, explain
 from engine.shapes import Incoming, StatusChange
 
 # of one list
-PLAIN = re.compile(r"(?!__)[A-Za-z_]\w*").fullmatch
 MAX_ROWS = 10_000
 Purpose = Literal["create", "update", "replace"]
 
