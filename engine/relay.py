@@ -40,7 +40,7 @@ from engine.operations import Operations
 from engine.store import Database, Lease
 from engine.types import ENGINE, TenantRef
 
-BATCH = 2000
+BATCH = 1000
 # records of one turn from which on writes come fast, and are gathered longer: a turn costs as much as 200 records
 BUSY = 50
 # seconds: how long writes are gathered, and when they come fast; how long nothing may be heard before the log is looked at;
