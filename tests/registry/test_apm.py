@@ -110,8 +110,9 @@ def test_the_rate_is_that_of_the_invoice_date(desk: Desk) -> None:
 
 def test_an_invoice_without_lines_is_not_posted(desk: Desk) -> None:
     """APM-S2, APM-P1: lines exist."""
-    desk.caller.stays("422:no_lines", SALES, desk.draft()["id"], "posted")
-    desk.caller.stays("422:no_lines", PURCHASES, desk.bill()["id"], "posted")
+    for path, draft in ((SALES, desk.draft()), (PURCHASES, desk.bill())):
+        desk.caller.stays("422:no_lines", path, draft["id"], "posted")
+        assert desk.caller.get(path, draft["id"]) == draft
 
 
 def test_posting_books_the_sale(desk: Desk) -> None:
@@ -251,7 +252,9 @@ def test_only_an_own_posted_invoice_is_credited(desk: Desk, wrong: str) -> None:
         original = desk.caller.move(SALES, desk.note(original, "50")["id"], "posted")
     else:
         original = desk.caller.move(SALES, original["id"], "written_off")
-    desk.caller.stays("409:credit_exceeds_invoice", SALES, desk.note(original, "10", **values)["id"], "posted")
+    note, standing = desk.note(original, "10", **values), desk.standing(original)
+    desk.caller.stays("409:credit_exceeds_invoice", SALES, note["id"], "posted")
+    assert desk.caller.get(SALES, note["id"]) == note and desk.standing(original) == standing
 
 
 def test_a_credit_note_takes_the_currency_of_its_original(desk: Desk) -> None:

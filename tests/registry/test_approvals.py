@@ -47,7 +47,7 @@ def test_bands_may_touch(home: Home) -> None:
         band(home, "0", None, level=2),
         band(home, "0", None, document_type="sales_order"),
     ):
-        owner.make(RULES, **body)
+        assert owner.make(RULES, **body)["is_active"] is True
 
 
 @dataclass
@@ -111,6 +111,8 @@ def test_neither_requester_nor_author_decides(waiting: Approval) -> None:
     waiting.asker.caller.move(PAYMENTS, draft["id"], "posted")
     [request] = home.owner.caller.list(REQUESTS, f"filter[document_id]={draft['id']}")
     waiting.boss.caller.stays("403:four_eyes", REQUESTS, request["id"], "approved")
+    assert waiting.requests() == [(1, "pending")] and waiting.status() == "pending_approval"
+    assert home.owner.caller.get(REQUESTS, request["id"]) == request
 
 
 def test_levels_follow_and_then_the_payment_is_posted(waiting: Approval) -> None:

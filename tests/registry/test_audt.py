@@ -223,6 +223,7 @@ def test_one_policy_of_a_kind_at_a_time(world: World, active: Callable[..., Body
     active("session", {"idle_minutes": 30})
     other = policy(world, "session", {"idle_minutes": 20})
     world.admin.stays("409:overlapping_period", POLICIES, other["id"], "active")
+    assert world.admin.get(POLICIES, other["id"]) == other
 
 
 def test_the_platforms_policy_counts_for_passwords(world: World, active: Callable[..., Body]) -> None:

@@ -196,8 +196,10 @@ def test_a_period_with_drafts_stays_open(books: Books) -> None:
     books.close(1, 2, 3, 4, 5)
     draft = books.sale(on="2026-06-30")
     books.caller.stays("409:period_has_drafts", PERIODS, books.period(6)["id"], "closed")
+    assert books.period(6)["status"] == "open"
     books.caller.change(ENTRIES, draft["id"], entry_date="2026-07-01")
     books.close(6)
+    assert books.period(6)["status"] == "closed"
 
 
 def test_a_period_with_draft_invoices_and_payments_stays_open(books: Books) -> None:
@@ -212,7 +214,9 @@ def test_a_period_with_draft_invoices_and_payments_stays_open(books: Books) -> N
     made = books.caller.make("tenants/apm/payments", payment_date="2026-01-06", **payment)
     books.caller.stays("409:period_has_drafts", PERIODS, books.period(1)["id"], "closed")
     books.caller.drop("tenants/apm/payments", made["id"])
+    assert books.period(1)["status"] == "open"
     books.close(1)
+    assert books.period(1)["status"] == "closed"
 
 
 def test_only_the_last_closed_period_reopens(books: Books) -> None:

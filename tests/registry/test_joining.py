@@ -120,6 +120,7 @@ def test_the_last_second_of_an_invitation_counts(world: World, stranger: Caller,
     row = invite(world, world.tenant())
     freeze(start + timedelta(days=7) - timedelta(seconds=1))
     stranger.send(200, "POST", ACCEPT, {"token": row["token"], **NEW})
+    assert world.admin.get("manager/tnnt/invitations", row["id"])["status"] == "accepted"
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def test_rounding_needs_its_account(books: Books) -> None:
     lines = [books.line(role, "0.05") for role in ("bank", "expense", "cogs")]
     draft = books.draft(*lines, books.line("revenue", "-0.15"), currency="EUR")
     books.caller.stays("409:account_not_configured", ENTRIES, draft["id"], "posted")
+    assert books.caller.get(ENTRIES, draft["id"]) == draft
 
 
 def test_entries_are_posted_into_open_periods(books: Books) -> None:

@@ -82,6 +82,7 @@ def test_publishing_looks_again(world: World, admin: Caller) -> None:
     template = make_template(world)
     world.live.run_sql("manager", "update noti.templates set body = '{{ gone }}' where id = $1", UUID(template["id"]))
     admin.stays("422:undeclared_variable", TEMPLATES, template["id"], "published")
+    assert admin.get(TEMPLATES, template["id"])["status"] == "draft"
 
 
 def test_a_published_template_is_revised_by_a_new_draft(world: World, admin: Caller) -> None:

@@ -45,6 +45,7 @@ def test_a_payment_moves_on_an_asset_account(desk: Desk) -> None:
     for account in (desk.books.roles["ap"], group):
         draft = desk.payment("10", account_id=account["id"])
         desk.caller.stays("422:account_not_postable", PAYMENTS, draft["id"], "posted")
+        assert desk.caller.get(PAYMENTS, draft["id"]) == draft
 
 
 def test_a_large_payment_waits_for_approval(desk: Desk) -> None:
@@ -139,6 +140,7 @@ def test_an_allocation_fits_party_and_currency(desk: Desk) -> None:
     desk.refused("422:currency_mismatch", desk.paid("10"), desk.sale(currency="EUR"), "1")
     supplier = {"direction": "out", "supplier_id": str(uuid4())}
     desk.refused("422:party_mismatch", desk.paid("10", **supplier), desk.purchase(), "1")
+    assert desk.caller.list(ALLOCATIONS) == []
 
 
 def test_an_allocation_needs_an_open_invoice(desk: Desk) -> None:
@@ -150,6 +152,7 @@ def test_an_allocation_needs_an_open_invoice(desk: Desk) -> None:
     desk.refused("409:invoice_not_open", desk.paid("10", direction="out"), desk.sale(), "1")
     bill = desk.purchase(supplier_id=supplier)
     desk.refused("409:invoice_not_open", desk.paid("10", supplier_id=supplier), bill, "1")
+    assert desk.caller.list(ALLOCATIONS) == []
 
 
 def test_a_supplier_invoice_is_paid(desk: Desk) -> None:

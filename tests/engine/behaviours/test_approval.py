@@ -174,6 +174,7 @@ def test_neither_requester_nor_author_decides(office: Office, served: Live) -> N
     for status in ("approved", "rejected"):
         office.clerk.stays("403:four_eyes", REQUESTS, office.open_request(own)["id"], status)
         office.boss.stays("403:four_eyes", REQUESTS, office.open_request(author)["id"], status)
+    assert [office.requests(bill) for bill in (own, author)] == [[(1, "pending")]] * 2
 
 
 def test_a_rejection_sends_the_document_back(office: Office) -> None:

@@ -77,7 +77,8 @@ def test_guards_ask_for_their_permission(desk: Live, deal: Body, other: Caller) 
 
 def test_who_made_it_does_not_win_it(deal: Body, admin: Caller, other: Caller) -> None:
     admin.stays("403:four_eyes", DEALS, deal["id"], "won")
-    other.move(DEALS, deal["id"], "won")
+    assert admin.get(DEALS, deal["id"]) == deal
+    assert other.move(DEALS, deal["id"], "won")["status"] == "won"
 
 
 def test_states_are_stamped_and_stamps_cleared(deal: Body, admin: Caller, other: Caller) -> None:
