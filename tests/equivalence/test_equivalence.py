@@ -55,6 +55,18 @@ def ask_both(stand: Stand, rows: Rows, asked: tuple[Person, Query]) -> None:
         same(answer.json()["data"], wanted, "get")
 
 
+@settings(USUAL, max_examples=20)
+@given(rows=rows_of())
+def test_what_differs_is_noticed(stand: Stand, rows: Rows) -> None:
+    """The tests below look through these: a model that lacks an entity's rows is another one."""
+    person, query = PEOPLE[0], Query(next(iter(rows)))
+    stand.fill(rows)
+    assume(Market(rows, person).listed(query)["items"])
+    ask_both(stand, rows, (person, query))
+    with pytest.raises(AssertionError, match="the engine says"):
+        ask_both(stand, {**rows, query.entity: []}, (person, query))
+
+
 @USUAL
 @given(rows=rows_of(), asked=QUESTIONS)
 def test_lists_and_gets_are_what_the_model_says(

@@ -186,6 +186,7 @@ def test_another_tenants_rows_are_silent(live: Live, path: str) -> None:
     asked: list[Asked] = [*showing(live.catalog.resources, resource, key, SAID)]
     for name in shown[:1]:
         asked += [*naming(resource, key, name, "Y"), *from_beside(live.catalog.resources, resource, name, "Y")]
+    assert asked
     for one in asked:
         silent(send(client, one), SECRET)
 
