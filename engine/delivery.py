@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
@@ -89,8 +88,10 @@ class Record:
         """What it holds. None where it cannot be read: whoever could write into the log by hand may have left anything there,
         and the relay goes on."""
         if self._entry is None:
-            with suppress(msgspec.MsgspecError):
+            try:
                 self._entry = msgspec.json.decode(chain.canonical(self.values), type=Entry)
+            except msgspec.MsgspecError as error:
+                LOG.error("a record of a change log tells nothing", id=str(self.id), cause=str(error)[:200])
         return self._entry
 
     @property

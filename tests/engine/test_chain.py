@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from engine.chain import Log, canonical, logs_of
+from engine.delivery import Record
 from engine.testing.harness import Live
 
 LOGS = ("manager/audt/audit-logs", "tenants/sys/audit-logs")
@@ -77,3 +78,12 @@ def test_different_moments_are_different_texts(live: Live) -> None:
     ]
     rows = [{**EMPTY, "id": str(UUID(int=1)), "occurred_at": moment} for moment in moments]
     assert len({canonical(row, 1) for row in rendered(live, log, rows)}) == len(moments)
+
+
+def test_a_record_that_cannot_be_read_tells_nothing(live: Live) -> None:
+    """Whoever wrote it by hand does not stop the relay."""
+    log, known = log_of(live, LOGS[0]), {**EMPTY, "domain": "idam", "entity": "users", "entity_id": str(UUID(int=2))}
+    rows = [{**known, "id": str(UUID(int=1)), "occurred_at": at} for at in ("2026-01-31T10:00:00Z", "infinity")]
+    usual, odd = (Record(row, "manager") for row in rendered(live, log, rows))
+    assert [event.name for event in usual.events] == ["idam.users.created"]
+    assert odd.events == [] and odd.version == 0
