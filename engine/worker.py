@@ -8,10 +8,10 @@ named in its row while that one is alive.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -19,42 +19,19 @@ from sqlalchemy import select
 
 from engine.catalog import Catalog, Resource
 from engine.clock import CLOCK
-from engine.errors import ConflictError, StartupFault
+from engine.errors import ConflictError
+from engine.hands import PAUSE_SECONDS, Hands, Presence
 from engine.hooks import Row
 from engine.jobs import Handler
 from engine.moment import UnitOfWork
 from engine.observe import LOG
 from engine.operations import Operations
-from engine.runner import JobFailed, Runner, told_of
+from engine.runner import JobFailed, told_of
 from engine.sql.parts import ENCODER
 from engine.types import ENGINE
 
-POLL_SECONDS = 1.0
-# seconds to wait after a beat that failed, as when the database is away
-PAUSE_SECONDS = 2.0
 FINISH_TRIES = 5
 SCHEDULER_SECONDS = 30
-
-
-class Presence(Protocol):
-    """How workers know of each other."""
-
-    name: str
-
-    async def keep(self) -> bool:
-        """Make sure that this worker counts as alive; False when it did not for a while."""
-
-    async def leads(self) -> bool:
-        """Whether this worker is the leader; it becomes the leader when there is none."""
-
-    async def gone(self, names: Collection[str]) -> set[str]:
-        """Those of the workers that are not alive."""
-
-    async def resign(self) -> None:
-        """Let another worker lead."""
-
-    async def close(self) -> None:
-        """Count as alive no longer."""
 
 
 @dataclass(frozen=True)
@@ -66,75 +43,32 @@ class Ended:
     error: str | None = None
 
 
-def entity_of_jobs(catalog: Catalog, role: str) -> Resource:
-    """The entity that plays `jobs` or `job_runs`. StartupFault without one."""
-    found = next((resource for resource in catalog.resources.values() if resource.entity.role == role), None)
-    if found is None:
-        raise StartupFault(
-            f"no entity has role={role!r}, in which workers find what is due: serve the bundled registry beside "
-            '(--registry registry, or identity = "bundled"), declare one, or let something else call `cxg jobs run NAME`'
-        )
-    return found
+def queue_of(catalog: Catalog) -> tuple[Resource, Resource] | None:
+    """The entities that play `jobs` and `job_runs`, where there are such."""
+    by_role = {resource.entity.role: resource for resource in catalog.resources.values()}
+    found = by_role.get("jobs"), by_role.get("job_runs")
+    return None if found[0] is None or found[1] is None else (found[0], found[1])
 
 
-class Worker:
-    """One worker. `slots`: runs at the same time."""
+class Worker(Hands[UUID]):
+    """One worker; what it has in hand are runs by their ids."""
 
-    def __init__(self, operations: Operations, presence: Presence, *, slots: int = 4) -> None:
-        """StartupFault when nothing in the registry plays the parts of jobs."""
-        self.operations, self.presence, self.slots = operations, presence, slots
-        self.runner = Runner(operations)
-        self.handlers = operations.shop.handlers
-        self.jobs, self.runs = (entity_of_jobs(operations.shop.catalog, role) for role in ("jobs", "job_runs"))
+    def __init__(
+        self, operations: Operations, presence: Presence, slots: int, queue: tuple[Resource, Resource]
+    ) -> None:
+        """`queue`: see `queue_of`."""
+        super().__init__(operations, presence, slots)
+        self.jobs, self.runs = queue
         self.scheduler = next((handler for handler in self.handlers.values() if handler.scheduler), None)
-        self.in_hand: dict[UUID, asyncio.Task[None]] = {}
-        self.lost: set[UUID] = set()
-        self.stopping = False
-        self.wake = asyncio.Event()
 
     def unit(self) -> UnitOfWork:
         """A unit of work on the runs, as the engine."""
         return UnitOfWork(self.operations, self.runs.scope.name, ENGINE)
 
-    def stop(self) -> None:
-        """Take no more runs and end when those in hand are done; asked again, end those too, as failed."""
-        if self.stopping:
-            for task in self.in_hand.values():
-                task.cancel("stopped")
-        self.stopping = True
-        self.wake.set()
-
-    async def work(self) -> None:
-        """Until `stop`."""
-        try:
-            while not self.stopping or self.in_hand:
-                pause = POLL_SECONDS
-                try:
-                    await self.beat()
-                except Exception as error:
-                    LOG.error("worker cannot go on for now", worker=self.presence.name, **told_of(error))
-                    pause = PAUSE_SECONDS
-                await self._rest(pause)
-        finally:
-            for task in self.in_hand.values():
-                task.cancel("stopped")
-            await asyncio.gather(*self.in_hand.values(), return_exceptions=True)
-            await self.presence.close()
-
-    async def _rest(self, seconds: float) -> None:
-        self.wake.clear()
-        if self.stopping and not self.in_hand:
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self.wake.wait()
-        except TimeoutError:
-            return
-
     async def beat(self) -> None:
         """What happens every second: be alive, lead if nobody does, give up what was taken away, take what is due."""
         if not await self.presence.keep():
-            self._let_go(set(self.in_hand))
+            self.let_go(set(self.in_hand))
         await self._watch_runs()
         if self.stopping:
             await self.presence.resign()
@@ -145,11 +79,6 @@ class Worker:
         for run in await self._take(free) if free > 0 else ():
             task = asyncio.create_task(self._carry_out(run))
             self.in_hand[run["id"]] = task
-
-    def _let_go(self, runs: set[UUID]) -> None:
-        for key in runs & self.in_hand.keys() - self.lost:
-            self.lost.add(key)
-            self.in_hand[key].cancel("taken away")
 
     async def _schedule(self) -> None:
         if self.scheduler is None:
@@ -168,7 +97,7 @@ class Worker:
                 select(table.id, table.worker).where(table.status == "running", table.finished_at.is_(None))
             )
         mine = {row["id"] for row in running if row["worker"] == self.presence.name}
-        self._let_go(held - mine)
+        self.let_go(held - mine)
         others = {row["worker"] or "" for row in running} - {self.presence.name}
         gone = await self.presence.gone(others) if others else set()
         orphans = [row["id"] for row in running if (row["worker"] or "") in gone]
@@ -205,9 +134,7 @@ class Worker:
             if run["id"] not in self.lost:
                 await self._finish(run["id"], Ended("failed", error="stopped: the worker was stopped during the run"))
         finally:
-            self.lost.discard(run["id"])
-            self.in_hand.pop(run["id"], None)
-            self.wake.set()
+            self.done_with(run["id"])
 
     async def _try(self, run: Row) -> Ended:
         limit = asyncio.timeout(run["timeout_seconds"])

@@ -31,7 +31,8 @@ many
 call exchange
 handlers views
 dispatch relay signin rollups rotation runner
-batch meta tracking worker
+batch meta tracking hands
+worker clockwork
 app docs entrance places reloading session
 main
 install console scaffold library

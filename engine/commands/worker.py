@@ -6,16 +6,22 @@ import asyncio
 import os
 import signal
 import socket
-from typing import Annotated
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from engine import install
 from engine.clock import random_token
+from engine.clockwork import Clockwork
 from engine.console import Data, Progress, Registries, configure, located
+from engine.errors import StartupFault
+from engine.hands import Hands
 from engine.main import System
 from engine.observe import configure_logging
-from engine.worker import Worker, entity_of_jobs
+from engine.operations import Operations
+from engine.worker import Worker, queue_of
 from tenancy.presence import Presence
 
 worker_app = App(name="worker", help="Run jobs when they are due.")
@@ -31,7 +37,8 @@ def worker(
     """Run jobs when they are due, until SIGTERM or Ctrl-C: what runs then is finished first, a second signal ends it.
 
     Start as many as you like, on as many hosts: a run is done by one of them, and one leads and queues what is due. When
-    a worker dies, another takes over. Watch and steer at /manager/auto/jobs and /manager/auto/job-runs.
+    a worker dies, another takes over. Watch and steer at /manager/auto/jobs and /manager/auto/job-runs; of a package without
+    such entities the handlers run at the times of their cadence, and this command's log tells what became of them.
 
     Examples
     --------
@@ -48,11 +55,12 @@ def worker(
 async def _work(system: System, say: Progress, slots: int) -> None:
     name = f"{socket.gethostname()[:40]}-{os.getpid()}-{random_token(6)}"
     try:
-        queue = entity_of_jobs(system.catalog, "job_runs").scope
+        take, scope = _kind_of_worker(system)
         await system.prepare_databases()
         if system.catalog.identity is not None:
             await install.seed(system)
-        hands = Worker(system.operations, Presence(system.places[queue.stored_in].runtime, name), slots=slots)
+        place = system.places[system.catalog.scopes[scope].stored_in]
+        hands = take(system.operations, Presence(place.runtime, name), slots)
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, hands.stop)
@@ -61,3 +69,16 @@ async def _work(system: System, say: Progress, slots: int) -> None:
         await hands.work()
     finally:
         await system.close()
+
+
+def _kind_of_worker(system: System) -> tuple[Callable[[Operations, Presence, int], Hands[Any]], str]:
+    """What makes the worker, and the scope in whose database workers know of each other."""
+    queue = queue_of(system.catalog)
+    if queue is not None:
+        return partial(Worker, queue=queue), queue[1].scope.name
+    scopes = sorted(handler.scope for handler in system.operations.shop.handlers.values())
+    if not scopes:
+        raise StartupFault(
+            "nothing runs by the clock here: no registry that is served declares a job (see engine.Jobs)"
+        )
+    return Clockwork, scopes[0]

@@ -19,14 +19,12 @@ from uuid import UUID
 import pytest
 
 from engine.clock import CLOCK
-from engine.errors import StartupFault
 from engine.operations import Operations
 from engine.testing.harness import Live, serving, settings_for_tests
 from engine.types import Principal
-from engine.worker import Worker, entity_of_jobs
+from engine.worker import Worker, queue_of
 from tenancy.presence import Presence
 from tests.calls import Body, Caller
-from tests.engine.wares import CATALOG as WARES
 
 JOBS, RUNS, MARKS = "manager/auto/jobs", "manager/auto/job-runs", "chore/chore/marks"
 REGISTRIES = ["registry", "tests.engine.chores"]
@@ -81,7 +79,9 @@ def beat(live: Live, *, slots: int = 4, between: Callable[[], object] | None = N
     """A worker of this process takes what is due and finishes it; `between` happens while the runs are in hand."""
 
     async def work(operations: Operations) -> None:
-        worker = Worker(operations, Presence(live.system.places["manager"].runtime, "in-process"), slots=slots)
+        queue = queue_of(operations.shop.catalog)
+        assert queue is not None
+        worker = Worker(operations, Presence(live.system.places["manager"].runtime, "in-process"), slots, queue)
         try:
             await worker.beat()
             if between is not None:
@@ -337,9 +337,3 @@ def test_a_wrong_word_is_told(chores: Live, words: tuple[str, ...], told: str) -
 def test_failed_steps_are_shown(chores: Live) -> None:
     done = cxg(chores, "run", "three_steps")
     assert done.returncode == 0 and "failed two: internal_error: KeyError" in done.stdout
-
-
-def test_who_serves_no_jobs_is_told_the_way_out(chores: Live) -> None:
-    assert entity_of_jobs(chores.catalog, "job_runs").path == "manager/auto/job-runs"
-    with pytest.raises(StartupFault, match="serve the bundled registry beside"):
-        entity_of_jobs(WARES, "job_runs")
