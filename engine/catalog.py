@@ -139,6 +139,11 @@ class Resource:
         return self.marks is not OWN
 
     @cached_property
+    def triggered(self) -> bool:
+        """Whether triggers carry out writes, as of some views: rows that cannot be locked, and are read again afterwards."""
+        return bool(self.table.info.get("triggered"))
+
+    @cached_property
     def soft(self) -> bool:
         """Whether a deleted row stays, and can come back."""
         return bool(self.marks.active)
@@ -158,11 +163,8 @@ class Resource:
         """Columns that an insert always names, so that an entity has one insert statement whatever the body gives."""
         if self.foreign:
             return frozenset(f.name for f in self.columns if f.creatable and f.name not in self.silent)
-        return frozenset(
-            f.name
-            for f in self.columns
-            if f.column is not None and not f.generated and not engine_set(self.entity, f.column)
-        )
+        given = ((f.name, f.column) for f in self.columns if not f.generated)
+        return frozenset(name for name, column in given if column is not None and not engine_set(self.entity, column))
 
     @cached_property
     def silent(self) -> frozenset[str]:
@@ -260,6 +262,11 @@ class Catalog:
             if (r.scope.stored_in, r.scope.tenant_bound) == (scope.stored_in, scope.tenant_bound)
         }
         return shared | {(r.scope.name, str(r.entity.role)): r for r in played}
+
+    @cached_property
+    def unlockable(self) -> frozenset[str]:
+        """Scopes with rows that cannot be locked."""
+        return frozenset(resource.scope.name for resource in self.resources.values() if resource.triggered)
 
     @cached_property
     def permissions(self) -> dict[bool, frozenset[str]]:

@@ -77,7 +77,10 @@ def serve(  # budget: an argument is an option of the command line
     ] = None,
     write: Annotated[bool | None, Parameter(negative="", help="Let its rows be changed.")] = None,
     audit_schema: Annotated[str | None, Parameter(help="Schema in it for a change log, made if need be.")] = None,
-    map: Annotated[list[str] | None, Parameter(help="soft_delete=deleted_at: a column that plays a part.")] = None,
+    map: Annotated[
+        list[str] | None,
+        Parameter(help="soft_delete=deleted_at: a column that plays a part; sales.totals.key=a,b: the key of a view."),
+    ] = None,
     data: Data = None,
     demo: Annotated[bool | None, Parameter(negative="--no-demo", help="Rows to try things with.")] = None,
     issuer: Annotated[str | None, Parameter(help="Outside issuer of access tokens, as their iss says.")] = None,

@@ -17,7 +17,7 @@ from engine.hooks import Change
 from engine.moment import UnitOfWork
 from engine.operations import Operations
 from engine.records import Action, Asked, Written, fill, key_parameter
-from engine.refusals import limited, standing
+from engine.refusals import SURROUNDINGS, limited, standing
 from engine.shapes import Incoming, ListShape
 from engine.sql.parts import ENCODER
 from engine.sql.sets import named_by
@@ -26,8 +26,6 @@ from engine.sql.sets import named_by
 NAMED = 50
 # how often an upsert looks anew because somebody else made a row with its key at the same time
 LOOKS = 3
-# what is asked of stored rows beside their columns
-SURROUNDINGS = ("referred", "header", "seen", "own")
 INDEX = re.compile(r"\[(\d+)\]\.?")
 
 Item = TypeVar("Item")
@@ -117,8 +115,7 @@ class Many:
         faults: list[tuple[Change, ApiError]] = []
         for change in changes:
             key = tuple(change[name] for name in resource.keys)
-            before = {"referred": False, "header": None, "status": None, **standing(resource, change)}
-            state = before | known.get(key, {})
+            state = standing(resource, change) | known.get(key, {})
             asked = (action, rows[change.index], [str(part) for part in key])
             error = await self.operations.refusals.judge(unit, resource, asked, state)
             if error is not None:

@@ -29,7 +29,7 @@ from engine.setting_lookup import SettingLookup
 from engine.shapes import ChangeShape, GetShape, InsertShape, ListShape, Statement
 from engine.sql import Reads, Writes
 from engine.sql.numbers import next_number
-from engine.sql.parts import UNMASKED, presence
+from engine.sql.parts import ONE_MOMENT, UNMASKED, presence
 from engine.sql.walls import RuleStatements
 from engine.store import Connection, Database, Shared
 from engine.types import Principal, TenantRef
@@ -202,6 +202,8 @@ class UnitOfWork:
         self._stack, self.done = AsyncExitStack(), []
         self.elsewhere, self.hosted, self.shared, self.attempts = {}, {}, {}, 0
         self.connection = await self._stack.enter_async_context(self.database.transaction(self.tenant))
+        if self.scope in self.shop.catalog.unlockable:
+            await self.connection.fetch(ONE_MOMENT, [])
         return self
 
     async def __aexit__(self, *failure: Any) -> None:

@@ -71,7 +71,7 @@ class Operations:
         if resource.by_uuid:
             by_id = {row["id"]: row for row in rows}
             return [by_id.get(key) for key in keys]
-        by_place = {row.pop("given_ord"): row for row in rows}
+        by_place = {row.pop("cxg_given"): row for row in rows}
         return [by_place.get(place) for place in range(len(keys))]
 
     def row(self, resource: Resource, record: Any) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def key_parameter(resource: Resource, keys: Sequence[Key]) -> Any:
         return keys
     tuples = map(key_parts, keys)
     return ENCODER.encode(
-        [{**dict(zip(resource.keys, key, strict=True)), "given_ord": i} for i, key in enumerate(tuples)]
+        [{**dict(zip(resource.keys, key, strict=True)), "cxg_given": i} for i, key in enumerate(tuples)]
     ).decode()
 
 
@@ -117,7 +117,7 @@ def insert_shape(resource: Resource, columns: frozenset[str], internal: bool | N
 
 def looked_at(resource: Resource, rows: Sequence[Incoming]) -> bool:
     """Whether anybody wants new rows as they were stored, before they are answered; or their keys, which the database made."""
-    if resource.foreign and not all(row.values.keys() >= set(resource.keys) for row in rows):
+    if resource.triggered or (resource.foreign and not all(row.values.keys() >= set(resource.keys) for row in rows)):
         return True
     return resource.numbered or resource.hooked(Point.AFTER_CREATE, Point.DONE) or any(row.nested for row in rows)
 

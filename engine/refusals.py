@@ -17,6 +17,8 @@ from engine.records import key_parameter, key_values
 from engine.shapes import NO_RULES, Incoming, Limited, RowRule, Version
 from engine.sql.parts import DIGEST, ENCODER
 
+# what is asked of stored rows beside their columns, which may have any name
+SURROUNDINGS = ("cxg_referred", "cxg_header", "cxg_seen", "cxg_own")
 CANONICAL_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 
 
@@ -55,9 +57,9 @@ class Refusals:
         action, row, key = write
         if not state:
             return generic("not_found")
-        if not state.get("seen", True):
+        if not state.get("cxg_seen", True):
             return generic("not_found")
-        if not state.get("own", True):
+        if not state.get("cxg_own", True):
             # a row that he may read, but not write
             return generic("permission_denied")
         if not state["is_active"] and resource.marks.active not in row.values:
@@ -77,7 +79,7 @@ class Refusals:
                 raise Unchanged
             if self._header_locked(resource, state):
                 return generic("document_locked")
-            return generic("in_use") if state["referred"] and going else None
+            return generic("in_use") if state["cxg_referred"] and going else None
         if state["status"] == row.values["status"]:
             raise Unchanged
         if state["status"] not in resource.machine.sources(row.values["status"]):
@@ -92,11 +94,11 @@ class Refusals:
                 return generic("not_draft")
             if not set(row.values) <= set(resource.entity.live) or row.nested:
                 return generic("document_locked")
-        return generic("in_use") if action == "delete" and state["referred"] else None
+        return generic("in_use") if action == "delete" and state["cxg_referred"] else None
 
     def _header_locked(self, resource: Resource, state: Mapping[str, Any]) -> bool:
         """Whether a line's document has left its first state."""
-        return resource.header is not None and state["header"] not in (None, resource.header.machine.initial)
+        return resource.header is not None and state["cxg_header"] not in (None, resource.header.machine.initial)
 
     def transition(self, resource: Resource, source: str, target: str) -> ApiError:
         """409: reserved, or no edge at all; the message lists the ways out."""
@@ -112,12 +114,12 @@ class Refusals:
         change, row = pair
         if change.old is None:
             raise generic("not_found")
-        state: dict[str, Any] = {"referred": False, "header": None, "status": None, **standing(resource, change)}
+        state = standing(resource, change)
         key = [str(change.old[name]) for name in resource.keys]
         limits = limited(unit, resource, action)
         if {"unreferenced", "header"} & set(guards) or any(limits):
             found = await self._state(unit, resource, key, limits)
-            state |= {name: found[name] for name in ("referred", "header", "seen", "own")}
+            state |= {name: found[name] for name in SURROUNDINGS}
         error = await self.judge(unit, resource, (action, row, key), state)
         if error is not None:
             raise error
@@ -209,8 +211,8 @@ class Refusals:
             return rows
         keys = [tuple(row[name] for name in resource.keys) for row in rows]
         found = await self._limited(unit, resource, keys, limits)
-        seen = [(row, found[key]) for row, key in zip(rows, keys, strict=True) if found[key]["seen"]]
-        if not all(record["own"] for _, record in seen):
+        seen = [(row, found[key]) for row, key in zip(rows, keys, strict=True) if found[key]["cxg_seen"]]
+        if not all(record["cxg_own"] for _, record in seen):
             raise generic("permission_denied")
         return [row for row, _ in seen]
 
@@ -275,12 +277,13 @@ def _belonging(
 
 
 def standing(resource: Resource, change: Change) -> dict[str, Any]:
-    """A loaded row with what a write is judged by: whether it is there, and its version or digest."""
-    old = dict(change.old or {})
-    if resource.foreign:
-        old |= {"is_active": resource.marks.living(old), "version": old.get(resource.marks.version or DIGEST)}
-        old["status"] = None
-    return old
+    """What a write of a loaded row is judged by: whether it is there, its version or digest, its status; nothing that it is
+    surrounded by."""
+    old = change.old or {}
+    version = old.get(resource.marks.version or DIGEST)
+    status = old["status"] if resource.stateful else None
+    there = {"is_active": resource.marks.living(old), "version": version, "status": status}
+    return {**there, "cxg_referred": False, "cxg_header": None}
 
 
 def are_disjoint(action: str, row: Incoming, moved: Sequence[Any], stored: Version) -> bool:

@@ -16,6 +16,8 @@ from engine.shapes import Incoming
 def create_needs_transaction(resource: Resource, rows: Sequence[Incoming]) -> bool:
     """Whether a create is more than one statement."""
     number = resource.entity.number
+    if resource.triggered:
+        return True
     if resource.foreign and not rows[0].values.keys() >= set(resource.keys):
         return True  # the database makes the key
     if len(rows) > 1 or rows[0].nested or resource.numbered or (number is not None and number.at == "create"):
@@ -27,6 +29,8 @@ def create_needs_transaction(resource: Resource, rows: Sequence[Incoming]) -> bo
 def change_needs_transaction(catalog: Catalog, resource: Resource, action: Action, row: Incoming) -> bool:
     """Whether a change of one row is more than one statement."""
     marks = resource.marks
+    if resource.triggered:
+        return True
     # a restored row must refer to active rows again, which is looked up under its lock
     if row.nested or (resource.reference_columns and marks.restoring(row.values)):
         return True
@@ -51,6 +55,8 @@ def _status_needs_transaction(resource: Resource, row: Incoming) -> bool:
 def followed(catalog: Catalog, resource: Resource, after: Point, changes: Sequence[Change]) -> bool:
     """Whether anything but the answer comes after the statement of these changes."""
     rules = (*resource.hooks.get(after, ()), *resource.hooks.get(Point.DONE, ()))
+    if resource.triggered and after is not Point.AFTER_DELETE:
+        return True  # what triggers made of the row is read again
     return bool(following(catalog, resource)) or any(
         rule.concerns(change, after) for rule in rules for change in changes
     )

@@ -37,7 +37,8 @@ class Settings(BaseSettings):
         None, description="its schema for a change log of the engine's; unset = no log there"
     )
     columns: dict[str, str] = Field(
-        {}, description="its columns that play a part: soft_delete, version, created_at, updated_by ..."
+        {},
+        description="its columns that play a part: soft_delete, version, created_at, updated_by ... and keys of views",
     )
     runtime_role: str = Field("cxg_runtime", description="role that requests run as: neither owner nor superuser")
     pooler: Literal["none", "transaction"] = Field(

@@ -2,8 +2,8 @@
 
 Rules, each as plain as it can be told: the label is the first text column called `name title label subject code email
 username`, else the key; `q=` looks into those of them that there are. Comments are descriptions. Checks of one column are
-limits of its field, all checks are codes. A view that PostgreSQL can update has the key of the one table under it, where it shows
-the key's columns under their names. Without a key rows can only be listed.
+limits of its field, all checks are codes. A view that takes writes has the key of the one table under it, where it shows
+the key's columns under their names; else the settings say its key. Without a key rows can only be listed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from engine.entity import MARKS, Entity, Marks, Unique
+from engine.errors import StartupFault
 from engine.reflection.kinds import Kinds, quoted
 from engine.reflection.limits import Limits, limits_of
 from engine.reflection.naming import fields_of, segment
-from engine.reflection.parts import NO_MARKS, Parts, marks_of
+from engine.reflection.parts import NO_MARKS, Parts, key_of, marks_of
 from engine.reflection.reading import Column, Constraint, Index, Reading, Relation
 from engine.scalars import Native, scalar_of
 from engine.types import Bounds, Scope
@@ -66,7 +67,7 @@ def build(
     kinds = Kinds(reading.types)
     places = _places(reading)
     for place in places.values():
-        _find_key(place, places, reading.bases)
+        _find_key(place, places, reading.bases, parts or {})
         place.table = _table(place, kinds, metadata, parts or {})
     for place in places.values():
         _add_constraints(place, places)
@@ -104,13 +105,25 @@ def _primary(place: Place) -> tuple[int, ...]:
     return numbers if place.fields(numbers) else ()
 
 
-def _find_key(place: Place, places: Mapping[int, Place], bases: Sequence[tuple[int, int]]) -> None:
-    place.keys = _primary(place)
-    if place.relation.kind != "v" or not place.relation.updatable & (UPDATES | DELETES | INSERTS):
+def _find_key(place: Place, places: Mapping[int, Place], bases: Sequence[tuple[int, int]], parts: Parts) -> None:
+    place.keys = _primary(place) or _said_key(place, parts)
+    if place.keys or place.relation.kind != "v" or not place.relation.updatable & (UPDATES | DELETES | INSERTS):
         return
     under = [places[base] for view, base in bases if view == place.relation.oid and base in places]
     found = [key for base in under if (key := _same_columns(place, base))]
     place.keys = found[0] if len(found) == 1 else ()
+
+
+def _said_key(place: Place, parts: Parts) -> tuple[int, ...]:
+    """What the settings call the key. Of a table only what its database holds to be one: rows are changed by it."""
+    said = key_of(place.relation, {name: number for number, name in place.by_number.items()}, parts)
+    if said and place.relation.kind in "rp":
+        required = {column.number for column in place.columns if column.required}
+        whole = (i for i in place.indexes if i.unique and i.where is None and not i.expressions)
+        if not any(set(index.columns) <= set(said) <= required for index in whole):
+            where = f"{place.relation.schema}.{place.relation.name}"
+            raise StartupFault(f"columns: no unique index holds the key of {where} over columns that are not null")
+    return said
 
 
 def _same_columns(view: Place, base: Place) -> tuple[int, ...]:
@@ -129,7 +142,8 @@ def _table(place: Place, kinds: Kinds, metadata: sa.MetaData, parts: Parts) -> s
     columns = [_column(place, column, kinds) for column in place.columns]
     table = sa.Table(relation.name, metadata, *columns, schema=relation.schema, comment=relation.comment)
     marks = marks_of(relation, table, parts) if relation.kind in "rpfv" and place.keys else NO_MARKS
-    table.info |= {MARKS: marks, "route": (segment(relation.schema), segment(relation.name))}
+    triggered = relation.kind == "v" and relation.updatable != relation.by_itself
+    table.info |= {"triggered": triggered, MARKS: marks, "route": (segment(relation.schema), segment(relation.name))}
     return table
 
 

@@ -1,7 +1,8 @@
 """Other people's columns that play the engine's parts: who removed, changed and counted a row, as the settings say. Pure.
 
 `{"soft_delete": "deleted_at", "version": "lock_version"}` holds for every table that has such a column; `shop.orders.version`
-says it of one table, and `""` that none plays the part there.
+says it of one table, and `""` that none plays the part there. `shop.totals.key` is the key of a relation that has none by itself,
+such as a view: columns joined with commas.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from engine.scalars import Native, scalar_of
 Parts = Mapping[str, str]
 NO_MARKS = Marks("", "false", "", "", "", "", "")
 WORDS = ("soft_delete", "version", "created_at", "created_by", "updated_at", "updated_by")
+KEY = "key"
 # of a yes-or-no column: whether yes means that the row is gone
 GONE = re.compile(r"delet|remov|archiv|inactive|disabled|void|hidden", re.IGNORECASE)
 MOMENTS = frozenset({"timestamptz", "timestamp", "date"})
@@ -37,8 +39,22 @@ FITTING: dict[str, frozenset[str]] = {
 def check_parts(parts: Parts) -> None:
     """StartupFault for a word that is no part."""
     for word in parts:
-        if word.rpartition(".")[2] not in WORDS:
-            raise StartupFault(f"columns: {word!r} is no part that a column can play; they are {', '.join(WORDS)}")
+        place, _, part = word.rpartition(".")
+        if part == KEY and place.count(".") == 0:
+            raise StartupFault(f"columns: {word!r} is said of one view or table, such as sales.totals.key")
+        if part not in (*WORDS, KEY):
+            raise StartupFault(
+                f"columns: {word!r} is no part that a column can play; they are {', '.join((*WORDS, KEY))}"
+            )
+
+
+def key_of(relation: Relation, numbers: Mapping[str, int], parts: Parts) -> tuple[int, ...]:
+    """The columns, of `numbers` by field, that the settings call the key of a relation."""
+    place = f"{relation.schema}.{relation.name}"
+    names = [name.strip() for name in parts.get(f"{place}.{KEY}", "").split(",") if name.strip()]
+    if unknown := [name for name in names if name not in numbers]:
+        raise StartupFault(f"columns: {place} has no column {unknown[0]!r} to be in its key")
+    return tuple(numbers[name] for name in names)
 
 
 def marks_of(relation: Relation, table: sa.Table, parts: Parts) -> Marks:

@@ -20,7 +20,8 @@ CONNECT_SECONDS = 10
 
 
 class Relation(NamedTuple):
-    """A table or view, and what the connecting role may do with it. `updatable`: bits as information_schema has them."""
+    """A table or view, and what the connecting role may do with it. Bits as information_schema has them: what it takes, with
+    its triggers (`updatable`) and by itself."""
 
     oid: int
     schema: str
@@ -28,6 +29,7 @@ class Relation(NamedTuple):
     kind: str
     comment: str | None
     updatable: int
+    by_itself: int
     deletes: bool
 
 
@@ -113,7 +115,7 @@ class Reading:
 
 RELATIONS = """
 select c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, obj_description(c.oid, 'pg_class'),
-       pg_relation_is_updatable(c.oid, false), has_table_privilege(c.oid, 'DELETE')
+       pg_relation_is_updatable(c.oid, true), pg_relation_is_updatable(c.oid, false), has_table_privilege(c.oid, 'DELETE')
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition and c.relpersistence <> 't'
   and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'

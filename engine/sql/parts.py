@@ -123,10 +123,10 @@ def key_predicate(resource: Resource, source: FromClause) -> Column:
 
 
 def given_keys(resource: Resource) -> Any:
-    """The record set of the parameter `keys`, with the place of each key in `given_ord`."""
+    """The record set of the parameter `keys`, with the place of each key in `cxg_given`."""
     columns = [sa.column(name, travels(resource.fields[name])) for name in resource.keys]
     records = sa.func.json_to_recordset(bind("keys", pg.JSON()))
-    return records.table_valued(*columns, sa.column("given_ord", sa.Integer()), name="k").render_derived(
+    return records.table_valued(*columns, sa.column("cxg_given", sa.Integer()), name="k").render_derived(
         with_types=True
     )
 
@@ -142,6 +142,16 @@ def entity_id(resource: Resource, source: FromClause) -> Column:
         return source.c[resource.keys[0]]
     text = sa.func.concat_ws(constant(","), *(source.c[name] for name in resource.keys))
     return sa.cast(sa.func.md5(constant(f"{resource.key}:").op("||")(text)), UUID)
+
+
+# before anything else in a transaction: what has changed since then cannot be changed by it
+ONE_MOMENT = "set transaction isolation level repeatable read"
+
+
+def locked(statement: Any, resource: Resource, *, going: bool, of: Any = None) -> Any:
+    """The rows of a statement are held until the end of the transaction; for those that are `going` those wait too who only
+    refer to them. Views that triggers write cannot be locked: their transactions see one moment, and fail at what moved."""
+    return statement if resource.triggered else statement.with_for_update(of=of, key_share=not going)
 
 
 def wall(resource: Resource, source: FromClause, on: bool) -> list[Column]:

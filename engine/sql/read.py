@@ -29,6 +29,7 @@ from engine.sql.parts import (
     given_keys,
     key_predicate,
     living,
+    locked,
     presence,
     same_key,
     stored,
@@ -72,7 +73,7 @@ class Reads:
         statement = sa.select(version_of(resource, row), rendered).where(*wall(resource, row, self.walled))
         if not resource.by_uuid:
             given = given_keys(resource)
-            return compile_statement(statement.join(given, same_key(resource, given, row)).order_by(given.c.given_ord))
+            return compile_statement(statement.join(given, same_key(resource, given, row)).order_by(given.c.cxg_given))
         keys = sa.func.unnest(bind("keys", pg.ARRAY(UUID)))
         placed = keys.table_valued(sa.column("id", UUID), with_ordinality="place", name="k").render_derived()
         return compile_statement(statement.join(placed, placed.c.id == row.c.id).order_by(placed.c.place))
@@ -178,8 +179,8 @@ class Reads:
         row = resource.table.alias("t")
         statement = sa.select(
             *(row.c[name] for name in resource.keys),
-            self.referred(resource, row, references, together=True).label("referred"),
-            self.header_status(resource, row).label("header"),
+            self.referred(resource, row, references, together=True).label("cxg_referred"),
+            self.header_status(resource, row).label("cxg_header"),
             *self._limited(resource, row, limits),
         ).where(*wall(resource, row, self.walled))
         return compile_statement(sets.among(resource, row, statement))
@@ -195,10 +196,10 @@ class Reads:
         return sets.same_unique(resource, row, key, where)
 
     def _limited(self, resource: Resource, row: Any, limits: Limited) -> list[Any]:
-        """Whether the row exists for the caller (`seen`), and whether he may write it (`own`)."""
+        """Whether the row exists for the caller (`cxg_seen`), and whether he may write it (`cxg_own`)."""
         return [
             sa.func.coalesce(sa.and_(*asked), sa.false()).label(name) if asked else sa.true().label(name)
-            for name, rules in zip(Limited._fields, limits, strict=True)
+            for name, rules in zip(("cxg_seen", "cxg_own"), limits, strict=True)
             for asked in (self._scene(rules).owned(resource, row),)
         ]
 
@@ -210,13 +211,13 @@ class Reads:
         """The same, and other writers wait until the end of the transaction. For rows that are `going` those wait too who
         only refer to them; else they need not, or two lines of one header would wait for each other."""
         row = resource.table.alias("t")
-        return compile_statement(self._rows(resource, row).with_for_update(of=row, key_share=not going))
+        return compile_statement(locked(self._rows(resource, row), resource, going=going, of=row))
 
     def _rows(self, resource: Resource, row: Any) -> Any:
         statement = sa.select(*stored(resource, row)).where(*wall(resource, row, self.walled))
         if not resource.by_uuid:
             given = given_keys(resource)
-            statement = statement.add_columns(given.c.given_ord).join(given, same_key(resource, given, row))
+            statement = statement.add_columns(given.c.cxg_given).join(given, same_key(resource, given, row))
             return statement.order_by(*(row.c[name] for name in resource.keys))
         return statement.where(row.c.id == sa.any_(bind("keys", pg.ARRAY(UUID)))).order_by(row.c.id)
 
@@ -266,8 +267,8 @@ class Reads:
             living(resource, row).label("is_active"),
             version_of(resource, row).label("version"),
             status.label("status"),
-            self.referred(resource, row, references).label("referred"),
-            self.header_status(resource, row).label("header"),
+            self.referred(resource, row, references).label("cxg_referred"),
+            self.header_status(resource, row).label("cxg_header"),
             *self._limited(resource, row, limits),
         )
         return compile_statement(statement.where(key_predicate(resource, row), *wall(resource, row, self.walled)))

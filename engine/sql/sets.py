@@ -11,14 +11,14 @@ from sqlalchemy.dialects import postgresql as pg
 from engine.catalog import Resource
 from engine.entity import Unique
 from engine.shapes import Statement
-from engine.sql.parts import UUID, bind, compile_statement, given_keys, presence, same_key, stored, travels
+from engine.sql.parts import UUID, bind, compile_statement, given_keys, locked, presence, same_key, stored, travels
 
 
 def chosen(resource: Resource, row: Any, where: list[Any], *, going: bool) -> Statement:
     """All columns of the first `limit` rows by key, locked: for rows that are `going` those wait too who only refer to them."""
     statement = sa.select(*stored(resource, row)).where(*where)
     ordered = statement.order_by(*(row.c[name] for name in resource.keys)).limit(bind("limit", sa.BigInteger()))
-    return compile_statement(ordered.with_for_update(of=row, key_share=not going))
+    return compile_statement(locked(ordered, resource, going=going, of=row))
 
 
 def among(resource: Resource, row: Any, statement: Any) -> Any:
@@ -70,4 +70,4 @@ def same_unique(resource: Resource, row: Any, key: Unique, where: list[Any]) -> 
     statement = sa.select(rows.c.cxg_ord, *stored(resource, row))
     joined = statement.select_from(rows.join(row, sa.and_(*pairs))).where(*where)
     ordered = joined.order_by(*(row.c[name] for name in resource.keys))
-    return compile_statement(ordered.with_for_update(of=row, key_share=True))
+    return compile_statement(locked(ordered, resource, going=False, of=row))

@@ -30,6 +30,7 @@ from engine.sql.parts import (
     entity_id,
     key_predicate,
     living,
+    locked,
     presence,
     same_key,
     stored,
@@ -115,12 +116,10 @@ class Writes:
         changed = (*shape.columns, *((marks.active,) if going and marks.active else ()))
         needed = dict.fromkeys((*resource.keys, *changed, *((marks.version,) if marks.version else ())))
         version = () if marks.version else (version_of(resource, row).label(DIGEST),)
-        old = (
-            sa.select(*(row.c[name] for name in needed), *version)
-            .where(*self._chosen(resource, row, given, single=shape.single), *self._guards(resource, row, shape))
-            .with_for_update(key_share=not going)
-            .cte("old")
+        old = sa.select(*(row.c[name] for name in needed), *version).where(
+            *self._chosen(resource, row, given, single=shape.single), *self._guards(resource, row, shape)
         )
+        old = locked(old, resource, going=going).cte("old")
         known = old.c[marks.version or DIGEST]
         where = [
             same_key(resource, table, old),

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import structlog
 
+import engine.clockwork
 from engine.clock import CLOCK
 from engine.clockwork import Clockwork
 from engine.operations import Operations
@@ -35,8 +36,11 @@ def tower(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 @pytest.fixture
-def play(tower: Live) -> Iterator[Callable[..., list[Any]]]:
+def play(tower: Live, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[Any]]]:
     """Plays a scene with workers whose clock stands at NOON; gives what the log told."""
+    told = structlog.testing.LogCapture()
+    # the program's own logger may have been used before, and keeps what it wrote to then
+    monkeypatch.setattr(engine.clockwork, "LOG", structlog.wrap_logger(None, processors=[told]))
 
     def run(scene: Scene, count: int = 1, slots: int = 4) -> list[Any]:
         async def work(operations: Operations) -> None:
@@ -54,9 +58,8 @@ def play(tower: Live) -> Iterator[Callable[..., list[Any]]]:
                     await each.work()
 
         CLOCK.at(NOON)
-        with structlog.testing.capture_logs() as told:
-            tower.beside.run(work)
-        return list(told)
+        tower.beside.run(work)
+        return list(told.entries)
 
     yield run
     CLOCK.at(None)
