@@ -6,6 +6,7 @@ The pages' programs are files of the installed package `offapi`. It is found and
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 from functools import lru_cache
@@ -118,19 +119,22 @@ class Docs:
         # by the path that the application is mounted at, which its host says
         self.told = lru_cache(maxsize=8)(self._told)
 
-    def _told(self, root: str) -> tuple[bytes, str]:
-        """The document, built once, and its strong tag."""
+    def _told(self, root: str) -> dict[str, tuple[bytes, dict[str, str]]]:
+        """The document by its encoding, built once, with the headers that say so."""
         body = document_of(self.catalog, root, signs_in=self.signs_in)
-        return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        tag = hashlib.sha256(body).hexdigest()[:32]
+        packed = {"ETag": f'"{tag}-gzip"', "Content-Encoding": "gzip"}
+        return {"": (body, {"ETag": f'"{tag}"'}), "gzip": (gzip.compress(body, 6, mtime=0), packed)}
 
     async def document(self, request: Request) -> Response:
-        """GET /openapi.json: 304 when the caller has it."""
-        body, tag = await asyncio.to_thread(self.told, request.scope.get("root_path", ""))
-        headers = {"ETag": tag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+        """GET /openapi.json: packed for who takes that, 304 when the caller has it."""
+        forms = await asyncio.to_thread(self.told, request.scope.get("root_path", ""))
+        body, headers = forms["gzip" if "gzip" in request.headers.get("accept-encoding", "") else ""]
+        usual = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff"}
         known = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
-        if tag in known or "*" in known:
-            return Response(status_code=304, headers=headers)
-        return Response(body, headers=headers, media_type="application/json")
+        if headers["ETag"] in known or "*" in known:
+            return Response(status_code=304, headers=usual | {"ETag": headers["ETag"]})
+        return Response(body, headers=usual | headers, media_type="application/json")
 
     async def swagger(self, _request: Request) -> Response:
         """GET /docs."""

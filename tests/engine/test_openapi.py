@@ -344,15 +344,28 @@ def fits(path: str, method: str, answer: httpx.Response) -> None:
     assert [f"{fault.json_path}: {fault.message}" for fault in faults] == []
 
 
-def test_document_is_served_once_and_revalidated(live: Live) -> None:
-    first = httpx.get(f"{live.url}/openapi.json")
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_document_is_served_once_and_revalidated(live: Live, encoding: str) -> None:
+    taking = {"Accept-Encoding": encoding}
+    first = httpx.get(f"{live.url}/openapi.json", headers=taking)
     assert first.status_code == 200
     assert first.headers["content-type"] == "application/json"
+    assert first.headers.get("content-encoding", "identity") == encoding
     assert first.json() == DOCUMENT
     tag = first.headers["etag"]
-    again = httpx.get(f"{live.url}/openapi.json", headers={"If-None-Match": f'"other", W/{tag}'})
+    again = httpx.get(f"{live.url}/openapi.json", headers={**taking, "If-None-Match": f'"other", W/{tag}'})
     assert (again.status_code, again.content) == (304, b"")
-    assert httpx.get(f"{live.url}/openapi.json", headers={"If-None-Match": '"other"'}).status_code == 200
+    assert httpx.get(f"{live.url}/openapi.json", headers={**taking, "If-None-Match": '"other"'}).status_code == 200
+
+
+def test_the_document_travels_packed(live: Live) -> None:
+    sizes = {
+        encoding: int(
+            httpx.get(f"{live.url}/openapi.json", headers={"Accept-Encoding": encoding}).headers["content-length"]
+        )
+        for encoding in ("identity", "gzip")
+    }
+    assert sizes["gzip"] * 10 < sizes["identity"]
 
 
 def test_a_route_beside_the_entities_answers_another_method_with_405(live: Live) -> None:
