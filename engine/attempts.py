@@ -25,6 +25,7 @@ async def attempt(unit: UnitOfWork) -> AsyncIterator[None]:
     except Exception:
         await _send(reached(unit), f"rollback to savepoint {MARK}")
         del unit.done[remembered:]
+        unit.written.clear()  # some of them may not be any more
         for shared in unit.shared.values():
             shared.tenant = None  # the binding went back as well
         await _end(unit)

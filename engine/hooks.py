@@ -60,9 +60,21 @@ class Change:
     keeps. `change["x"]` is the value of x as it will stand; `by_engine` says that a rule or job writes, not a caller. A
     BEFORE_CREATE hook sets `found` to a stored row that answers the caller instead of a new one, a BEFORE_UPDATE hook to
     one that answers instead of the changed one; nothing is written then, and no further hook sees the change. `path` is where
-    the row stands in a body of several."""
+    the row stands in a body of several, `replaced`: others of its header take its place in a moment."""
 
-    __slots__ = ("_found", "by_engine", "given", "index", "inputs", "old", "output", "path", "touched", "values")
+    __slots__ = (
+        "_found",
+        "by_engine",
+        "given",
+        "index",
+        "inputs",
+        "old",
+        "output",
+        "path",
+        "replaced",
+        "touched",
+        "values",
+    )
 
     def __init__(
         self, index: int, old: Row | None, values: dict[str, Any], inputs: Mapping[str, Any] | None = None
@@ -74,7 +86,7 @@ class Change:
         self.inputs: Mapping[str, Any] = inputs or {}
         self.output: dict[str, Any] = {}
         self.path = ""
-        self.by_engine = False
+        self.by_engine = self.replaced = False
         # what rules watch: fields that were sent, and columns that rules have written since
         self.touched: set[str] = {*self.given, *self.inputs}
         self._found: Row | None = None
@@ -141,6 +153,9 @@ class Moment(Protocol):
 
     async def delete(self, entity: str, keys: Sequence[Key]) -> Rows:
         """Soft-delete rows."""
+
+    async def renew(self, entity: str, keys: Collection[Key]) -> None:
+        """A new version for headers whose nested rows have changed, where this transaction has not written them yet."""
 
     async def status(self, entity: str, keys: Sequence[Key], status: str, reason: str | None = None) -> Rows:
         """Move rows along an edge of their machine, reserved edges included; rows already there stay."""

@@ -15,6 +15,7 @@ from engine.entity import Unique
 from engine.errors import ApiError, ConflictError, Fault, UnavailableError, invalid
 from engine.hooks import Change
 from engine.moment import UnitOfWork
+from engine.nesting import replace_nested
 from engine.operations import Operations
 from engine.records import Action, Asked, Written, fill, key_parameter
 from engine.refusals import SURROUNDINGS, limited, standing
@@ -99,7 +100,7 @@ class Many:
         going = action == "delete" and not resource.soft
         gone = await self.operations.change_all(unit, resource, action, changes, () if going else None)
         nested = [change for change in changes if change.found is None and rows[change.index].nested]
-        await self.operations.replace_nested(unit, resource, nested, rows)
+        await replace_nested(self.operations, unit, resource, nested, rows)
         return [Written(record[0], record[1], {}) for record in gone or ()]
 
     async def _judge(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import date, datetime
 from functools import lru_cache
-from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import UUID
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.sql import ColumnElement, Executable
 
@@ -20,11 +18,11 @@ from engine.attempts import attempt, join
 from engine.catalog import Catalog, Resource, sensitive
 from engine.clock import CLOCK
 from engine.errors import ApiError, ForbiddenError, UnavailableError, generic
-from engine.hooks import Key, Point, Row, Rows, Rule
+from engine.hooks import Change, Key, Point, Row, Rows, Rule
 from engine.jobs import Handler
 from engine.observe import Observer
 from engine.past import TIMES, day_of
-from engine.secrets import readable, shows_secrets, unseal
+from engine.secrets import readable, shows_secrets
 from engine.setting_lookup import SettingLookup
 from engine.shapes import ChangeShape, GetShape, InsertShape, ListShape, Statement
 from engine.sql import Reads, Writes
@@ -32,6 +30,7 @@ from engine.sql.numbers import next_number
 from engine.sql.parts import ONE_MOMENT, UNMASKED, presence
 from engine.sql.walls import RuleStatements
 from engine.store import Connection, Database, Shared
+from engine.stored import rows_of
 from engine.types import Principal, TenantRef
 
 if TYPE_CHECKING:
@@ -150,6 +149,7 @@ class UnitOfWork:
         "shop",
         "shows_once",
         "tenant",
+        "written",
         "wrote",
     )
 
@@ -178,6 +178,8 @@ class UnitOfWork:
         self.shared: dict[str, Shared] = {}
         self.settings_written = False
         self.wrote, self.attempts = False, 0
+        # (path, key) of the headers of nested rows that this transaction has written
+        self.written: set[tuple[str, Key]] = set()
         # whether a stale version does no harm where the edits touch different fields
         self.merging = False
         # whether the answer shows what is shown this once
@@ -200,7 +202,7 @@ class UnitOfWork:
     async def __aenter__(self) -> UnitOfWork:
         """Begin a transaction."""
         self._stack, self.done = AsyncExitStack(), []
-        self.elsewhere, self.hosted, self.shared, self.attempts = {}, {}, {}, 0
+        self.elsewhere, self.hosted, self.shared, self.attempts, self.written = {}, {}, {}, 0, set()
         self.connection = await self._stack.enter_async_context(self.database.transaction(self.tenant))
         if self.scope in self.shop.catalog.unlockable:
             await self.connection.fetch(ONE_MOMENT, [])
@@ -227,6 +229,11 @@ class UnitOfWork:
             self.shop.wake(self.scope, self.principal.tenant)
         else:
             self.wrote = True
+
+    def note_headers(self, resource: Resource, changes: Sequence[Change]) -> None:
+        """Rows were written whose version need not be renewed for what happens to their nested ones."""
+        if resource.entity.nested and self.connection is not None:
+            self.written.update((resource.path, change.key) for change in changes)
 
     def base(self, resource: Resource, **more: Any) -> dict[str, Any]:
         """Parameters that any statement over the resource may name, and what else it is given."""
@@ -279,17 +286,15 @@ class UnitOfWork:
     async def status(self, entity: str, keys: Sequence[Key], status: str, reason: str | None = None) -> Rows:
         return await self.operations.status_internal(self, self.find(entity), keys, (status, reason))
 
+    async def renew(self, entity: str, keys: Collection[Key]) -> None:
+        resource = self.find(entity)
+        if left := [{"id": key} for key in keys if (resource.path, key) not in self.written]:
+            await self.operations.change_internal(self, resource, "update", left)
+
     async def fetch(self, statement: Executable) -> Rows:
         assert self.connection is not None, "hooks run inside a transaction"
         text, arguments = self.shop.asked.ask(statement, self.tenant if self.shop.reads.walled else None)
-        found = await self.connection.fetch(text, arguments)
-        columns = list(getattr(statement, "selected_columns", ()))
-        json_columns = [c.key for c in columns if isinstance(c.type, sa.JSON)]
-        rows: list[Any] = [plain(record, json_columns) for record in found]
-        secrets = [(c.key, *self.shop.sealed[b]) for c in columns for b in c.base_columns if b in self.shop.sealed]
-        for row, (key, resource, name) in product(rows, secrets):
-            row[key] = unseal(self.shop.vault, resource, name, row[key])
-        return rows
+        return rows_of(statement, await self.connection.fetch(text, arguments), self.shop.vault, self.shop.sealed)
 
     async def number(self, prefix: str, on: date) -> str:
         return (await self.numbers(prefix, on, 1))[0]
@@ -389,12 +394,3 @@ class UnitOfWork:
                 self.principal.view.discreet(rule.entity, error)
             error.add_note(f"in the rule {rule.id} of {rule.entity}")
             raise
-
-
-def plain(record: Any, json_columns: Sequence[str]) -> dict[str, Any]:
-    """A database record as a mapping; jsonb columns (text on the wire) decoded."""
-    row = dict(record.items())
-    for name in json_columns:
-        if isinstance(row.get(name), str):
-            row[name] = msgspec.json.decode(row[name])
-    return row

@@ -13,9 +13,9 @@ from uuid import UUID
 
 from engine.catalog import Resource
 from engine.clock import id_text
-from engine.errors import ApiError
 from engine.hooks import Change, Key, Point, Row
-from engine.moment import UnitOfWork, Workshop, plain
+from engine.moment import UnitOfWork, Workshop
+from engine.nesting import MANY, nest, replace_nested
 from engine.records import (
     Action,
     Asked,
@@ -25,7 +25,6 @@ from engine.records import (
     Written,
     change_records,
     change_shape,
-    fault_below,
     insert_records,
     key_parameter,
     key_values,
@@ -44,9 +43,7 @@ from engine.roads import followed, following, referring
 from engine.secrets import opened
 from engine.shapes import Incoming
 from engine.store import retriable, translate
-
-# more rows than any header has
-MANY = 1_000_000
+from engine.stored import plain
 
 
 class Operations:
@@ -120,7 +117,7 @@ class Operations:
         records = await self.insert(unit, resource, fresh, internal=True) if fresh else []
         for change, record in zip(fresh, records, strict=True):
             change.values = self.row(resource, record)
-        await self._nest(unit, resource, fresh, rows)
+        await nest(self, unit, resource, fresh, rows)
         await self._hooks(unit, resource, Point.AFTER_CREATE, fresh)
         self._remember(unit, resource, fresh)
         return changes
@@ -153,6 +150,7 @@ class Operations:
         found = await self._run(unit, resource, ready.statement, unit.base(resource, rows=ready.rows))
         if len(found) != len(ready.changes):
             raise await self.refusals.references(unit, resource, ready.changes, resource.reference_columns)
+        unit.note_headers(resource, ready.changes)
         return found
 
     async def _run(self, unit: UnitOfWork, resource: Resource, statement: Any, values: dict[str, Any]) -> list[Any]:
@@ -182,30 +180,6 @@ class Operations:
             for change, text in zip(numbered, numbers, strict=True):
                 change.values[number.column] = text
 
-    async def _nest(
-        self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], rows: Sequence[Incoming]
-    ) -> None:
-        for key in dict.fromkeys(key for change in changes for key in rows[change.index].nested):
-            below = [(change, rows[change.index].nested.get(key, ())) for change in changes]
-            await self._nest_below(unit, resource, key, below)
-
-    async def _nest_below(
-        self, unit: UnitOfWork, resource: Resource, key: str, below: Sequence[tuple[Change, Sequence[Incoming]]]
-    ) -> None:
-        """Child rows of one kind, of all their headers at once."""
-        child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
-        link = resource.nested[key].link(child.entity)
-        rows, paths = [], []
-        for header, children in below:
-            for place, row in enumerate(children):
-                numbered = {"position": place + 1} if "position" in child.fields else {}
-                rows.append(Incoming({**row.values, link: header.key, **numbered}, row.inputs, row.nested))
-                paths.append(f"{header.path}.{key}[{place}]".lstrip("."))
-        try:
-            await self.create_all(unit, child, rows, paths=paths)
-        except ApiError as error:
-            raise fault_below(error, paths) from error
-
     # -- change
 
     async def change_internal(
@@ -217,7 +191,7 @@ class Operations:
             for row in rows
         ]
         wanted = [(key, split.values, split.inputs) for key, split in given]
-        changes = await self._load(unit, resource, wanted, lock=action, by_engine=True)
+        changes = await self.load(unit, resource, wanted, lock=action, by_engine=True)
         alive = [change for change in changes if change.old is not None and resource.marks.living(change.old)]
         await self.change_all(unit, resource, action, alive)
         return [change.values for change in alive]
@@ -228,7 +202,7 @@ class Operations:
         """Move rows to a state (with a reason), reserved edges included; rows already there stay as they are."""
         status, reason = move
         wanted = [(key, {"status": status}, {"reason": reason}) for key in keys]
-        changes = await self._load(unit, resource, wanted, lock="status", by_engine=True)
+        changes = await self.load(unit, resource, wanted, lock="status", by_engine=True)
         moving = [change for change in changes if change.old is not None and change.old["status"] != status]
         for change in moving:
             if change.old["status"] not in resource.machine.sources(status, engine=True):  # type: ignore[index]
@@ -236,7 +210,7 @@ class Operations:
         await self.change_all(unit, resource, "status", moving)
         return [change.values for change in moving]
 
-    async def _load(
+    async def load(
         self,
         unit: UnitOfWork,
         resource: Resource,
@@ -245,6 +219,7 @@ class Operations:
         lock: Action,
         by_engine: bool = False,
     ) -> list[Change]:
+        """Stored rows on their way, each (key, values, inputs), locked for what is going to be done to them."""
         keys = [key for key, _, _ in wanted]
         old = await self.rows(unit, resource, keys, lock=lock) if keys else []
         changes = [Change(index, old[index], dict(values), inputs) for index, (_, values, inputs) in enumerate(wanted)]
@@ -260,12 +235,12 @@ class Operations:
             return await self._change_one(unit, resource, write, key=key, guards=guards)
         action, row = write
         wanted = (UUID(key[0]) if resource.by_uuid else tuple(key), row.values, row.inputs)
-        changes = await self._load(unit, resource, [wanted], lock=action)
+        changes = await self.load(unit, resource, [wanted], lock=action)
         await self.refusals.check(unit, resource, action, (changes[0], row), guards)
         await self.refusals.keep(unit, resource, action, changes)
         records = await self.change_all(unit, resource, action, changes, guards)
         if row.nested:
-            await self.replace_nested(unit, resource, changes, [row])
+            await replace_nested(self, unit, resource, changes, [row])
         elif records is not None:
             return Written(records[0][0], records[0][1], changes[0].output)
         return (await self.answer(unit, resource, changes))[0]
@@ -346,6 +321,7 @@ class Operations:
         found = await self._run(unit, resource, self.shop.statement(resource, shape), values)
         if len(found) != len(records):
             raise await self.refusals.references(unit, resource, changes, shape.checked)
+        unit.note_headers(resource, changes)
         return [found[records[row_key(resource, change.old or {})]["cxg_ord"]] for change in changes]
 
     def _remember(self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change]) -> None:
@@ -363,19 +339,6 @@ class Operations:
             else:
                 cleared = {name: None for name, _ in reference.pairs if name not in child.keys}
                 await self.change_internal(unit, child, "update", [{**key, **cleared} for key in keys])
-
-    async def replace_nested(
-        self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], rows: Sequence[Incoming]
-    ) -> None:
-        """Delete the child rows that the bodies name anew, and make the new ones. `rows` by the changes' index."""
-        for key in dict.fromkeys(key for change in changes for key in rows[change.index].nested):
-            below = [(change, rows[change.index].nested[key]) for change in changes if key in rows[change.index].nested]
-            child = self.shop.catalog.find(resource.scope.name, resource.nested[key].entity)
-            mine = child.table.c[resource.nested[key].link(child.entity)].in_([header.key for header, _ in below])
-            present = await self.refusals.removable(unit, child, await unit.list(child.key, mine, limit=MANY))
-            gone = [{name: line[name] for name in child.keys} for line in present]
-            await self.change_internal(unit, child, "delete", gone)
-            await self._nest_below(unit, resource, key, below)
 
     # -- hooks and answers
 

@@ -66,7 +66,7 @@ class Refusals:
             return generic("not_found")
         if row.version is not None and row.version != state["version"]:
             moved = await self.moved(unit, resource, key, row.version)
-            if not (unit.merging and are_disjoint(action, row, moved, state["version"])):
+            if not (unit.merging and are_disjoint(resource, (action, row), moved, state["version"])):
                 return self.version_conflict(resource, moved, (row.version, state["version"]))
         if action == "status":
             return self._status(resource, row, state)
@@ -230,11 +230,10 @@ class Refusals:
         details = []
         for record in moved:
             params = {"version": record["version"], "by": str(record["actor_id"]) if record["actor_id"] else None}
-            details += [
-                Fault(name, "changed", "was changed in between", params)
-                for name in record["names"] or ()
-                if self._public(resource, name)
-            ]
+            names = [name for name in record["names"] or () if self._public(resource, name)]
+            # a version that no column moved counts what happened to nested rows
+            names = names or [*resource.nested] if set(record["names"] or ()) <= {"version"} else names
+            details += [Fault(name, "changed", "was changed in between", params) for name in names]
         counted = f"The row is at version {versions[1]}, not {versions[0]}; read it again"
         return generic("version_conflict", counted if resource.versioned else "", details=details)
 
@@ -286,17 +285,24 @@ def standing(resource: Resource, change: Change) -> dict[str, Any]:
     return {**there, "cxg_referred": False, "cxg_header": None}
 
 
-def are_disjoint(action: str, row: Incoming, moved: Sequence[Any], stored: Version) -> bool:
+def are_disjoint(resource: Resource, write: tuple[str, Incoming], moved: Sequence[Any], stored: Version) -> bool:
     """Whether an edit of an older version touches no field that was changed since. The log must know each version in between;
-    a deletion touches all fields, and of child rows and virtual fields nobody can tell what they touch."""
+    a deletion touches all fields, and of virtual fields nobody can tell what they touch."""
+    action, row = write
     known = row.version
     if not isinstance(known, int) or not isinstance(stored, int) or known > stored:
         return False
-    if action == "delete" or row.nested or set(row.inputs) - {"reason"}:
+    if action == "delete" or set(row.inputs) - {"reason"}:
         return False
     if [record["version"] for record in moved] != list(range(known + 1, stored + 1)):
         return False
-    return all(set(record["names"] or ()).isdisjoint({*row.values}) for record in moved)
+    changed = [set(record["names"] or ()) - {"version"} for record in moved]
+    return all(names.isdisjoint(row.values) and not (row.nested and _of_parts(resource, names)) for names in changed)
+
+
+def _of_parts(resource: Resource, names: Collection[str]) -> bool:
+    """Whether a record of a header may tell of its nested rows: of their sums, or of nothing but a new version."""
+    return not names or not {rollup.column for rollup in resource.entity.rollups}.isdisjoint(names)
 
 
 def key_of(resource: Resource, parts: Sequence[str]) -> tuple[str, ...]:

@@ -21,10 +21,11 @@ catalog declared
 chain checks_behaviour checks_jobs conditions described past
 expansions row_rules grouping
 auth checks cursors encode grants load observe openapi parse query routes secrets sql store
-setting_lookup attempts query_body questions
+setting_lookup attempts stored query_body questions
 moment
 budgets delivery request records verify wire
 refusals roads
+nesting
 operations repetition streaming transfers
 reflection
 many

@@ -13,6 +13,7 @@ from engine.behaviours.computed import computed_rules, rollup_rules
 from engine.behaviours.known import Known
 from engine.behaviours.money import money_rules
 from engine.behaviours.outside import outside_rules
+from engine.behaviours.parts import part_rules
 from engine.behaviours.states import state_rules
 from engine.behaviours.trees import tree_rules
 from engine.entity import Entity
@@ -25,6 +26,7 @@ BEHAVIOURS: tuple[Callable[[Known, str, Entity], list[Rule]], ...] = (
     money_rules,
     computed_rules,
     rollup_rules,
+    part_rules,
 )
 
 

@@ -103,8 +103,10 @@ class Sums:
     async def follow(self, moment: Moment, changes: list[Change]) -> None:
         """Bring the headers of changed children up to date. They are locked first: of two who add lines at once, the
         second waits, and then counts both."""
-        keys = {change[self.via] for change in changes}
-        keys |= {change.old[self.via] for change in changes if change.old is not None}
+        # those that replace them will be counted with their header
+        counted = [change for change in changes if not change.replaced]
+        keys = {change[self.via] for change in counted}
+        keys |= {change.old[self.via] for change in counted if change.old is not None}
         table, names = self.header.table, [rollup.column for rollup in self.rollups]
         wanted = sa.select(table.c.id, *(table.c[name] for name in names)).where(
             table.c.id.in_(keys - {None}), table.c.is_active
