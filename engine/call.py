@@ -16,6 +16,7 @@ from engine.many import Many
 from engine.moment import Circumstances, UnitOfWork
 from engine.operations import Operations
 from engine.parse import BodyReader, Purpose
+from engine.patches import MEDIA_TYPE, PatchReader
 from engine.query import DEFAULT, single, split_query
 from engine.questions import Questions
 from engine.records import RulesConcerned, Written, key_values
@@ -23,7 +24,7 @@ from engine.refusals import key_of
 from engine.repetition import Asked, carry_out
 from engine.request import Request
 from engine.routes import Target
-from engine.shapes import GetShape, Limits, Listing, RowRule
+from engine.shapes import GetShape, Incoming, Limits, Listing, RowRule
 from engine.store import retriable
 from engine.transfers.carrier import Carrier
 from engine.types import Op
@@ -42,10 +43,14 @@ class Service:
         self.limits, self.budgets = Limits.of(self.shop.defaults), Budgets(self.shop.catalog, self.shop.defaults)
         self.max_body, self.max_bulk = max_body, max(max_body, max_bulk)
         self.reader = lru_cache(maxsize=None)(self._reader)
+        self.patcher = lru_cache(maxsize=None)(self._patcher)
         self.questions = Questions(self.shop.catalog, self.limits)
 
     def _reader(self, resource: Resource, purpose: Purpose) -> BodyReader:
         return BodyReader(self.shop.catalog, resource, purpose)
+
+    def _patcher(self, resource: Resource) -> PatchReader:
+        return PatchReader(self.shop.catalog, resource)
 
     async def perform(self, unit: UnitOfWork, work: Work, *, transaction: bool) -> Any:
         """Run the work in one statement or one transaction; a serialization failure is tried again, 3 times at most."""
@@ -89,6 +94,13 @@ class Call:
     async def body(self, *, many: bool = False) -> bytes:
         """The JSON body; `many`: it may be a list of rows."""
         return await self.request.json(self.service.max_body, self.service.max_bulk if many else 0)
+
+    async def patch(self) -> Incoming:
+        """The body of a change: absent fields are kept; `application/merge-patch+json` reaches into fields as well."""
+        kind = (self.request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+        service, resource = self.service, self.resource
+        reader = service.patcher(resource) if kind == MEDIA_TYPE else service.reader(resource, "update")
+        return reader.read(await self.body())[0][0]
 
     def no_parameters(self) -> None:
         """400 for a query string where none is taken."""

@@ -17,6 +17,7 @@ from engine.hooks import Change
 from engine.moment import UnitOfWork
 from engine.nesting import replace_nested
 from engine.operations import Operations
+from engine.patches import apply_patches
 from engine.records import Action, Asked, Written, fill, key_parameter
 from engine.refusals import SURROUNDINGS, limited, standing
 from engine.shapes import Incoming, ListShape
@@ -61,6 +62,7 @@ class Many:
         ]
         for change in changes:
             change.path = f"[{','.join(str(change[name]) for name in resource.keys)}]"
+        apply_patches(resource, changes, row)
         try:
             gone = await self._apply(unit, resource, action, changes, [row] * len(changes))
         except ApiError as error:

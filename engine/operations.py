@@ -16,6 +16,7 @@ from engine.clock import id_text
 from engine.hooks import Change, Key, Point, Row
 from engine.moment import UnitOfWork, Workshop
 from engine.nesting import MANY, nest, replace_nested
+from engine.patches import apply_patches
 from engine.records import (
     Action,
     Asked,
@@ -237,6 +238,7 @@ class Operations:
         wanted = (UUID(key[0]) if resource.by_uuid else tuple(key), row.values, row.inputs)
         changes = await self.load(unit, resource, [wanted], lock=action)
         await self.refusals.check(unit, resource, action, (changes[0], row), guards)
+        apply_patches(resource, changes, row)
         await self.refusals.keep(unit, resource, action, changes)
         records = await self.change_all(unit, resource, action, changes, guards)
         if row.nested:

@@ -32,7 +32,7 @@ def change_needs_transaction(catalog: Catalog, resource: Resource, action: Actio
     if resource.triggered:
         return True
     # a restored row must refer to active rows again, which is looked up under its lock
-    if row.nested or (resource.reference_columns and marks.restoring(row.values)):
+    if row.nested or row.patches or (resource.reference_columns and marks.restoring(row.values)):
         return True
     if (action == "delete" or marks.removing(row.values)) and following(catalog, resource):
         return True

@@ -126,12 +126,14 @@ class Listing(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Incoming:
-    """One row of a body: values by column, virtual inputs, child rows by key, and the version it was based on."""
+    """One row of a body: values by column, virtual inputs, child rows by key, and the version it was based on. `patches`: the
+    columns whose value is merged with the stored one."""
 
     values: dict[str, Any]
     inputs: dict[str, Any] = field(default_factory=dict)
     nested: dict[str, list[Incoming]] = field(default_factory=dict)
     version: Version | None = None
+    patches: frozenset[str] = frozenset()
 
 
 class StatusChange(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
@@ -20,8 +21,18 @@ def plain(record: Any, json_columns: Sequence[str]) -> dict[str, Any]:
     row = dict(record.items())
     for name in json_columns:
         if isinstance(row.get(name), str):
-            row[name] = msgspec.json.decode(row[name])
+            row[name] = EXACT.decode(row[name])
     return row
+
+
+def _number(text: str) -> float | Decimal:
+    """A number with a point, as a float where that is the same number."""
+    value, exact = float(text), Decimal(text)
+    return value if Decimal(repr(value)) == exact else exact
+
+
+# what is written back must be what was read
+EXACT = msgspec.json.Decoder(float_hook=_number)
 
 
 def rows_of(

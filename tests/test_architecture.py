@@ -23,7 +23,7 @@ expansions row_rules grouping
 auth checks cursors encode grants load observe openapi parse query routes secrets sql store
 setting_lookup attempts stored query_body questions
 moment
-budgets delivery request records verify wire
+budgets delivery request records verify wire patches
 refusals roads
 nesting
 operations repetition streaming transfers

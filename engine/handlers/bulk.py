@@ -58,10 +58,10 @@ async def create_each(call: Call, body: bytes) -> Answer:
 async def update_many(call: Call) -> Answer:
     """The same change to every row that the filter means."""
     chosen = _chosen(call)
-    rows, _ = call.service.reader(call.resource, "update").read(await call.body())
-    if rows[0].version is not None:
+    row = await call.patch()
+    if row.version is not None:
         raise invalid([Fault("version", "field_not_allowed", "is said of one row; this writes many")])
-    return await _change(call, ("update", rows[0]), chosen)
+    return await _change(call, ("update", row), chosen)
 
 
 async def delete_many(call: Call) -> Answer:

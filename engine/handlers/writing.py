@@ -49,9 +49,9 @@ def _created(call: Call, written: list[Written], *, many: bool) -> Answer:
 
 async def update(call: Call) -> Answer:
     """Absent fields keep their value, null clears."""
-    rows, _ = call.service.reader(call.resource, "update").read(await call.body())
+    row = await call.patch()
     call.no_parameters()
-    return await change(call, "update", rows[0])
+    return await change(call, "update", row)
 
 
 async def replace(call: Call) -> Answer:

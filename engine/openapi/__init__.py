@@ -86,9 +86,11 @@ class Builder:
         return content({"oneOf": [one, {"type": "array", "items": one}]})
 
     def update_body(self, resource: Resource) -> Schema:
-        """A merge patch."""
-        schema = self.schemas.update(resource)
-        return {**content(schema), **content(schema, "application/merge-patch+json")}
+        """What changes: fields as they shall be, or a merge patch that reaches into them."""
+        return {
+            **content(self.schemas.update(resource)),
+            **content(self.schemas.patch(resource), "application/merge-patch+json"),
+        }
 
     def set_body(self, resource: Resource) -> Schema:
         """What every row of a set becomes: a merge patch without a version."""

@@ -331,6 +331,15 @@ class Schemas:
         fields = {f.name: self._given(resource, f) for f in resource.fields.values() if f.updatable}
         return closed({**fields, **self._nested(resource, "u"), **_version(resource)}, required)
 
+    def patch(self, resource: Resource) -> Schema:
+        """The same as a merge patch (RFC 7396): of a structure, any part of it."""
+        own = (f for f in resource.fields.values() if f.updatable and f.scalar.name == "jsonb")
+        parts: dict[str, Schema] = {f.name: {} for f in own if structured(f.scalar.schema(f.type, f.bounds))}
+        if not parts:
+            return self.update(resource)
+        whole = self._update(resource)
+        return self._keep(f"{name_of(resource)}_patch", lambda: {**whole, "properties": whole["properties"] | parts})
+
     def replace(self, resource: Resource) -> Schema:
         """The body of a replace: that of an update with the fields that have no default."""
         required = [f.name for f in resource.fields.values() if f.updatable and f.required]
