@@ -6,7 +6,8 @@ fields = { read = ["*"], write = ["status", "note"] }
 hidden = ["margin"]
 rows = { field = "owner_id", op = "eq", value = "$caller.id" }
 
-What no role grants is denied. Of the patterns of a role that fit an entity the closest alone counts.
+What no role grants is denied. Of the patterns of a role that fit an entity the closest alone counts. A pattern may begin with the
+scope: "shop/orders.*".
 """
 
 from __future__ import annotations
@@ -84,6 +85,24 @@ def compile_grants(document: Table, catalog: Catalog) -> Grants:
     return grants
 
 
+def check_apart(catalog: Catalog) -> None:
+    """StartupFault where one permission would open the entities of two scopes to the same callers."""
+    faults = []
+    places: dict[tuple[bool, str], list[str]] = {}
+    for resource in catalog.resources.values():
+        # whoever may read logs reads those of all databases
+        if resource.entity.role != "change_log":
+            places.setdefault((resource.scope.tenant_bound, resource.key), []).append(resource.scope.name)
+    for (_, key), scopes in places.items():
+        if len(scopes) > 1:
+            faults.append(
+                f"{key} stands in the scopes {' and '.join(sorted(scopes))}: {key}.read would open both; put one of them into "
+                "another schema, leave it out (schemas), or serve it by another program"
+            )
+    if faults:
+        raise StartupFault("Permissions do not tell apart:\n" + "\n".join(faults))
+
+
 def _plain(resource: Resource) -> set[str]:
     """What every reader of a row needs beside its key, whatever a policy says."""
     marks = resource.marks
@@ -116,10 +135,10 @@ class _Reader:
         return Role(shares, frozenset(self._permissions(said.get("permissions", []))))
 
     def _meant(self, pattern: str) -> list[Resource]:
-        found = [r for r in self.catalog.resources.values() if fnmatchcase(r.key, pattern)]
+        names = {r: f"{r.scope.name}/{r.key}" if "/" in pattern else r.key for r in self.catalog.resources.values()}
+        found = [resource for resource, name in names.items() if fnmatchcase(name, pattern)]
         if not found:
-            known = {resource.key for resource in self.catalog.resources.values()}
-            self.fault("P003", pattern, f"fits no entity{near(pattern, known)}")
+            self.fault("P003", pattern, f"fits no entity{near(pattern, set(names.values()))}")
         return found
 
     def _permissions(self, said: Any) -> Iterator[str]:

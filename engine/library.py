@@ -18,13 +18,14 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
+from engine.assembly import compiled
 from engine.dispatch import Dispatcher, reply
 from engine.encode import failure
 from engine.entity import Entity
 from engine.entrance import WayIn
 from engine.errors import StartupFault, generic
 from engine.load import Registry, load_registries
-from engine.main import System, compiled
+from engine.main import System
 from engine.observe import Observer
 from engine.places import Place
 from engine.request import Receive, Request, Send

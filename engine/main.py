@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 
 import tenancy
-from engine import registration
 from engine.app import build_app, plain
+from engine.assembly import compiled
 from engine.auth.keys import secret_file
 from engine.auth.vault import KeyRing, PasswordVault
 from engine.batch import Batch
-from engine.catalog import Catalog, compile_catalog
-from engine.chain import add_heads, home_of, logs_of
-from engine.checks import check_declarations, check_scope
+from engine.catalog import Catalog
 from engine.clock import random_token
 from engine.dispatch import Dispatcher
 from engine.docs import docs_routes
@@ -37,18 +35,14 @@ from engine.places import Place, ensure_role
 from engine.reflection import Reflected, reflected_of, wishes_of
 from engine.relay import Relay
 from engine.reloading import Reloading
-from engine.repetition import add_answers
-from engine.row_rules import with_row_rules
 from engine.settings import Settings
 from engine.store import has_trigrams
 from engine.tracking import Tracking
-from engine.transfers.table import add_transfers
 from engine.types import ENGINE, Principal, Scope
 from engine.views import Policy
 from engine.wire import WireLimits
 from tenancy.embedded import EmbeddedServer, start_embedded
 from tenancy.pool import Pool, PoolOptions
-from tenancy.shape import bind_to_tenant, index_foreign_keys
 from tenancy.trigrams import offer_trigrams
 
 if TYPE_CHECKING:
@@ -79,28 +73,6 @@ def load(packages: list[str], reflected: Reflected | None = None) -> tuple[Regis
     finally:
         gc.enable()
         gc.freeze()
-
-
-def compiled(registry: Registry, reflected: Reflected | None = None) -> Catalog:
-    """The catalogue of what is declared, and of a database that is served as it is."""
-    registry.add_logs()
-    check_declarations(registry.scopes, registry.entities, registry.rules, registry.jobs)
-    registration.complete(registry.entities)
-    own = list(registry.scopes)
-    if reflected is not None:
-        check_scope(reflected.scope, registry.scopes)
-        registry.scopes.append(reflected.scope)
-        registry.entities += reflected.entities
-    for scope in own:
-        add_answers(scope)
-        add_transfers(scope)
-        if scope.tenant_bound:
-            bind_to_tenant(scope.metadata)
-        index_foreign_keys(scope.metadata)
-    catalog = with_row_rules(compile_catalog(registry.scopes, registry.entities, registry.rules, registry.identity))
-    if (home := home_of(catalog)) is not None and logs_of(catalog):
-        add_heads(catalog.scopes[home].metadata)
-    return catalog
 
 
 class System:

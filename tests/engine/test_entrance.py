@@ -37,8 +37,8 @@ def test_a_door_that_cannot_open_is_a_startup_fault(given: dict[str, Any], way_o
 
 
 def test_a_key_does_not_know_tenants(tmp_path: Path) -> None:
+    from engine.assembly import compiled
     from engine.library import _declared
-    from engine.main import compiled
 
     with pytest.raises(StartupFault, match="'safe' belong to tenants"):
         uses_key(Settings(data=tmp_path), compiled(_declared([], safe, [])))

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from engine.catalog import Catalog
+from engine import registration
+from engine.catalog import Catalog, compile_catalog
+from engine.entity import Entity
 from engine.errors import StartupFault
-from engine.grants import Share, compile_grants, merged, read_grants
+from engine.grants import Share, check_apart, compile_grants, merged, read_grants
 from engine.main import load
+from engine.types import Scope
 from engine.views import seen_by
 from tests.test_readme import README
 
@@ -153,3 +157,34 @@ def test_a_view_leaves_the_whole_as_it_is() -> None:
     assert seen.resources[CUSTOMERS] is CATALOG.resources[CUSTOMERS] and seen.whole is CATALOG
     assert set(mine.relations) <= set(whole.relations) and mine.hooks is whole.hooks
     assert not any("score" in names for _, names in mine.constraints.values())
+
+
+def test_a_pattern_may_begin_with_the_scope() -> None:
+    one, more = {"operations": ["read"]}, {"operations": ["read", "update"]}
+    roles = {"r": {"*/crm.*": one, "tenants/crm.leads": more, "manager/bill.plans": one}}
+    shares = compile_grants({"roles": roles}, CATALOG).roles["r"].shares
+    assert (shares[CUSTOMERS].rights, shares[LEADS].rights) == ({"read"}, {"read", "update"})
+    assert shares["manager/bill/plans"].rights == {"read"} and "manager/bill/invoices" not in shares
+    with pytest.raises(StartupFault, match=r"P003 .*manager/crm\.leads: fits no entity; perhaps 'tenants/crm\.leads'"):
+        compile_grants({"roles": {"r": {"manager/crm.leads": one}}}, CATALOG)
+
+
+def test_one_permission_never_opens_the_entities_of_two_scopes() -> None:
+    """Another scope with `sales.goods`, which a package has already; logs of several scopes are no fault."""
+
+    def of(*names: str, bound: bool = False) -> Catalog:
+        scopes, entities = [], []
+        for name in names:
+            table = sa.Table("goods", sa.MetaData(), sa.Column("id", sa.Uuid, primary_key=True), schema="sales")
+            scopes.append(Scope(name, table.metadata, tenant_bound=bound and name == "two"))
+            entities.append(Entity(table))
+        registration.complete(entities)
+        return compile_catalog(scopes, entities, [])
+
+    check_apart(of("one"))
+    check_apart(of("one", "two", bound=True))
+    with pytest.raises(
+        StartupFault, match=r"sales\.goods stands in the scopes one and two: sales\.goods\.read would open"
+    ):
+        check_apart(of("one", "two"))
+    check_apart(load(["registry", "tests.engine.booth", "tests.engine.desk"])[1])
