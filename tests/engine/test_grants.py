@@ -165,8 +165,8 @@ def test_a_pattern_may_begin_with_the_scope() -> None:
     shares = compile_grants({"roles": roles}, CATALOG).roles["r"].shares
     assert (shares[CUSTOMERS].rights, shares[LEADS].rights) == ({"read"}, {"read", "update"})
     assert shares["manager/bill/plans"].rights == {"read"} and "manager/bill/invoices" not in shares
-    with pytest.raises(StartupFault, match=r"P003 .*manager/crm\.leads: fits no entity; perhaps 'tenants/crm\.leads'"):
-        compile_grants({"roles": {"r": {"manager/crm.leads": one}}}, CATALOG)
+    with pytest.raises(StartupFault, match=r"P003 .*tenant/crm\.leads: fits no entity; perhaps 'tenants/crm\.leads'"):
+        compile_grants({"roles": {"r": {"tenant/crm.leads": one}}}, CATALOG)
 
 
 def test_one_permission_never_opens_the_entities_of_two_scopes() -> None:
