@@ -22,6 +22,7 @@ from engine.questions import Questions
 from engine.records import RulesConcerned, Written, key_values
 from engine.refusals import key_of
 from engine.repetition import Asked, carry_out
+from engine.replacing import ReplaceReader
 from engine.request import Request
 from engine.routes import Target
 from engine.shapes import GetShape, Incoming, Limits, Listing, RowRule
@@ -43,11 +44,15 @@ class Service:
         self.limits, self.budgets = Limits.of(self.shop.defaults), Budgets(self.shop.catalog, self.shop.defaults)
         self.max_body, self.max_bulk = max_body, max(max_body, max_bulk)
         self.reader = lru_cache(maxsize=None)(self._reader)
+        self.replacer = lru_cache(maxsize=None)(self._replacer)
         self.patcher = lru_cache(maxsize=None)(self._patcher)
         self.questions = Questions(self.shop.catalog, self.limits)
 
     def _reader(self, resource: Resource, purpose: Purpose) -> BodyReader:
         return BodyReader(self.shop.catalog, resource, purpose)
+
+    def _replacer(self, resource: Resource) -> ReplaceReader:
+        return ReplaceReader(self.shop.catalog, resource)
 
     def _patcher(self, resource: Resource) -> PatchReader:
         return PatchReader(self.shop.catalog, resource)

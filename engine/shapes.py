@@ -127,13 +127,14 @@ class Listing(msgspec.Struct, frozen=True):
 @dataclass(slots=True)
 class Incoming:
     """One row of a body: values by column, virtual inputs, child rows by key, and the version it was based on. `patches`: the
-    columns whose value is merged with the stored one."""
+    columns whose value is merged with the stored one, `kept`: fields that must be as they are shown."""
 
     values: dict[str, Any]
     inputs: dict[str, Any] = field(default_factory=dict)
     nested: dict[str, list[Incoming]] = field(default_factory=dict)
     version: Version | None = None
     patches: frozenset[str] = frozenset()
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StatusChange(NamedTuple):

@@ -24,7 +24,7 @@ expansions row_rules grouping
 auth checks cursors encode grants load observe openapi parse query routes secrets sql store
 setting_lookup attempts stored query_body questions
 moment
-budgets delivery request records verify wire patches
+budgets delivery request records verify wire patches replacing
 refusals roads
 nesting
 operations repetition streaming transfers

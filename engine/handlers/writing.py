@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from engine.call import Call
 from engine.catalog import Resource
@@ -55,19 +56,19 @@ async def update(call: Call) -> Answer:
 
 
 async def replace(call: Call) -> Answer:
-    """Absent fields get their default."""
-    reader = call.service.reader(call.resource, "replace")
+    """Absent fields get their default; nested rows that are left out stay."""
+    reader = call.service.replacer(call.resource)
     rows, _ = reader.read(await call.body())
     call.no_parameters()
     given = set(rows[0].values)
     for name, field in reader.fields.items():
         # nobody can send back what no read shows: it keeps its value
-        if field.column is None or field.concealed or name in rows[0].values:
+        if field.column is None or field.concealed or name in rows[0].values or name in rows[0].kept:
             continue
         # a column that rules fill at creation (`auto`) has no default to fall back to: it keeps its value
         if field.nullable or field.default or field.column.server_default is not None:
             rows[0].values[name] = field.default() if field.default else None
-    left = sorted(reader.resource.silent & reader.fields.keys() - given)
+    left = sorted(reader.resource.silent & reader.fields.keys() - given - rows[0].kept.keys())
     if left:
         rows[0].inputs[LEFT] = left
     return await change(call, "update", rows[0])
@@ -104,6 +105,8 @@ async def change(call: Call, action: Action, row: Incoming) -> Answer:
 
     async def work(unit: UnitOfWork) -> Answer:
         try:
+            if row.kept:
+                await _check_kept(call, row, key)
             written = await call.service.operations.change(unit, resource, (action, row), key=key, guards=guards)
         except Unchanged:
             record = await call.read(GetShape((), "include"))
@@ -113,12 +116,22 @@ async def change(call: Call, action: Action, row: Incoming) -> Answer:
     # what the row would become is looked at under its lock
     kept = action == "update" and bool(resource.limits(call.unit.principal, "update", row.values))
     try:
-        needed = kept or change_needs_transaction(call.catalog, resource, action, row)
+        needed = kept or bool(row.kept) or change_needs_transaction(call.catalog, resource, action, row)
         return await call.write(work, transaction=needed)
     except ConflictError as error:
         if precondition and error.code == "version_conflict":
             error.status = 412
         raise
+
+
+async def _check_kept(call: Call, row: Incoming, key: tuple[str, ...]) -> None:
+    """What a body may only repeat stands in the row, which is locked from now on."""
+    resource = call.resource
+    locked = UUID(key[0]) if resource.by_uuid else key
+    await call.service.operations.rows(call.unit, resource, [locked], lock="update")
+    record = await call.read(GetShape((), "exclude"))
+    if row.version in (None, record[0]):  # of another version nothing need be as it is
+        call.service.replacer(resource).check(row.kept, call.readable(Written(record[0], record[1], {})))
 
 
 def if_match(request: Request, row: Incoming, *, counted: bool = True) -> bool:

@@ -12,6 +12,7 @@ from engine.fields import Field
 
 Schema = dict[str, Any]
 NULL: Schema = {"type": "null"}
+KEPT: Schema = {"description": "As it is stored"}
 VERSION: Schema = {
     "type": ["integer", "null"],
     "minimum": 1,
@@ -341,9 +342,12 @@ class Schemas:
         return self._keep(f"{name_of(resource)}_patch", lambda: {**whole, "properties": whole["properties"] | parts})
 
     def replace(self, resource: Resource) -> Schema:
-        """The body of a replace: that of an update with the fields that have no default."""
+        """The body of a replace: that of an update with the fields that have no default; what a read shows beside them may
+        stand in it as it is stored."""
         required = [f.name for f in resource.fields.values() if f.updatable and f.required]
-        return self._keep(f"{name_of(resource)}_replace", lambda: self._update(resource, required))
+        whole = self._update(resource, required)
+        kept = {f.name: KEPT for f in resource.fields.values() if f.shown and f.name not in whole["properties"]}
+        return self._keep(f"{name_of(resource)}_replace", lambda: {**whole, "properties": kept | whole["properties"]})
 
     def _nested(self, resource: Resource, letter: str) -> dict[str, Schema]:
         found = {}
