@@ -7,13 +7,13 @@ import inspect
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import asyncpg
 import uvicorn
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from uvicorn.supervisors import ChangeReload
 
 from engine import install
@@ -27,7 +27,7 @@ from engine.commands.reload import reload as reload_servers
 from engine.commands.rollups import rollups_app
 from engine.commands.secrets import secrets_app
 from engine.commands.worker import worker_app
-from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
+from engine.console import Data, Progress, Registries, configure, err, located, out, run_and_close
 from engine.errors import ApiError, StartupFault
 from engine.grants import read_grants
 from engine.main import System, fresh_system, load
@@ -112,9 +112,10 @@ def serve(  # budget: an argument is an option of the command line
     try:
         system.locate()
         for line in asyncio.run(_prepare(system, say)):
-            err.print(f"[bold]{line}[/]", soft_wrap=True)
+            err.print(line, style="bold", soft_wrap=True)
         address = f"http://{settings.host}:{settings.port}"
-        say(f"[bold green]serving {len(system.catalog.resources)} entities at {address}[/]  docs: {address}/docs")
+        serving = f"serving {len(system.catalog.resources)} entities at {address}"
+        say(Text.assemble((serving, "bold green"), f"  docs: {address}/docs"))
         with findable(settings.data):
             _listen(system, reload)
     finally:
@@ -182,7 +183,7 @@ def entities(*, registry: Registries = None) -> None:
             op.value for op in sorted(resource.ops) if op.value not in ("transitions", "history", "replace")
         )
         table.add_row(path, resource.entity.kind, names, str(len(resource.fields)), states, resource.entity.label)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    out().print(table)
 
 
 @app.command
@@ -195,7 +196,7 @@ def registries(*, registry: Registries = None) -> None:
         scopes = [f"{s.name} ({s.stored_in})" for s in load([name])[1].scopes.values()] if name in chosen else []
         module = installed[name].module if name in installed else name
         table.add_row(name, module, "yes" if name in chosen else "no", ", ".join(scopes))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    out().print(table)
 
 
 @app.command
@@ -296,15 +297,20 @@ def main() -> None:
     try:
         app()
     except StartupFault as fault:
-        err.print(f"[bold red]cannot go on:[/] {fault}", markup=True)
-        sys.exit(1)
+        _end("cannot go on", str(fault))
     except ApiError as error:
         details = "".join(f"\n  {fault.field}: {fault.message}" for fault in error.details)
-        err.print(f"[bold red]{error.code}:[/] {error.message}{details}")
-        sys.exit(1)
+        _end(error.code, f"{error.message}{details}")
     except (OSError, asyncpg.PostgresError) as error:
-        err.print(f"[bold red]the database refuses:[/] {error}")
-        sys.exit(1)
+        file = getattr(error, "filename", None)
+        if file is not None and isinstance(error, OSError):
+            _end("cannot go on", f"{file}: {error.strerror}")
+        _end("the database refuses", str(error))
+
+
+def _end(what: str, text: str) -> NoReturn:
+    err.print(Text.assemble((f"{what}:", "bold red"), " ", text))
+    sys.exit(1)
 
 
 if __name__ == "__main__":

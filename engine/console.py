@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import Parameter
 from pydantic import ValidationError
 from rich.console import Console
+from rich.text import Text
 
 from engine.errors import StartupFault
 from engine.main import System
@@ -21,7 +23,8 @@ from engine.settings import Settings
 
 Result = TypeVar("Result")
 
-err = Console(stderr=True, highlight=False)
+# what is printed is other people's text as a rule, whose brackets are no markup; styles are those of a Text
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 Registries = Annotated[
     list[str] | None, Parameter(name="--registry", help="Package to serve; may be given several times.")
 ]
@@ -42,21 +45,26 @@ def configure(**flags: Any) -> Settings:
         raise StartupFault(f"The settings do not fit (CXG_* variables, cxg.toml):\n{faults}") from None
 
 
+def out() -> Console:
+    """Where results go: as wide as the terminal, or wide enough for whoever reads a file."""
+    return Console(width=None if sys.stdout.isatty() else 200, markup=False, emoji=False)
+
+
 class Progress:
     """Says what is going on, each step with the seconds since the start."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
 
-    def __call__(self, message: str) -> None:
-        err.print(f"[dim]{time.monotonic() - self.began:5.1f}s[/] {message}", soft_wrap=True)
+    def __call__(self, message: str | Text) -> None:
+        err.print(Text.assemble((f"{time.monotonic() - self.began:5.1f}s", "dim"), " ", message), soft_wrap=True)
 
     @contextmanager
     def step(self, message: str) -> Iterator[None]:
         """A step that may take a while: a spinner while it runs, a line when it is done."""
-        with err.status(message):
+        with err.status(Text(message)):
             yield
-        self(f"{message} [green]done[/]")
+        self(Text.assemble(message, " ", ("done", "green")))
 
 
 @contextmanager

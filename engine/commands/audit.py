@@ -17,7 +17,7 @@ from engine.operations import Operations
 from engine.types import ENGINE, TenantRef
 from engine.verify import Verifier
 
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
 audit_app = App(name="audit", help="The trail of all that was done.")
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC
 from difflib import get_close_matches
@@ -28,6 +28,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from engine.catalog import Resource
+from engine.clock import CLOCK
 from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
 from engine.errors import StartupFault
 from engine.exchange.columns import Columns
@@ -48,7 +49,7 @@ from engine.questions import asked_values, list_shape
 from engine.types import ENGINE, Op, TenantRef
 
 COLUMNS = (
-    *(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+    *(SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()),
     *(TimeElapsedColumn(), TimeRemainingColumn()),
 )
 TOLD = 50
@@ -64,10 +65,11 @@ class Undone(Exception):
 
 
 class Bringing(NamedTuple):
-    """A file to import: how its columns are called, how its rows are written, and which of them stay."""
+    """A file to import: which sheet of it, how its columns are called, how its rows are written, and which of them stay."""
 
     path: Path
     form: Format
+    sheet: str | None
     titles: dict[str, str]
     on: str | None
     each: bool
@@ -84,7 +86,8 @@ def export_file(  # budget: an argument is an option of the command line
     registry: Registries = None,
     data: Data = None,
 ) -> None:
-    """Write every row of an entity into a CSV, NDJSON or XLSX file. The change log says so.
+    """Write every row of an entity into a CSV, NDJSON or XLSX file. The change log says so. A file that is there is replaced
+    once the new one is whole.
 
     Examples
     --------
@@ -94,10 +97,9 @@ def export_file(  # budget: an argument is an option of the command line
     """
     form = _format(path, format)
     with located(configure(registries=registry, data=data), Progress()) as system, _watched(entity) as watch:
-        resource = _resource(system, entity)
-        with nullcontext(sys.stdout.buffer) if path == STANDARD else path.open("wb") as file:
-            work = _export(system, resource, (tenant, query, form), file, watch)
-            run_and_close(system, work)
+        resource = _resource(system, entity, Op.EXPORT)
+        with written(path) as file:
+            run_and_close(system, _export(system, resource, (tenant, query, form), file, watch))
             file.flush()
 
 
@@ -106,6 +108,7 @@ def import_file(  # budget: an argument is an option of the command line
     *,
     entity: Entity,
     tenant: Tenant = None,
+    sheet: Annotated[str | None, Parameter(help="Which one of a workbook with several filled sheets.")] = None,
     map: Annotated[list[str] | None, Parameter(help='"Column title=field"; "Column title=" leaves it out.')] = None,
     upsert: Annotated[str | None, Parameter(help="Unique key by which rows are known: they are updated.")] = None,
     each: Annotated[bool, Parameter(negative="", help="Rows that fit stay, whatever the others are like.")] = False,
@@ -124,10 +127,12 @@ def import_file(  # budget: an argument is an option of the command line
     zcat plans.gz | cxg import - --entity manager/bill/plans --format ndjson
     """
     titles = dict(_mapped(one) for one in map or ())
-    asked = Bringing(path, _format(path, format), titles, upsert, each, dry_run)
-    with located(configure(registries=registry, data=data), Progress()) as system:
-        resource = _resource(system, entity)
-        with _opened(path) as file, _watched(entity) as watch:
+    asked = Bringing(path, _format(path, format), sheet, titles, upsert, each, dry_run)
+    if sheet is not None and asked.form.name != "xlsx":
+        raise StartupFault(f"--sheet is for workbooks; {path.name!r} is {asked.form.name.upper()}, which has none")
+    with _opened(path) as file, located(configure(registries=registry, data=data), Progress()) as system:
+        resource = _resource(system, entity, Op.IMPORT)
+        with _watched(entity) as watch:
             watch.expect(count_rows(asked.form.name, file))
             report, kept = run_and_close(system, _import(system, resource, (tenant, asked), file, watch))
     _tell(report, kept=kept)
@@ -163,14 +168,14 @@ async def _import(
     """The report, and whether anything stays."""
     slug, bringing = asked
     unit = await _unit(system, resource, slug)
-    reader = BodyReader(system.catalog, resource, "create")
-    form, clears = bringing.form.name, bringing.on is not None
-    columns = Columns(reader, bringing.titles, guarded=form == "csv", clears=clears)
+    reader, form = BodyReader(system.catalog, resource, "create"), bringing.form.name
     importer = Importer(resource, reader, _put(system, resource, bringing.on), watch)
+    key = resource.unique_keys[bringing.on] if bringing.on is not None else None
+    columns = Columns(reader, bringing.titles, guarded=form == "csv", key=key)
     zone = ZoneInfo(unit.principal.tenant.timezone) if unit.principal.tenant else UTC
     try:
         async with unit:
-            await importer.run(unit, rows_of(form, file, columns, zone))
+            await importer.run(unit, rows_of(form, file, columns, bringing.sheet, zone))
             if bringing.dry_run or (importer.report.failed and not bringing.each):
                 raise Undone
         await unit.after_commit()
@@ -207,12 +212,18 @@ def _put(system: System, resource: Resource, on: str | None) -> Put:
 # -- what the command line says
 
 
-def _resource(system: System, path: str) -> Resource:
+def _resource(system: System, path: str, op: Op) -> Resource:
+    """The entity at a path. StartupFault when there is none, or none that is exported or imported."""
     known = system.catalog.resources
     if path.strip("/") not in known:
         near = get_close_matches(path, known, n=1)
         raise StartupFault(f"no entity is called {path!r}" + (f"; perhaps {near[0]!r}" if near else ""))
-    return known[path.strip("/")]
+    resource = known[path.strip("/")]
+    if op not in resource.ops:
+        raise StartupFault(
+            f"{resource.path} has no {op.value}; it takes {', '.join(sorted(resource.ops)) or 'nothing'}"
+        )
+    return resource
 
 
 def _format(path: Path, given: str | None) -> Format:
@@ -222,6 +233,29 @@ def _format(path: Path, given: str | None) -> Format:
     if form is None:
         raise StartupFault(f"--format says what {path.name!r} is: {', '.join(FORMATS)}")
     return form
+
+
+@contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """The file to write. It stands beside the one of that name until it is whole: when anything goes wrong that stays as it was."""
+    target = path.resolve()
+    if path == STANDARD:
+        yield sys.stdout.buffer
+    elif target.exists() and not target.is_file():
+        with target.open("wb") as file:  # a pipe or a device cannot be replaced
+            yield file
+    else:
+        if target.exists():
+            target.open("ab").close()  # what may not be written may not be replaced
+        beside = target.with_name(f".{CLOCK.new_id().hex}.part")
+        try:
+            with beside.open("xb") as file:
+                yield file
+            if target.exists():
+                shutil.copymode(target, beside)
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 @contextmanager

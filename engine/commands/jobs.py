@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from engine.clock import CLOCK
-from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
+from engine.console import Data, Progress, Registries, configure, err, located, out, run_and_close
 from engine.errors import StartupFault
 from engine.jobs import CADENCES, Handler
 from engine.load import load_registries
@@ -24,7 +24,7 @@ from engine.main import System
 from engine.packages import packages_of
 from engine.runner import JobFailed, Runner, Watch
 
-COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+COLUMNS = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
 WORDS = {cron: word for word, cron in CADENCES.items()}
 
 jobs_app = App(name="jobs", help="Work that the clock starts. `cxg worker` does it when it is due.")
@@ -37,7 +37,7 @@ def list_jobs(*, registry: Registries = None) -> None:
     table = Table("job", "scope", "cadence", "what it does")
     for handler in sorted((h for jobs in declared for h in jobs.handlers), key=lambda handler: handler.name):
         table.add_row(handler.name, handler.scope, WORDS.get(handler.cron, handler.cron), handler.description)
-    _console().print(table)
+    out().print(table)
 
 
 @jobs_app.command(name="run")
@@ -72,7 +72,7 @@ def run_job(
                 output, failed = run_and_close(system, work), None
             except JobFailed as failure:
                 output, failed = failure.output, failure
-    show(name, output, _console())
+    show(name, output, out())
     if failed is not None:
         raise StartupFault(str(failed))
 
@@ -114,8 +114,5 @@ def show(name: str, output: Mapping[str, Any], console: Console) -> None:
     for slug, told in (("", output), *tenants.items()):
         for failure in told.get("failures", ()):
             where = f"{slug}, {failure['step']}" if slug else failure["step"]
-            console.print(f"[red]failed[/] {where}: {failure['code']}: {failure['message']}")
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 200)
+            told = f" {where}: {failure['code']}: {failure['message']}"
+            console.print(Text.assemble(("failed", "red"), told))

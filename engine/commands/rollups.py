@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
+from engine.console import Data, Progress, Registries, configure, err, located, out, run_and_close
 from engine.main import System
 from engine.moment import UnitOfWork
 from engine.rollups import Drift, computing, drifts, mend
@@ -48,7 +47,7 @@ def _tell(found: list[tuple[str, Drift]]) -> None:
     table = Table("tenant", "entity", "id", "column", "stored", "right", title=f"{len(found)} values have drifted")
     for slug, drift in found[:SHOWN]:
         table.add_row(slug, drift.path, str(drift.id), drift.column, str(drift.stored), str(drift.right))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    out().print(table)
     if len(found) > SHOWN:
         print(f"... and {len(found) - SHOWN} more")
 

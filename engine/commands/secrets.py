@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-
 from cyclopts import App
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
+from engine.console import Data, Progress, Registries, configure, err, located, out, run_and_close
 from engine.errors import StartupFault
 from engine.install import identity_of
 from engine.main import System
 from engine.relay import renew_signatures
 from engine.rotation import Rotated, entities_with_secrets, rotate
 
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
 secrets_app = App(name="secrets", help="Encrypted columns and the keys they are encrypted with.")
 
@@ -33,7 +31,7 @@ def rotate_command(*, registry: Registries = None, data: Data = None) -> None:
     """
     with located(configure(registries=registry, data=data), Progress()) as system:
         done = run_and_close(system, rotate_secrets(system))
-    tell(done, Console(width=None if sys.stdout.isatty() else 200))
+    tell(done, out())
 
 
 async def rotate_secrets(system: System) -> dict[str, Rotated]:

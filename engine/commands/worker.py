@@ -11,6 +11,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from rich.text import Text
 
 from engine import install
 from engine.clock import random_token
@@ -65,7 +66,7 @@ async def _work(system: System, say: Progress, slots: int) -> None:
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, hands.stop)
         await system.start()
-        say(f"[bold green]worker {name}[/] waits for runs of {len(hands.handlers)} jobs")
+        say(Text.assemble((f"worker {name}", "bold green"), f" waits for runs of {len(hands.handlers)} jobs"))
         await hands.work()
     finally:
         await system.close()

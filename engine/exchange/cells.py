@@ -126,6 +126,9 @@ def sheet_text(kind: str, value: Any, zone: tzinfo) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
+        if kind != "float":
+            # what a spreadsheet counts is binary; it shows 15 digits, and those are what people mean
+            value = float(f"{value:.15g}")
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, datetime):
         if kind == "date" and value.time() == time():

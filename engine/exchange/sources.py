@@ -6,25 +6,23 @@ import csv
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
 from itertools import islice
 from typing import IO, Any, BinaryIO, NamedTuple
 
 import msgspec
-from python_calamine import CalamineError, CalamineWorkbook
 
-from engine.errors import ApiError, Fault, generic, invalid
+from engine.errors import ApiError, Fault, invalid
 from engine.exchange.cells import DOCUMENT, sheet_text
-from engine.exchange.columns import Columns, Target
+from engine.exchange.columns import Columns, Header, Target
+from engine.exchange.sheets import CellError, sheet_values
 from engine.parse import KEYS, SUSPECT, count_keys, load_json
 from engine.scalars import BadValue
 
 BATCH = 1000
 # characters of one cell, bytes of one line; the csv module keeps its limit for the whole process
 MAX_CELL, MAX_LINE = 1 << 20, 4 << 20
-# a sheet is unpacked in memory
-MAX_SHEET = 256 << 20
 DELIMITERS = ",;\t|"
 csv.field_size_limit(MAX_CELL)
 
@@ -59,9 +57,12 @@ def _row(number: int, pairs: Iterator[tuple[Target, str]]) -> Row:
             item[target.name] = text
             continue
         try:
-            item[target.name] = target.read(text)
+            value = target.read(text)
         except BadValue as bad:
             faults.append(Fault(target.name, bad.code, str(bad), bad.params))
+            continue
+        if not target.dropped:
+            item[target.name] = value
     return Row(number, item, tuple(faults))
 
 
@@ -76,18 +77,22 @@ def csv_rows(file: BinaryIO, columns: Columns) -> Iterator[Row]:
         text.seek(0)
         delimiter = max(DELIMITERS, key=first.count)
         lines = csv.reader(text, delimiter=delimiter, strict=True)
-        places = columns.header(next(lines, []))
-        width = 1 + max(place for place, _ in places)
+        header = columns.header(next(lines, []))
         for number, cells in enumerate(lines, start=2):
-            if cells:
-                cells += [""] * (width - len(cells))
-                yield _row(number, ((target, cells[place]) for place, target in places))
+            if any(cells):
+                wrong = header.misfit(cells)
+                yield _row(number, _under(header, cells)) if wrong is None else Row(number, {}, (wrong,))
     except csv.Error as wrong:
         raise invalid([Fault("", "invalid_format", f"line {lines.line_num}: {wrong}")]) from None
     except UnicodeDecodeError:
-        raise invalid([Fault("", "invalid_format", "the file is not UTF-8 text")]) from None
+        way = 'save it as "CSV UTF-8", or as an XLSX workbook'
+        raise invalid([Fault("", "invalid_format", f"the file is not UTF-8 text; {way}")]) from None
     finally:
         text.detach()
+
+
+def _under(header: Header, cells: Sequence[str]) -> Iterator[tuple[Target, str]]:
+    return ((target, cells[place]) for place, target in header.targets)
 
 
 # -- NDJSON
@@ -138,40 +143,54 @@ def _decoded(line: bytes) -> Any:
 
 
 def _take(target: Target, value: Any, item: dict[str, Any], faults: list[Fault]) -> None:
+    if target.name in item:
+        faults.append(Fault(target.name, "repeated", "is given by another member as well"))
+        return
     try:
-        item[target.name] = value if target.take is None else target.take(value)
+        taken = value if target.take is None else target.take(value)
     except BadValue as bad:
         faults.append(Fault(target.name, bad.code, str(bad), bad.params))
+        return
+    if not target.dropped:
+        item[target.name] = taken
 
 
 # -- XLSX
 
 
-def sheet_rows(file: BinaryIO, columns: Columns, zone: tzinfo = UTC) -> Iterator[Row]:
-    """Rows of the first sheet of a workbook. A time in it has no zone of its own: it is taken to be in `zone`."""
-    rows = _sheet(file)
-    places = columns.header([str(title) for title in next(rows, [])])
+def sheet_rows(file: BinaryIO, columns: Columns, sheet: str | None = None, zone: tzinfo = UTC) -> Iterator[Row]:
+    """Rows of a sheet of a workbook, the only filled one unless it is named. A time in it has no zone of its own: it is taken to be
+    in `zone`."""
+    rows = sheet_values(file, sheet)
+    header = columns.header([str(title) for title in next(rows, [])])
     for number, values in enumerate(rows, start=2):
         if any(value != "" for value in values):
-            yield _row(number, ((target, sheet_text(target.kind, values[place], zone)) for place, target in places))
+            wrong = header.misfit(values)
+            yield _sheet_row(number, header, values, zone) if wrong is None else Row(number, {}, (wrong,))
 
 
-def _sheet(file: BinaryIO) -> Iterator[list[Any]]:
-    try:
-        with zipfile.ZipFile(file) as parts:
-            size = sum(part.file_size for part in parts.infolist())
-        if size > MAX_SHEET:
-            raise generic("payload_too_large", f"A workbook holds at most {MAX_SHEET >> 20} MiB; send CSV or NDJSON")
-        file.seek(0)
-        return iter(CalamineWorkbook.from_filelike(file).get_sheet_by_index(0).iter_rows())
-    except (CalamineError, zipfile.BadZipFile, OSError, ValueError):
-        raise invalid([Fault("", "invalid_format", "the file is not an XLSX workbook")]) from None
+def _sheet_row(number: int, header: Header, values: Sequence[Any], zone: tzinfo) -> Row:
+    whole = [(target, values[place]) for place, target in header.targets]
+    row = _row(
+        number, ((target, sheet_text(target.kind, value, zone)) for target, value in whole if not _is_error(value))
+    )
+    way = "put it right in the spreadsheet, or empty the cell"
+    errors = [
+        Fault(target.name, "invalid_format", f"shows the error {value}; {way}")
+        for target, value in whole
+        if _is_error(value)
+    ]
+    return row._replace(faults=(*row.faults, *errors)) if errors else row
 
 
-def rows_of(name: str, file: BinaryIO, columns: Columns, zone: tzinfo = UTC) -> Iterator[Row]:
-    """The rows of a file in the format `name`, from its beginning."""
+def _is_error(value: Any) -> bool:
+    return isinstance(value, CellError)
+
+
+def rows_of(name: str, file: BinaryIO, columns: Columns, sheet: str | None = None, zone: tzinfo = UTC) -> Iterator[Row]:
+    """The rows of a file in the format `name`, from its beginning. `sheet`: of a workbook, the one that is meant."""
     file.seek(0)
-    return sheet_rows(file, columns, zone) if name == "xlsx" else SOURCES[name](file, columns)
+    return sheet_rows(file, columns, sheet, zone) if name == "xlsx" else SOURCES[name](file, columns)
 
 
 def count_rows(name: str, file: BinaryIO) -> int | None:

@@ -90,21 +90,22 @@ def export_of(call: Call, listing: Listing, form: Format) -> Export:
 
 
 class Importing(NamedTuple):
-    """How a file is to be imported: `given` = field by title of its columns."""
+    """How a file is to be imported: `given` = field by title of its columns; `sheet` = which one of a workbook."""
 
     mode: Mode = "create"
     on: str | None = None
     given: dict[str, str] = {}  # noqa: RUF012  never changed
+    sheet: str | None = None
 
 
 def read_importing(raw: bytes) -> Importing:
-    """`mode=create|upsert`, `on=key`, `map[Title]=field`. 400 for any other parameter, 422 for a bad value."""
+    """`mode=create|upsert`, `on=key`, `map[Title]=field`, `sheet=name`. 400 for any other parameter, 422 for a bad value."""
     found: dict[str, str] = {}
     given: dict[str, str] = {}
     for name, value in split_query(raw):
         title = name[4:-1] if name.startswith("map[") and name.endswith("]") else None
-        if title is None and name not in ("mode", "on"):
-            raise unknown(name, ("mode", "on", "map[Title]"))
+        if title is None and name not in ("mode", "on", "sheet"):
+            raise unknown(name, ("mode", "on", "sheet", "map[Title]"))
         if (name in found) if title is None else (title in given):
             raise repeated(name)
         (found if title is None else given)[name if title is None else title] = value
@@ -113,7 +114,7 @@ def read_importing(raw: bytes) -> Importing:
         raise invalid([Fault("mode", "invalid_choice", "must be create or upsert", {"choices": ["create", "upsert"]})])
     if (mode == "upsert") != ("on" in found):
         raise invalid([Fault("on", "required", "mode=upsert and on=<unique key> go together")])
-    return Importing("upsert" if mode == "upsert" else "create", found.get("on"), given)
+    return Importing("upsert" if mode == "upsert" else "create", found.get("on"), given, found.get("sheet"))
 
 
 async def import_rows(call: Call) -> Answer:
@@ -121,6 +122,10 @@ async def import_rows(call: Call) -> Answer:
     answer."""
     form = format_of_body(call.request.header(b"content-type"))
     asked = read_importing(call.request.query)
+    if asked.sheet is not None and form.name != "xlsx":
+        raise invalid(
+            [Fault("sheet", "exclusive", f"is for workbooks; this file is {form.name.upper()}, which has none")]
+        )
     wishes, defaults = preferences_of(call.request), call.service.shop.defaults
     bringing = Bringing(call, form, asked, putting(call, asked), wishes)
     with ExitStack() as stack:
@@ -156,10 +161,10 @@ class Bringing(NamedTuple):
         """What becomes of the rows of the file, in the transaction of the unit."""
         resource, asked = self.call.resource, self.asked
         reader = self.call.service.reader(resource, "create")
-        columns = Columns(reader, asked.given, guarded=self.form.name == "csv", clears=asked.mode == "upsert")
-        report = await Importer(resource, reader, self.put, watch).run(
-            unit, rows_of(self.form.name, file, columns, zone_of(unit))
-        )
+        key = resource.unique_keys[asked.on] if asked.on is not None else None
+        columns = Columns(reader, asked.given, guarded=self.form.name == "csv", key=key)
+        rows = rows_of(self.form.name, file, columns, asked.sheet, zone_of(unit))
+        report = await Importer(resource, reader, self.put, watch).run(unit, rows)
         report.skipped = list(columns.skipped)
         return report
 
@@ -197,6 +202,7 @@ class Bringing(NamedTuple):
                 return await rehearse(run, work)
             await run(work, transaction=True)
         except Refused as refused:
+            refused.report.created = refused.report.updated = 0  # of what was done nothing stays
             error = error_of(refused.report.error(), call.request.id)
             return Outcome(refused.report, error | {"details": []})
         return None

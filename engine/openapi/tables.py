@@ -67,7 +67,9 @@ def parameters_of(resource: Resource, op: Op, listed: Sequence[Schema]) -> list[
     }
     if not listed:
         mode["schema"] = {"const": "create"}
-    return [mode, *listed, mapped]
+    text = "Of a workbook with several filled sheets, the name of the one to import; for no other format"
+    sheet = {"name": "sheet", "in": "query", "description": text, "schema": {"type": "string"}}
+    return [mode, *listed, mapped, sheet]
 
 
 def _name(parameter: Schema) -> str:

@@ -107,9 +107,10 @@ def shown(resource: Resource, source: FromClause, field: Field, *, mask: bool = 
 
 
 def fields_to_show(resource: Resource, names: Iterable[str]) -> list[Field]:
-    """The named fields, or all that reads show."""
-    wanted = tuple(names)
-    return [field for field in resource.shown if not wanted or field.name in wanted]
+    """The named fields as far as reads show them, in their order; or all that reads show."""
+    wanted = {name: place for place, name in enumerate(names)}
+    shown = [field for field in resource.shown if not wanted or field.name in wanted]
+    return sorted(shown, key=lambda field: wanted[field.name]) if wanted else shown
 
 
 def key_predicate(resource: Resource, source: FromClause) -> Column:

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from engine.commands.exchange import written
 from engine.testing.harness import Live
+from tests.engine.exchange.test_tables import book
 
 WARES = "stall/stall/wares"
 
@@ -102,3 +106,81 @@ def test_groups_are_not_exported(stall: Live, tmp_path: Path) -> None:
     where = ["--entity", WARES, "--tenant", "first", "--query", "aggregate=count()"]
     done = cxg(stall, "export", str(tmp_path / "wares.csv"), *where)
     assert done.returncode == 1 and "ask the list for groups" in " ".join(done.stderr.split()), done.stderr
+
+
+@pytest.mark.parametrize("there", ["as it was\n", None])
+def test_a_failed_export_leaves_what_is_there(stall: Live, tmp_path: Path, there: str | None) -> None:
+    stall.client("stall").post(f"/{WARES}", json={"title": "much", "note": "x" * 40_000})
+    where = ["--entity", WARES, "--tenant", "first"]
+    for name, query, word in (("a.csv", "filter[nme]=x", "filter[nme]"), ("a.xlsx", "filter[title]=much", "32767")):
+        path = tmp_path / name
+        if there is not None:
+            path.write_text(there)
+        done = cxg(stall, "export", str(path), *where, "--query", query)
+        assert done.returncode == 1 and word in " ".join(done.stderr.split()), done.stderr
+        assert (path.read_text() if path.exists() else None) == there
+    assert len(list(tmp_path.iterdir())) == (0 if there is None else 2)
+
+
+def test_a_file_is_replaced_at_the_end(tmp_path: Path) -> None:
+    path, link = tmp_path / "a.csv", tmp_path / "link.csv"
+    path.write_text("before")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    with pytest.raises(KeyboardInterrupt), written(path) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "before" and set(tmp_path.iterdir()) == {path, link}
+    with written(link) as file:
+        file.write(b"after")
+        assert path.read_text() == "before"
+    assert path.read_text() == "after" and link.is_symlink() and path.stat().st_mode & 0o777 == 0o640
+    assert set(tmp_path.iterdir()) == {path, link}
+    with written(Path("/dev/null")) as file:
+        file.write(b"gone")
+
+
+def test_text_of_others_is_no_markup(stall: Live, tmp_path: Path) -> None:
+    path = tmp_path / "[bold]wares.csv"
+    path.write_text("[/foo],title\n1,a\n")
+    where = ["--entity", WARES, "--tenant", "first"]
+    titled = cxg(stall, "import", str(path), *where)
+    assert titled.returncode == 1 and "map[[/foo]]=field" in " ".join(titled.stderr.split()), titled.stderr
+    asked = cxg(stall, "export", str(tmp_path / "a.csv"), *where, "--query", "filter[[/x]]=x")
+    assert asked.returncode == 1 and "Traceback" not in asked.stderr and "filter[[/x]]" in asked.stderr, asked.stderr
+    path.write_text("title,amount\n[/a],[/b]\n")
+    rows = cxg(stall, "import", str(path), *where, "--map", "[/foo]=title")
+    assert rows.returncode == 1 and "map[[/foo]]" in rows.stderr, rows.stderr
+    path.write_text("title,kind\na,:smile:[/b]\n")
+    faulty = cxg(stall, "import", str(path), *where)
+    assert faulty.returncode == 1 and "invalid_choice" in faulty.stderr, faulty.stderr
+    entity = cxg(stall, "export", "a.csv", "--entity", "[/x]")
+    assert "no entity is called '[/x]'" in " ".join(entity.stderr.split()), entity.stderr
+
+
+def test_a_file_that_is_missing(stall: Live, tmp_path: Path) -> None:
+    where = ["--entity", WARES, "--tenant", "first"]
+    done = cxg(stall, "import", str(tmp_path / "nowhere.csv"), *where)
+    told = "".join(done.stderr.split())
+    assert done.returncode == 1 and "nowhere.csv:Nosuchfileordirectory" in told and "database" not in told, done.stderr
+
+
+def test_an_entity_without_an_import(stall: Live, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("action\ncreate\n")
+    log = stall.catalog.roles["stall", "change_log"].path
+    done = cxg(stall, "import", str(path), "--entity", log, "--tenant", "first")
+    assert done.returncode == 1 and f"{log} has no import" in " ".join(done.stderr.split()), done.stderr
+
+
+def test_one_sheet_of_several(stall: Live, tmp_path: Path) -> None:
+    path = tmp_path / "two.xlsx"
+    path.write_bytes(book(one=[["title", "code"], ["a", "SHEET-1"]], two=[["title", "code"], ["b", "SHEET-2"]]))
+    where = ["--entity", WARES, "--tenant", "second"]
+    unsaid = cxg(stall, "import", str(path), *where)
+    assert unsaid.returncode == 1 and "--sheet" in unsaid.stderr and "one, two" in " ".join(unsaid.stderr.split())
+    assert cxg(stall, "import", str(path), *where, "--sheet", "two").returncode == 0
+    found = stall.other_tenant().get(f"/{WARES}?filter[code][startswith]=SHEET").json()["data"]["items"]
+    assert [row["code"] for row in found] == ["SHEET-2"]
+    other = cxg(stall, "import", "-", *where, "--format", "csv", "--sheet", "two", given="title\na\n")
+    assert other.returncode == 1 and "--sheet is for workbooks" in " ".join(other.stderr.split())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import xlsxwriter
 
-from engine.exchange import sources
+from engine.exchange import sheets
 from engine.testing.harness import Live
 from tests.engine.exchange.conftest import WARES, Trader
 
@@ -215,7 +215,7 @@ def test_a_workbook_that_swells_is_refused(here: Trader, monkeypatch: pytest.Mon
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as parts:
         parts.writestr("xl/worksheets/sheet1.xml", b" " * 2_000_000)
-    monkeypatch.setattr(sources, "MAX_SHEET", 1_000_000)
+    monkeypatch.setattr(sheets, "MAX_SHEET", 1_000_000)
     assert here.bring(file.getvalue(), "xlsx").status_code == 413
 
 

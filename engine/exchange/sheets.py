@@ -1,0 +1,158 @@
+"""Workbooks as people make them: which sheet is meant, its rows, and the errors that stand in its cells."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import IO, Any, BinaryIO
+from xml.etree import ElementTree
+
+from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum
+
+from engine.errors import ApiError, Fault, generic, invalid
+from engine.parse import hint, printable
+
+# a sheet is unpacked in memory
+MAX_SHEET = 256 << 20
+WORKBOOK, RELATED = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
+# the type of a cell that holds an error
+ERROR, SPAN = re.compile(rb"""\st\s*=\s*["']e["']""").search, 64
+BROKEN = (CalamineError, zipfile.BadZipFile, zlib.error, ElementTree.ParseError, KeyError, OSError, ValueError)
+
+
+class CellError(str):
+    """What a spreadsheet shows where it cannot tell a value: #DIV/0!, #N/A."""
+
+
+def sheet_values(file: BinaryIO, asked: str | None) -> Iterator[list[Any]]:
+    """Rows of the sheet that is called `asked`, or of the only one that is filled; a CellError for each error. 422 when it is not
+    clear which sheet is meant, or for what is no workbook."""
+    try:
+        _require_room(file)
+        book = CalamineWorkbook.from_filelike(file)
+        name = _chosen(book, asked)
+        sheet = book.get_sheet_by_name(name)
+        with zipfile.ZipFile(file) as parts:
+            part = _part_of(parts, name)
+            if not _has_errors(parts, part):
+                return iter(sheet.iter_rows())
+        return _with_errors(iter(sheet.iter_rows()), sheet.start[1] if sheet.start else 0, _errors(file, part))
+    except BROKEN:
+        raise _no_workbook() from None
+
+
+def _require_room(file: BinaryIO) -> None:
+    with zipfile.ZipFile(file) as parts:
+        size = sum(part.file_size for part in parts.infolist())
+    if size > MAX_SHEET:
+        raise generic("payload_too_large", f"A workbook holds at most {MAX_SHEET >> 20} MiB; send CSV or NDJSON")
+    file.seek(0)
+
+
+def _no_workbook() -> ApiError:
+    return invalid([Fault("", "invalid_format", "the file is not an XLSX workbook")])
+
+
+def _chosen(book: CalamineWorkbook, asked: str | None) -> str:
+    names = [sheet.name for sheet in book.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet]
+    shown = ", ".join(map(printable, names))
+    if asked is not None:
+        if asked not in names:
+            text = f"the workbook has no sheet {printable(asked)!r}, but {shown}{hint(asked, names)}"
+            raise invalid([Fault("sheet", "invalid_choice", text, {"choices": names})])
+        return asked
+    filled = names if len(names) == 1 else [name for name in names if book.get_sheet_by_name(name).start is not None]
+    if len(filled) > 1:
+        shown = ", ".join(map(printable, filled))
+        text = f"more than one sheet of the workbook is filled ({shown}); sheet=<name> (--sheet of cxg import) says which is meant"
+        raise invalid([Fault("sheet", "required", text, {"choices": filled})])
+    return (filled or names)[0] if names else ""
+
+
+# -- errors, which the reader of values takes for empty cells
+
+
+def _part_of(parts: zipfile.ZipFile, name: str) -> str:
+    """Where in the file a sheet stands."""
+    places = {place.lower(): place for place in parts.namelist()}
+    sheets = _elements(parts.read(places[WORKBOOK]), "sheet")
+    [key] = [key for sheet in sheets if sheet.get("name") == name for of, key in sheet.items() if of.endswith("}id")]
+    related = _elements(parts.read(places[RELATED]), "Relationship")
+    [target] = [one.get("Target", "") for one in related if one.get("Id") == key]
+    return places[(target[1:] if target.startswith("/") else f"xl/{target}").lower()]
+
+
+def _elements(text: bytes, name: str) -> Sequence[ElementTree.Element]:
+    return [element for element in ElementTree.fromstring(text).iter() if _local(element) == name]
+
+
+def _local(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _has_errors(parts: zipfile.ZipFile, place: str) -> bool:
+    tail = b""
+    with parts.open(place) as part:
+        while piece := part.read(1 << 20):
+            if ERROR(tail + piece):
+                return True
+            tail = piece[-SPAN:]
+    return False
+
+
+def _errors(file: BinaryIO, place: str) -> Iterator[tuple[int, int, str]]:
+    """Row, column and text of each error, in the order of the file."""
+    with zipfile.ZipFile(file) as parts, parts.open(place) as part:
+        yield from _errors_of(part)
+
+
+def _errors_of(part: IO[bytes]) -> Iterator[tuple[int, int, str]]:
+    row = column = -1
+    rows: ElementTree.Element | None = None
+    for event, element in ElementTree.iterparse(part, ("start", "end")):
+        name = _local(element)
+        if event == "start":
+            if name == "sheetData":
+                rows = element
+            elif name == "row":
+                row, column = int(element.get("r", row + 2)) - 1, -1
+            elif name == "c":
+                column = _column(element.get("r", "")) if "r" in element.attrib else column + 1
+        elif name == "c" and element.get("t") == "e":
+            yield from ((row, column, value.text) for value in element if _local(value) == "v" and value.text)
+        elif name == "row" and rows is not None:
+            rows.clear()  # else the tree grows with the file
+
+
+def _column(reference: str) -> int:
+    """`C4` -> 2."""
+    number = 0
+    for letter in reference.rstrip("0123456789"):
+        number = number * 26 + ord(letter.upper()) - 64
+    return number - 1
+
+
+def _within(place: int) -> int:
+    if place < 0:
+        raise IndexError(place)
+    return place
+
+
+def _with_errors(rows: Iterator[list[Any]], left: int, errors: Iterator[tuple[int, int, str]]) -> Iterator[list[Any]]:
+    """The rows of a sheet whose cells begin at the column `left`."""
+    try:
+        marked = groupby(errors, key=lambda error: error[0])
+        place, found = next(marked, (-1, iter(())))
+        for number, values in enumerate(rows):
+            if number == place:
+                for _, column, text in found:
+                    values[_within(column - left)] = CellError(text)
+                place, found = next(marked, (-1, iter(())))
+            yield values
+    except (*BROKEN, IndexError):
+        raise _no_workbook() from None
+    if place != -1:
+        raise _no_workbook()
