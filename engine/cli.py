@@ -59,6 +59,8 @@ async def _prepare(system: System, say: Progress) -> list[str]:
     if system.settings.demo and system.catalog.identity and system.settings.environment == "development":
         with say.step("demo rows"):
             told += await install.demo(system)
+    if system.settings.environment == "development":
+        await install.gather_statistics(system)
     await system.close()
     return told
 

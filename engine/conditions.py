@@ -22,8 +22,8 @@ from engine.filters import OPERATORS, Operator
 from engine.scalars import BadValue, Native, walk_json
 from engine.shapes import LIMITS, Condition, Group, Limits, Node, Order, Through
 
-# relations on the way of one path, and levels of and, or, not
-MAX_STEPS, MAX_NESTING = 3, 8
+# levels of and, or, not
+MAX_NESTING = 8
 MATCHES = ("some", "none", "every")
 # a value as the query string has it, or several as JSON has them
 Given = str | list[str]
@@ -153,6 +153,8 @@ class Conditions:
         self, catalog: Catalog, resource: Resource, above: Conditions | None = None, limits: Limits = LIMITS
     ) -> None:
         self.catalog, self.resource = catalog, resource
+        # relations that the condition which is being read has gone through
+        self.steps = 0
         self.limits: Limits = above.limits if above else limits
         self.used: dict[str, None] = above.used if above else {}
         self.counts: list[None] = above.counts if above else []
@@ -161,8 +163,14 @@ class Conditions:
         """Conditions over a related entity in the same request: they count together."""
         return Conditions(self.catalog, resource, self)
 
+    def behind(self, resource: Resource) -> Conditions:
+        """Conditions over the rows behind one more relation."""
+        deeper = self.below(resource)
+        deeper.steps = self.steps + 1
+        return deeper
+
     def read(self, path: str, operator: str, given: Given) -> Node:
-        """`filter[path][operator]=text`. A to-many relation on the way means that some row of it fits."""
+        """`filter[path][operator]=text`, as `behind` says."""
         return self.reader(path, operator)(given)
 
     def reader(self, path: str, operator: str) -> Callable[[Given], Node]:
@@ -173,14 +181,8 @@ class Conditions:
         read = comparison((name, field), field.operators, operator, self.limits.choices)
         if not relations:
             return read
-
-        def behind(given: Given) -> Node:
-            node: Node = read(given)
-            for relation in reversed(relations):
-                node = Through(relation, "some", node)
-            return node
-
-        return behind
+        alone = self.alone(relations)
+        return lambda given: behind(relations, read(given), alone)
 
     def counted(self) -> None:
         """One more condition; too many are refused."""
@@ -192,12 +194,17 @@ class Conditions:
     def walk(self, path: str) -> tuple[list[str], Resource, str]:
         """The relations of a dotted path, the entity that they lead to, and what is left: a field of it."""
         *steps, name = path.split(".")
-        if len(steps) > MAX_STEPS:
-            raise BadValue("too_complex", f"goes through more than {MAX_STEPS} relations", relations=MAX_STEPS)
+        self._near(len(steps))
         resource = self.resource
         for step in steps:
             resource = self.follow(resource, step)
         return steps, resource, name
+
+    def _near(self, more: int) -> None:
+        """So many more relations; too many on one way are refused: each multiplies the rows that are looked at."""
+        most = self.limits.steps
+        if self.steps + more > most:
+            raise BadValue("too_complex", f"goes through more than {most} relations", relations=most)
 
     def follow(self, resource: Resource, step: str) -> Resource:
         """The entity behind a relation."""
@@ -207,19 +214,22 @@ class Conditions:
 
     def many(self, steps: Sequence[str]) -> bool:
         """Whether a relation on the way leads to many rows."""
-        resource = self.resource
+        return self.alone(steps) < len(steps)
+
+    def alone(self, steps: Sequence[str]) -> int:
+        """How many of the last relations lead to one row each."""
+        resource, found = self.resource, 0
         for step in steps:
             relation = relation_of(resource, step)
-            if relation.many:
-                return True
+            found = 0 if relation.many else found + 1
             resource = self.catalog.resources[relation.target]
-        return False
+        return found
 
     def read_where(self, given: Any) -> Node:
         """A tree of JSON."""
-        return self._node(self.resource, given, 0)
+        return self._node(given, 0)
 
-    def _node(self, resource: Resource, given: Any, depth: int) -> Node:
+    def _node(self, given: Any, depth: int) -> Node:
         if depth > MAX_NESTING:
             raise BadValue("too_complex", f"is nested more than {MAX_NESTING} levels deep", levels=MAX_NESTING)
         if not isinstance(given, dict):
@@ -227,35 +237,45 @@ class Conditions:
         members = set(given)
         for kind in ("and", "or"):
             if members == {kind}:
-                return Group(kind, self._parts(resource, given[kind], depth))
+                return Group(kind, self._parts(given[kind], depth))
         if members == {"not"}:
-            return Group("not", (self._node(resource, given["not"], depth + 1),))
+            return Group("not", (self._node(given["not"], depth + 1),))
         for match in MATCHES:
             if members == {match, "where"}:
-                return self._through(resource, (match, given), depth)
-        return self._leaf(resource, given)
+                return self._through(match, given, depth)
+        return self._leaf(given)
 
-    def _parts(self, resource: Resource, given: Any, depth: int) -> tuple[Node, ...]:
+    def _parts(self, given: Any, depth: int) -> tuple[Node, ...]:
         if not isinstance(given, list) or not given:
             raise BadValue("invalid_format", "and, or take a list of at least one condition")
-        return tuple(self._node(resource, part, depth + 1) for part in given)
+        return tuple(self._node(part, depth + 1) for part in given)
 
-    def _through(self, resource: Resource, asked: tuple[str, Mapping[str, Any]], depth: int) -> Node:
-        match, given = asked
+    def _through(self, match: str, given: Mapping[str, Any], depth: int) -> Node:
         step = given[match]
         if not isinstance(step, str):
             raise BadValue("invalid_format", f"{match} names a relation")
-        target = self.follow(resource, step)
-        return Through(step, match, self._node(target, given["where"], depth + 1))  # type: ignore[arg-type]
+        self._near(1)
+        target = self.follow(self.resource, step)
+        return Through(step, match, self.behind(target)._node(given["where"], depth + 1))  # type: ignore[arg-type]
 
-    def _leaf(self, resource: Resource, given: Mapping[str, Any]) -> Node:
+    def _leaf(self, given: Mapping[str, Any]) -> Node:
         if not {"field", "value"} <= set(given) <= {"field", "op", "value"}:
             known = "field, op and value; and, or, not; or some, none, every with where"
             raise BadValue("invalid_format", f"takes {known}; not {', '.join(sorted(map(str, given)))[:80]}")
         path, operator = given["field"], given.get("op", "eq")
         if not isinstance(path, str) or not isinstance(operator, str):
             raise BadValue("invalid_format", "field and op are texts")
-        return self.below(resource).read(path, operator, as_given(given["value"]))
+        return self.read(path, operator, as_given(given["value"]))
+
+
+def behind(relations: Sequence[str], asked: Condition, alone: int) -> Node:
+    """A condition on the field at the end of a path. Of many rows on the way some fit; through the last relations, of which
+    `alone` lead to one row each, there is one value, and it is empty where there is no row, as in sort and groups."""
+    contrary = OPERATORS[asked.operator].contrary(asked.value) if alone else None
+    node: Node = asked if contrary is None else Condition(asked.field, *contrary)
+    for place, relation in enumerate(reversed(relations), 1):
+        node = Through(relation, "some" if contrary is None or place != alone else "none", node)
+    return node
 
 
 def relation_of(resource: Resource, step: str) -> Any:

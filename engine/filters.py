@@ -22,7 +22,9 @@ def escape_like(text: str) -> str:
 @dataclass(frozen=True)
 class Operator:
     """`takes`: one value of the column's type, many (comma-separated), two, true/false, plain text, or array items.
-    `family`: the columns it accepts, by `Scalar.families`. `build(column, value)` makes the predicate; `prepare` the value."""
+    `family`: the columns it accepts, by `Scalar.families`. `build(column, value)` makes the predicate; `prepare` the value.
+    `contrary(value)`: operator and value of what holds of all other rows, where one of these need not be there: who has no
+    parent has an empty `parent.name`, which a condition on parents cannot find. None = only a row that is there meets it."""
 
     name: str
     meaning: str
@@ -30,6 +32,7 @@ class Operator:
     family: str
     build: Callable[[Column, Any], Column]
     prepare: Callable[[str], str] = str
+    contrary: Callable[[Any], tuple[str, Any] | None] = lambda _value: None
 
 
 def _any(column: Column, values: Any) -> Column:
@@ -81,7 +84,14 @@ OPERATORS: dict[str, Operator] = {
     row.name: row
     for row in (
         Operator("eq", "equal", "one", "equal", lambda col, v: col == v),
-        Operator("ne", "not equal, or empty", "one", "equal", lambda col, v: col.is_distinct_from(v)),
+        Operator(
+            "ne",
+            "not equal, or empty",
+            "one",
+            "equal",
+            lambda col, v: col.is_distinct_from(v),
+            contrary=lambda v: ("eq", v),
+        ),
         Operator("gt", "greater", "one", "order", lambda col, v: col > v),
         Operator("gte", "at least", "one", "order", lambda col, v: col >= v),
         Operator("lt", "less", "one", "order", lambda col, v: col < v),
@@ -93,6 +103,7 @@ OPERATORS: dict[str, Operator] = {
             "many",
             "equal",
             lambda col, v: sa.func.coalesce(sa.not_(_any(col, v)), sa.true()),
+            contrary=lambda v: ("in", v),
         ),
         Operator(
             "between",
@@ -101,7 +112,14 @@ OPERATORS: dict[str, Operator] = {
             "order",
             lambda col, v: sa.and_(col >= v[0], col <= v[1]),
         ),
-        Operator("isnull", "empty (true) or not (false)", "bool", "null", lambda col, v: col.is_(None) == v),
+        Operator(
+            "isnull",
+            "empty (true) or not (false)",
+            "bool",
+            "null",
+            lambda col, v: col.is_(None) == v,
+            contrary=lambda v: ("isnull", "false") if v == "true" else None,
+        ),
         Operator("contains", "holds the text", "text", "text", lambda col, v: col.like(v, escape="\\"), _within),
         Operator(
             "icontains", "holds the text, any case", "text", "text", lambda col, v: col.ilike(v, escape="\\"), _within

@@ -13,6 +13,8 @@ from engine.errors import StartupFault
 from engine.hooks import Identity, Row
 from engine.main import System
 from engine.types import Principal, TenantRef
+from tenancy.ddl import schemas_of
+from tenancy.statistics import analyze_filled
 
 DEMO = {"slug": "demo", "name": "Demo Company", "owner_email": "owner@demo.example"}
 
@@ -80,6 +82,12 @@ async def demo(system: System) -> list[str]:
         async with system.unit(identity.scope) as manager, system.unit("tenants", who) as rows:
             await system.registry.demo(manager, rows)
     return [f"demo tenant: tenant=demo  {DEMO['owner_email']}  password: {secret}"]
+
+
+async def gather_statistics(system: System) -> None:
+    """Let the planner know the tables that were just filled, or the first queries that look through several are slow."""
+    for scope in system.own_scopes:
+        await analyze_filled(system.places[scope.stored_in].owner, schemas_of(scope.metadata))
 
 
 async def install(system: System) -> list[str]:

@@ -19,7 +19,7 @@ from engine.filters import OPERATORS
 from engine.paging import read_cursor, read_page
 from engine.query import DEFAULT, PARAMETERS, Reading, split_name, text_of
 from engine.scalars import BadValue
-from engine.shapes import NO_RULES, Condition, Expansion, Limits, Listing, ListShape, Node, RowRule, Statement
+from engine.shapes import NO_RULES, Condition, Expansion, Limits, Listing, ListShape, Node, RowRule, Statement, Through
 from engine.sql.documents import ordered_by
 from engine.sql.search import by_rank, search_values
 
@@ -58,8 +58,9 @@ class Frame(NamedTuple):
     parts: tuple[Slot | str, ...]
     head: str
 
-    def filled(self, texts: Sequence[bytes]) -> Question:
-        """The question with other values. BadValue, ApiError or UnicodeDecodeError where one does not fit."""
+    def filled(self, texts: Sequence[bytes]) -> Question | None:
+        """The question with other values; None where one makes another shape of it (isnull of a related row). BadValue, ApiError
+        or UnicodeDecodeError where one does not fit."""
         question, conditions, places = self.question, list(self.question.listing.conditions), {}
         values = dict(question.values)
         for part, raw in zip(self.parts, texts, strict=True):
@@ -67,7 +68,10 @@ class Frame(NamedTuple):
             if isinstance(part, str):
                 places[part] = PLACES[part](text)
             else:
-                node = conditions[part.node] = part.read(text)
+                node = part.read(text)
+                if _match(node) != _match(conditions[part.node]):
+                    return None
+                conditions[part.node] = node
                 values.update(zip(part.names, _values_of(leaf_of(node)), strict=True))
         listing = replace(question.listing, conditions=tuple(conditions), **places)
         if places:
@@ -90,7 +94,8 @@ class Questions:
         frame = self.frames.get((resource.path, pattern))
         if frame is not None:
             try:
-                return frame.filled(texts) if texts else frame.question
+                if question := frame.filled(texts) if texts else frame.question:
+                    return question
             except (BadValue, ApiError, UnicodeDecodeError):
                 pass  # all faults are told together
         reading = Reading(self.catalog, resource, self.limits)
@@ -131,6 +136,10 @@ def frame_of(resource: Resource, question: Question, reading: Reading, pattern: 
             else:
                 parts.append(word)
     return Frame(question, tuple(parts), head_of(question.listing, resource.path))
+
+
+def _match(node: Node) -> str:
+    return node.match if isinstance(node, Through) else ""
 
 
 def leaf_of(node: Node) -> Condition:

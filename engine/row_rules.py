@@ -15,14 +15,14 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from engine.catalog import Catalog, Resource, RowLimit
-from engine.conditions import TAKES, Conditions, Given, as_given, leaves, read_condition, without_values
+from engine.conditions import TAKES, Conditions, Given, as_given, behind, leaves, read_condition, without_values
 from engine.declared import near
 from engine.entity import Owner, Rows
 from engine.errors import StartupFault
 from engine.fields import Field
 from engine.filters import OPERATORS, operators_of
 from engine.scalars import BadValue
-from engine.shapes import Condition, Group, Limits, Node, RowRule, Through
+from engine.shapes import Condition, Group, Limits, Node, RowRule
 from engine.types import Principal
 
 RIGHTS = ("read", "create", "update", "delete", "status")
@@ -35,7 +35,7 @@ KNOWN: dict[str, Any] = {
     "roles": lambda who: list(who.roles),
 }
 # rules are written by developers and operators, who know what they cost
-FREELY = Limits(filters=1000, choices=100_000)
+FREELY = Limits(filters=1000, choices=100_000, steps=8)
 
 
 class Asked(NamedTuple):
@@ -99,16 +99,26 @@ class RuleConditions(Conditions):
         super().__init__(catalog, resource, limits=FREELY)
         self.asked = asked
 
-    def _leaf(self, resource: Resource, given: Mapping[str, Any]) -> Node:
+    def below(self, resource: Resource) -> RuleConditions:
+        return RuleConditions(self.catalog, resource, self.asked)
+
+    def _leaf(self, given: Mapping[str, Any]) -> Node:
         if not {"field", "value"} <= set(given) <= {"field", "op", "value"}:
             raise BadValue("invalid_format", "a condition has field, op and value")
-        steps, target, name = self.below(resource).walk(given["field"])
+        steps, target, name = self.walk(given["field"])
         asked = _asked(target, name, (given.get("op", "eq"), given["value"]))
-        self.asked.append(asked)
-        node: Node = Condition(name, asked.operator, None)
-        for step in reversed(steps):
-            node = Through(step, "some", node)
-        return node
+        if not steps:
+            self.asked.append(asked)
+            return Condition(name, asked.operator, None)
+        if asked.asks and OPERATORS[asked.operator].takes == "bool":
+            raise BadValue(
+                "invalid_format", f"{asked.operator} of a related row takes true or false, nothing of the caller"
+            )
+        said = asked.given if asked.asks else as_given(asked.given)
+        node = behind(steps, Condition(name, asked.operator, said), self.alone(steps))
+        [found] = leaves(node)
+        self.asked.append(asked._replace(operator=found.operator, given=found.value))
+        return without_values(node)
 
 
 def _asked(resource: Resource, name: str, said: tuple[str, Any]) -> Asked:

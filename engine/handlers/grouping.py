@@ -60,7 +60,7 @@ async def facets_of(call: Call, listing: Listing, rows: ListShape, given: Mappin
 
 def _field(node: Node) -> str:
     """The path of a single condition; empty for nested ones."""
-    if isinstance(node, Through) and node.match == "some":
+    if isinstance(node, Through) and node.match != "every":
         inner = _field(node.part)
         return f"{node.relation}.{inner}" if inner else ""
     return node.field if isinstance(node, Condition) else ""

@@ -54,7 +54,8 @@ async def answer_question(call: Call, question: Question) -> Answer:
     more = await facets_of(call, listing, rows._replace(own=own), values) if listing.facets else ()
     if listing.count == "estimated" and total > ESTIMATE_ABOVE:
         plan = await call.unit.run(shop.question("estimate", resource, shape), values)
-        expected = int(msgspec.json.decode(plan[0][0])[0]["Plan"]["Plan Rows"])
+        # so many were counted, whatever the planner believes of conditions that it has no statistics for
+        expected = max(ESTIMATE_ABOVE + 1, int(msgspec.json.decode(plan[0][0])[0]["Plan"]["Plan Rows"]))
         return page(items, listing, expected, cursor=cursor, more=(ESTIMATED, *more))
     return page(items, listing, total, cursor=cursor, more=more)
 

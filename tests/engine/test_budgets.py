@@ -18,6 +18,7 @@ from engine.clock import CLOCK
 from engine.main import System
 from engine.query import read_listing
 from engine.settings import Settings
+from engine.sql.read import ESTIMATE_ABOVE
 from engine.testing.harness import Live, served
 from engine.types import Principal, TenantRef
 from tests.calls import Caller
@@ -167,6 +168,15 @@ def test_a_list_that_is_priced_too_high_names_the_filter_and_its_index(
     counting = caller.expect_refusal("422:too_expensive", "GET", f"{CONTACTS}?page_size=19")
     assert counting["details"][0]["field"] == "count"
     assert caller.send(200, "GET", f"{CONTACTS}?page_size=19&count=none")["next_cursor"]
+
+
+def test_an_estimate_is_not_below_what_was_counted(live: Live, many: dict[str, str]) -> None:
+    free = Caller(live.client("tenants"))
+    path = f"{CONTACTS}?count=estimated&page_size=1&filter[customer_id]={many['crowd']}"
+    # of what nin holds the planner knows nothing, and takes a half of each
+    data = free.send(200, "GET", f"{path}&filter[position][nin]=P3&filter[full_name][nin]=x&filter[phone][nin]=y")
+    assert data["total"] == ESTIMATE_ABOVE + 1 and data["total_is_estimate"] is True
+    assert free.send(200, "GET", f"{path}&filter[position]=P3")["total"] == 2000
 
 
 def test_groups_have_a_price_too_and_facets_go_without(live: Live, caller: Caller, many: dict[str, str]) -> None:

@@ -80,6 +80,13 @@ def test_only_values_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first.binding != second.binding and first.shape == second.shape
 
 
+def test_a_value_that_makes_another_shape_is_read_whole() -> None:
+    kept = Questions(CATALOG, LIMITS)
+    for value in ("true", "false", "true", "false"):
+        raw = f"filter[parent.title][isnull]={value}&filter[title]=a".encode()
+        assert outcome(kept, raw) == outcome(Questions(CATALOG, LIMITS), raw)
+
+
 def test_frames_are_few_and_short() -> None:
     kept = Questions(CATALOG, LIMITS)
     kept.read(WARES, b"q=" + b"a" * 150 + b"&fields=title" + b",title" * KEPT_BYTES)

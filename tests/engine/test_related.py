@@ -46,6 +46,14 @@ def where(condition: Any) -> str:
     return f"where={quote(json.dumps(condition))}"
 
 
+def deep(match: str, levels: int, path: str = "name") -> str:
+    """A condition on the children of children ..."""
+    condition: Any = {"field": path, "value": "x"}
+    for _ in range(levels):
+        condition = {match: "children", "where": condition}
+    return where(condition)
+
+
 LEAF = {"field": "position", "value": "Boss"}
 PUMPS = {"field": "name", "value": "Pumps"}
 RICH = {"field": "opportunities.amount", "op": "gte", "value": 200}
@@ -55,7 +63,17 @@ RICH = {"field": "opportunities.amount", "op": "gte", "value": 200}
     ("query", "found"),
     [
         ("filter[parent.name]=Holding", ["Pumps", "Valves"]),
-        ("filter[parent.name][ne]=Holding", []),
+        # who has no parent has an empty `parent.name`
+        ("filter[parent.name][ne]=Holding", ["Holding"]),
+        ("filter[parent.name][nin]=Holding,Other", ["Holding"]),
+        ("filter[parent.name][isnull]=true", ["Holding"]),
+        ("filter[parent.name][isnull]=false", ["Pumps", "Valves"]),
+        ("filter[parent.parent.name][isnull]=true", ["Holding", "Pumps", "Valves"]),
+        ("filter[parent.parent.name][isnull]=false", []),
+        # of contacts some one fits, so that who has none is not found
+        ("filter[contacts.position][isnull]=true", []),
+        ("filter[contacts.position][ne]=Boss", ["Pumps"]),
+        ("filter[contacts.customer.name][ne]=Valves", ["Pumps"]),
         ("filter[contacts.full_name]=Ann", ["Pumps"]),
         ("filter[contacts.position]=Gone", []),
         ("filter[children.contacts.full_name]=Cid", ["Holding"]),
@@ -63,13 +81,46 @@ RICH = {"field": "opportunities.amount", "op": "gte", "value": 200}
         (where({"every": "contacts", "where": LEAF}), ["Holding", "Valves"]),
         (where({"none": "contacts", "where": LEAF}), ["Holding"]),
         (where({"not": {"some": "contacts", "where": LEAF}}), ["Holding"]),
-        (where({"or": [PUMPS, {"field": "parent.name", "op": "isnull", "value": True}]}), ["Pumps"]),
+        (where({"or": [PUMPS, {"field": "parent.name", "op": "isnull", "value": True}]}), ["Holding", "Pumps"]),
+        (where({"some": "parent", "where": {"field": "name", "op": "ne", "value": "Holding"}}), []),
+        (where({"some": "children", "where": {"field": "parent.parent.name", "op": "isnull", "value": True}}), ["Holding"]),
         (where({"and": [RICH, {"not": {"field": "name", "value": "Valves"}}]}), ["Pumps"]),
         (where({"field": "name", "op": "in", "value": ["Pumps", "Valves, Inc", "Valves"]}), ["Pumps", "Valves"]),
     ],
 )  # fmt: skip
 def test_conditions_look_through_relations(caller: Caller, rows: dict[str, Body], query: str, found: list[str]) -> None:
     assert names(caller, rows, query) == found
+
+
+def test_empty_is_the_same_in_every_clause(caller: Caller, rows: dict[str, Body]) -> None:
+    mark = f"filter[industry]={rows['mark']['value']}"
+    groups = caller.send(200, "GET", f"{CUSTOMERS}?{mark}&aggregate=n:count()&group=parent.name&sort=n")["groups"]
+    assert groups == [{"parent.name": None, "n": 1}, {"parent.name": "Holding", "n": 2}]
+    body = {"filter": {"industry": rows["mark"]["value"], "parent.name": {"isnull": True}}, "facets": "parent.name"}
+    found = caller.send(200, "QUERY", CUSTOMERS, body)
+    assert [row["name"] for row in found["items"]] == ["Holding"]
+    # a facet leaves the conditions on its own field out, whatever they mean
+    counts = [{"value": "Holding", "count": 2}, {"value": None, "count": 1}]
+    assert found["facets"] == {"parent.name": counts}
+    body = {
+        "filter": {"id": rows["top"]["id"]},
+        "expand": {"children": {"filter": {"parent.parent.name": {"ne": "x"}}}},
+    }
+    [top] = caller.send(200, "QUERY", CUSTOMERS, body)["items"]
+    assert len(top["children"]) == 2
+    answer = caller.client.patch(
+        f"/{CUSTOMERS}?{mark}&filter[parent.name][ne]=Holding",
+        json={"website": "https://holding.example"},
+        headers={"Prefer": "max-affected=5, return=representation, dry-run"},
+    )
+    assert [row["name"] for row in answer.json()["data"]["items"]] == ["Holding"], answer.text
+
+
+def test_conditions_go_as_deep_as_their_limit(caller: Caller, rows: dict[str, Body]) -> None:
+    for query in (deep("some", 3), deep("every", 2, "parent.name"), deep("none", 1, "parent.parent.name")):
+        assert names(caller, rows, query) is not None
+    refused = caller.expect_refusal("422:too_complex", "GET", f"{CUSTOMERS}?{deep('some', 4)}")
+    assert refused["details"][0]["params"] == {"relations": 3}
 
 
 def test_sort_follows_a_to_one_path(caller: Caller, rows: dict[str, Body]) -> None:
@@ -123,6 +174,9 @@ def test_looking_into_an_entity_needs_its_read_permission(live: Live, query: str
         ("expand=contcts", "422:unknown_field"),
         ("filter[contacts.fullname]=x", "422:unknown_field"),
         ("filter[a.b.c.d.e]=x", "422:too_complex"),
+        (deep("some", 4), "422:too_complex"),
+        (deep("every", 2, "parent.parent.name"), "422:too_complex"),
+        (deep("none", 3, "parent.name"), "422:too_complex"),
         ("expand=children.children.children.children", "422:too_complex"),
         ("expand[contacts][limit]=1", "422:unknown_field"),
         ("expand=contacts&expand[contacts][limit]=0", "422:out_of_range"),

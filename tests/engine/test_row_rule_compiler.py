@@ -14,6 +14,7 @@ from engine.catalog import Catalog, compile_catalog
 from engine.entity import Entity, Owner, Rows
 from engine.errors import StartupFault
 from engine.row_rules import RIGHTS, claim_of, with_row_rules
+from engine.shapes import Condition, Through
 from engine.types import ENGINE, Principal, Scope, TenantRef
 from engine.types import RIGHTS as OF_OPERATIONS
 
@@ -52,6 +53,7 @@ def rules(*said: Rows, **options: Any) -> Catalog:
         ("E060", Rows("region", "eq", "$user.id"), "'$user.id' is no value of the caller; say $caller.id"),
         ("E060", Rows("region", "eq", "$caller."), "names nothing of the caller"),
         ("E060", Rows("usr.boss", "eq", "$caller.id"), "'usr' is not a relation of shop.orders"),
+        ("E060", Rows("user.boss", "isnull", "$caller.level"), "isnull of a related row takes true or false"),
         ("E060", Rows({"field": "region"}), "a condition has field, op and value"),
         ("E060", Rows({"nor": []}), "a condition has field, op and value"),
         ("E061", Rows("region", "eq", "n", on="read write"), "holds on 'write'; rights are read, create"),
@@ -124,6 +126,21 @@ def test_whom_a_rule_binds() -> None:
     assert [len(resource.limits(who, "read")) for who in (ANN, lifted, boss, ENGINE)] == [2, 1, 1, 0]
     assert len(resource.limits(ANN, "update")) == 1
     assert len(resource.limits(ANN, "update", {"region"})) == 0
+
+
+def test_a_rule_takes_empty_as_filters_do() -> None:
+    said = (
+        Rows("user.boss", "ne", "$caller.id"),
+        Rows("user.boss", "isnull", True),
+        Rows("user.boss", "isnull", False),
+    )
+    resource = rules(*said).resources["s/shop/orders"]
+    nodes = {rule.node for rule in resource.limits(ANN, "read")}
+    assert nodes == {
+        Through("user", "none", Condition("boss", "eq", None)),
+        Through("user", "none", Condition("boss", "isnull", None)),
+        Through("user", "some", Condition("boss", "isnull", None)),
+    }
 
 
 def test_an_owner_is_a_condition() -> None:

@@ -161,18 +161,19 @@ def _ids(entity: str, name: str) -> st.SearchStrategy[UUID]:
 
 
 @st.composite
-def nodes(draw: st.DrawFn, entity: str, depth: int = 3) -> Any:
-    """Nested conditions."""
-    kind = draw(st.sampled_from(("leaf", "leaf", "and", "or", "not", "match", "match") if depth else ("leaf",)))
+def nodes(draw: st.DrawFn, entity: str, depth: int = 3, steps: int = 3) -> Any:
+    """Nested conditions; `steps`: relations that they may go through."""
+    known = ("leaf", "leaf", "and", "or", "not", *(("match", "match") if steps else ()))
+    kind = draw(st.sampled_from(known if depth else ("leaf",)))
     if kind in ("and", "or"):
-        return Logic(kind, tuple(draw(nodes(entity, depth - 1)) for _ in range(draw(st.integers(1, 2)))))
+        return Logic(kind, tuple(draw(nodes(entity, depth - 1, steps)) for _ in range(draw(st.integers(1, 2)))))
     if kind == "not":
-        return Logic(kind, (draw(nodes(entity, depth - 1)),))
+        return Logic(kind, (draw(nodes(entity, depth - 1, steps)),))
     if kind == "match":
         relation = draw(st.sampled_from(sorted(RELATIONS[entity])))
-        part = draw(nodes(RELATIONS[entity][relation].target, depth - 1))
+        part = draw(nodes(RELATIONS[entity][relation].target, depth - 1, steps - 1))
         return Match(draw(st.sampled_from(("some", "none", "every"))), relation, part)
-    return draw(leaves(entity))
+    return draw(leaves(entity, min(2, steps)))
 
 
 @st.composite

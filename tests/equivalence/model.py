@@ -243,12 +243,24 @@ class Market:
     def leaf_holds(self, entity: str, row: Row, leaf: Leaf) -> bool:
         """Whether a row, or some row behind its relations, meets a single condition."""
         name, *rest = leaf.path
-        if rest:
+        if rest and self.crowded(entity, leaf.path):
             target, rows = self.behind(entity, row, name)
             return any(self.leaf_holds(target, other, leaf._replace(path=tuple(rest))) for other in rows)
+        # through relations to one row there is one value, which is empty where there is no row
+        value = self.value_at(entity, row, leaf.path)
         if leaf.op == "under":
-            return row["id"] in self.below(entity, leaf.value)
-        return OPERATORS[leaf.op](row[name], leaf.value)
+            for step in leaf.path[:-1]:
+                entity = RELATIONS[entity][step].target
+            return value in self.below(entity, leaf.value)
+        return OPERATORS[leaf.op](value, leaf.value)
+
+    def crowded(self, entity: str, path: Sequence[str]) -> bool:
+        """Whether a relation of a path leads to many rows."""
+        name, *rest = path
+        if not rest:
+            return False
+        relation = RELATIONS[entity][name]
+        return relation.many or self.crowded(relation.target, rest)
 
     def below(self, entity: str, top: UUID) -> set[UUID]:
         """The node and all below it."""
