@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from engine.dispatch import Dispatcher
+from engine.dispatch import Dispatcher, refuse_conditions
 from engine.encode import Answer, failure, rows_text, success
 from engine.errors import ApiError, Fault, UnavailableError, generic, invalid
 from engine.moment import UnitOfWork
@@ -83,6 +83,7 @@ class Batch:
             raise generic("route_not_found")
         if scope.tenant_bound != (principal.tenant is not None):
             raise generic("wrong_scope")
+        refuse_conditions(request, None)
         if request.query:
             single(split_query(request.query), ())
         mode, operations = read_batch(await request.json(self.service.max_bulk), name)

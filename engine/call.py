@@ -42,6 +42,7 @@ class Service:
         self.limits, self.budgets = Limits.of(self.shop.defaults), Budgets(self.shop.catalog, self.shop.defaults)
         self.max_body, self.max_bulk = max_body, max(max_body, max_bulk)
         self.reader = lru_cache(maxsize=None)(self._reader)
+        self.shown_beside = lru_cache(maxsize=None)(shown_beside)
         self.questions = Questions(self.shop.catalog, self.limits)
 
     def _reader(self, resource: Resource, purpose: Purpose) -> BodyReader:
@@ -68,6 +69,11 @@ class Service:
         raise AssertionError("unreachable")
 
 
+def shown_beside(resource: Resource) -> frozenset[str]:
+    """Fields of a read that are no columns of the row: what SQL computes, and child rows. They change without its version."""
+    return frozenset({*resource.nested, *(field.name for field in resource.shown if field.virtual)})
+
+
 class Call:
     """A request whose target and caller are known and admitted."""
 
@@ -86,9 +92,9 @@ class Call:
         """All entities."""
         return self.service.shop.catalog
 
-    async def body(self, *, many: bool = False) -> bytes:
-        """The JSON body; `many`: it may be a list of rows."""
-        return await self.request.json(self.service.max_body, self.service.max_bulk if many else 0)
+    async def body(self, *, many: bool = False, needed: bool = True) -> bytes:
+        """The JSON body, empty where it is not `needed`; `many`: it may be a list of rows."""
+        return await self.request.json(self.service.max_body, self.service.max_bulk if many else 0, needed=needed)
 
     def no_parameters(self) -> None:
         """400 for a query string where none is taken."""

@@ -65,7 +65,8 @@ class Refusals:
         if not state["is_active"] and resource.marks.active not in row.values:
             return generic("not_found")
         if row.version is not None and row.version != state["version"]:
-            moved = await self.moved(unit, resource, key, row.version)
+            # a tag that is no version of any row says nothing of what came after it
+            moved = await self.moved(unit, resource, key, row.version) if row.version else []
             if not (unit.merging and are_disjoint(action, row, moved, state["version"])):
                 return self.version_conflict(resource, moved, (row.version, state["version"]))
         if action == "status":
@@ -235,7 +236,8 @@ class Refusals:
                 for name in record["names"] or ()
                 if self._public(resource, name)
             ]
-        counted = f"The row is at version {versions[1]}, not {versions[0]}; read it again"
+        known = f", not {versions[0]}" if versions[0] else ""
+        counted = f"The row is at version {versions[1]}{known}; read it again"
         return generic("version_conflict", counted if resource.versioned else "", details=details)
 
     def _public(self, resource: Resource, name: str) -> bool:
