@@ -10,8 +10,9 @@ from typing import Any
 
 from engine.budgets import Budgets
 from engine.catalog import Catalog, Resource
+from engine.clashes import located
 from engine.encode import Answer, Streamed, row_text
-from engine.errors import ForbiddenError, generic
+from engine.errors import ApiError, ForbiddenError, generic
 from engine.many import Many
 from engine.moment import Circumstances, UnitOfWork
 from engine.operations import Operations
@@ -60,6 +61,10 @@ class Service:
                     done = await work(unit)
                 await unit.after_commit()
                 return done
+            except ApiError as error:
+                if error.clash is None:
+                    raise
+                raise await located(unit, error) from error
             except Exception as error:
                 if not retriable(error):
                     raise

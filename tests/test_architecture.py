@@ -23,7 +23,7 @@ expansions row_rules grouping
 auth checks cursors encode grants load observe openapi parse query routes secrets sql store
 setting_lookup attempts query_body questions
 moment
-budgets delivery request records verify wire
+budgets clashes delivery request records verify wire
 refusals roads
 operations repetition streaming transfers
 reflection
