@@ -18,7 +18,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from engine.dispatch import Dispatcher
+from engine.clashes import located
+from engine.dispatch import Dispatcher, refuse_conditions
 from engine.encode import Answer, failure, rows_text, success
 from engine.errors import ApiError, Fault, UnavailableError, generic, invalid
 from engine.moment import UnitOfWork
@@ -83,6 +84,7 @@ class Batch:
             raise generic("route_not_found")
         if scope.tenant_bound != (principal.tenant is not None):
             raise generic("wrong_scope")
+        refuse_conditions(request, None)
         if request.query:
             single(split_query(request.query), ())
         mode, operations = read_batch(await request.json(self.service.max_bulk), name)
@@ -136,7 +138,7 @@ class Run:
         except UnavailableError:
             raise
         except ApiError as error:
-            return failure(error, self.request.id)
+            return failure(await located(self.unit, error), self.request.id)
 
     async def _one(self, operation: Operation) -> Answer:
         """The answer of an operation. Raises ApiError, and what the whole batch is tried again for."""
@@ -191,8 +193,9 @@ def _at(place: int, error: ApiError) -> ApiError:
     """The error of an operation as that of the batch."""
     where = f"operations[{place}]"
     faults = [fault.under(where) for fault in error.details] or [Fault(where, error.code, error.message)]
-    message = f"{where}: {error.message}"
-    return type(error)(error.code, message, details=faults, headers=error.headers, status=error.status)
+    made = error.again(faults, f"{where}: {error.message}")
+    made.clash = error.clash and error.clash.under(where)
+    return made
 
 
 # -- reading

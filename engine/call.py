@@ -10,8 +10,9 @@ from typing import Any
 
 from engine.budgets import Budgets
 from engine.catalog import Catalog, Resource
+from engine.clashes import located
 from engine.encode import Answer, Streamed, row_text
-from engine.errors import ForbiddenError, generic
+from engine.errors import ApiError, ForbiddenError, generic
 from engine.many import Many
 from engine.moment import Circumstances, UnitOfWork
 from engine.operations import Operations
@@ -46,6 +47,7 @@ class Service:
         self.reader = lru_cache(maxsize=None)(self._reader)
         self.replacer = lru_cache(maxsize=None)(self._replacer)
         self.patcher = lru_cache(maxsize=None)(self._patcher)
+        self.shown_beside = lru_cache(maxsize=None)(shown_beside)
         self.questions = Questions(self.shop.catalog, self.limits)
 
     def _reader(self, resource: Resource, purpose: Purpose) -> BodyReader:
@@ -69,6 +71,10 @@ class Service:
                     done = await work(unit)
                 await unit.after_commit()
                 return done
+            except ApiError as error:
+                if error.clash is None:
+                    raise
+                raise await located(unit, error) from error
             except Exception as error:
                 if not retriable(error):
                     raise
@@ -76,6 +82,11 @@ class Service:
                     raise generic("serialization_conflict", headers={"Retry-After": "1"}) from error
                 await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)
         raise AssertionError("unreachable")
+
+
+def shown_beside(resource: Resource) -> frozenset[str]:
+    """Fields of a read that are no columns of the row: what SQL computes, and child rows. They change without its version."""
+    return frozenset({*resource.nested, *(field.name for field in resource.shown if field.virtual)})
 
 
 class Call:
@@ -96,9 +107,9 @@ class Call:
         """All entities."""
         return self.service.shop.catalog
 
-    async def body(self, *, many: bool = False) -> bytes:
-        """The JSON body; `many`: it may be a list of rows."""
-        return await self.request.json(self.service.max_body, self.service.max_bulk if many else 0)
+    async def body(self, *, many: bool = False, needed: bool = True) -> bytes:
+        """The JSON body, empty where it is not `needed`; `many`: it may be a list of rows."""
+        return await self.request.json(self.service.max_body, self.service.max_bulk if many else 0, needed=needed)
 
     async def patch(self) -> Incoming:
         """The body of a change: absent fields are kept; `application/merge-patch+json` reaches into fields as well."""

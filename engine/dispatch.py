@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine import preconditions
 from engine.auth.authenticator import Gate
 from engine.call import Call, Service
 from engine.encode import Answer, Header, Streamed, failure
@@ -22,6 +23,7 @@ from engine.views import view_of
 WRITES = frozenset(
     {Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS, Op.UPDATE_MANY, Op.DELETE_MANY, Op.UPSERT, Op.IMPORT}
 )
+NO_TAGS = (None, None)
 # files go over the wire by themselves
 STREAMS = frozenset({Op.EXPORT, Op.IMPORT})
 
@@ -73,6 +75,7 @@ class Dispatcher:
         """The stages that need to know who is calling."""
         principal = await self.caller(request)
         admit(principal, target)
+        refuse_conditions(request, target.op)
         service = self.service_of(principal)
         unit = UnitOfWork(service.operations, target.resource.scope.name, principal, request.caller)
         return await handled(service, request, target, service.budgets.timed(unit))
@@ -112,6 +115,13 @@ async def handled(service: Service, request: Request, target: Target, unit: Unit
             raise
         # what the database refuses is told in the fields that the caller sees
         raise translate(error, target.resource, writing=target.op in WRITES) from error
+
+
+def refuse_conditions(request: Request, op: Op | None) -> None:
+    """400 for `If-Match` and `If-None-Match` where they mean nothing; `op` None is a batch."""
+    tags = request.header(b"if-match"), request.header(b"if-none-match")
+    if tags != NO_TAGS:
+        preconditions.refuse(op, *tags, writes=op is None or op in WRITES)
 
 
 def admit(principal: Principal, target: Target) -> None:

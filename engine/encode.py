@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
@@ -44,9 +45,10 @@ def success_of(data: Any, status: int = 200, headers: tuple[Header, ...] = ()) -
     return success(ENCODER.encode(data), status, headers)
 
 
-def etag(version: Version) -> Header:
-    """The strong form of a row's version."""
-    return b"etag", f'"{version}"'.encode()
+def etag(version: Version, shown: str | None = None) -> Header:
+    """The strong form of a row's version; `shown`: the row as it is shown, where it shows more than its own columns."""
+    digest = "" if shown is None else f"-{blake2b(shown.encode(), digest_size=8).hexdigest()}"
+    return b"etag", f'"{version}{digest}"'.encode()
 
 
 def row_text(text: str, output: Mapping[str, Any]) -> str:

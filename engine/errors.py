@@ -66,6 +66,14 @@ class ApiError(Exception):
         self.details = tuple(details)
         self.headers = dict(headers or {})
         self.status = status or (generic[1] if generic else self.http_status)
+        # what `engine.clashes` knows of the rows that it is said of
+        self.clash: Any = None
+
+    def again(self, details: Sequence[Fault], message: str = "") -> ApiError:
+        """The same error, its faults said otherwise."""
+        made = type(self)(self.code, message or self.message, details=details, headers=self.headers, status=self.status)
+        made.clash = self.clash
+        return made
 
 
 class UnauthorizedError(ApiError):
@@ -198,6 +206,7 @@ FAULT_CODES: dict[str, str] = {
     "costly": "what makes the query cost too much",
     "too_complex": "goes through too many relations, or is nested too deep",
     "too_many_rows": "more rows match than may be written; params hold both numbers",
+    "outside_key": "the condition of the unique key that an upsert names does not hold of the row",
     "changed": "another request changed it since the version that was read",
 }
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from engine.catalog import Resource
+from engine.clashes import located
 from engine.entity import Unique
 from engine.errors import ApiError, ConflictError, Fault, UnavailableError, invalid
 from engine.hooks import Change
@@ -22,10 +23,8 @@ from engine.records import Action, Asked, Written, fill, key_parameter
 from engine.refusals import SURROUNDINGS, limited, standing
 from engine.shapes import Incoming, ListShape
 from engine.sql.parts import ENCODER
-from engine.sql.sets import named_by
+from engine.sql.sets import NAMED, named_by
 
-# rows that the error of a set names at most
-NAMED = 50
 # how often an upsert looks anew because somebody else made a row with its key at the same time
 LOOKS = 3
 INDEX = re.compile(r"\[(\d+)\]\.?")
@@ -151,7 +150,7 @@ class Many:
         """Create each row, or update the one that has the same unique key; `found` of the answer says which. `paths`: where
         the rows stand in the body."""
         values = [_filled(resource, row) for row in rows]
-        await self._refuse_repeated(unit, resource, key, values)
+        await self._refuse_keyless(unit, resource, key, (values, paths))
         written: dict[int, Written] = {}
         for look in range(LOOKS):
             known = await self._known(unit, resource, key, values)
@@ -204,23 +203,33 @@ class Many:
         rows = [self.operations.row(resource, record) for record in found]
         return {row.pop("cxg_ord"): row for row in rows}
 
-    async def _refuse_repeated(
-        self, unit: UnitOfWork, resource: Resource, key: Unique, values: Sequence[Mapping[str, Any]]
+    async def _refuse_keyless(
+        self,
+        unit: UnitOfWork,
+        resource: Resource,
+        key: Unique,
+        given: tuple[Sequence[Mapping[str, Any]], Sequence[str]],
     ) -> None:
-        """422 for rows of one body that have the same unique key."""
-        places: dict[Any, list[int]] = {}
-        for place, row in enumerate(values):
-            said = _key_of(key, row)
-            if key.nulls_equal or None not in said:
-                places.setdefault(repr(said), []).append(place)
-        if all(len(same) == 1 for same in places.values()):
-            return
-        given = {"rows": _records(resource, key, values)}
-        under = {record[0] for record in await unit.run(self.shop.question("covered", resource, key), given)}
-        again = [place for same in places.values() for place in [p for p in same if p in under][1:]]
-        if again:
-            text = "is given to two rows of the body"
-            raise invalid([Fault(f"[{place}].{key.columns[0]}", "repeated", text) for place in sorted(again)])
+        """422 for rows that the key does not tell from others, so that each run would make them anew: its columns are empty, its
+        condition does not hold of them, or two of one body have the same."""
+        values, paths = given
+        faults = [
+            fault.under(path) for row, path in zip(values, paths, strict=True) for fault in _empty(resource, key, row)
+        ]
+        if not faults and key.where:
+            rows = {"rows": _records(resource, key, values)}
+            under = {record[0] for record in await unit.run(self.shop.question("covered", resource, key), rows)}
+            outside = _outside(resource, key)
+            faults = [outside.under(path) for place, path in enumerate(paths) if place not in under]
+        if not faults:
+            first: dict[str, int] = {}
+            again = [
+                place for place, row in enumerate(values) if first.setdefault(repr(_key_of(key, row)), place) != place
+            ]
+            repeated = Fault(key.columns[0], "repeated", "is given to two rows of the body")
+            faults = [repeated.under(paths[place]) for place in again]
+        if faults:
+            raise invalid(faults)
 
 
 def _filled(resource: Resource, row: Incoming) -> dict[str, Any]:
@@ -234,6 +243,24 @@ def _filled(resource: Resource, row: Incoming) -> dict[str, Any]:
 
 def _key_of(key: Unique, values: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(values.get(name) for name in key.columns)
+
+
+def _empty(resource: Resource, key: Unique, values: Mapping[str, Any]) -> list[Fault]:
+    """What a row lacks to be known by a unique key."""
+    text = "must be given: it is a part of the key by which the row is known"
+    return [
+        Fault(name, "required", text)
+        for name in key.columns
+        if values.get(name) is None and not (key.nulls_equal and resource.fields[name].nullable)
+    ]
+
+
+def _outside(resource: Resource, key: Unique) -> Fault:
+    """What is said of a row that a partial key is not about."""
+    deciding = [name for name in named_by(resource, key) if resource.fields[name].shown]
+    named = [name for name in deciding if name not in key.columns] or list(key.columns)
+    text = f"on={','.join(key.columns)} is not about this row, because of its {' and '.join(named)}; create it, or name another key"
+    return Fault(named[0], "outside_key", text)
 
 
 def _records(resource: Resource, key: Unique, values: Sequence[Mapping[str, Any]]) -> str:
@@ -273,7 +300,7 @@ def _together(faults: Sequence[tuple[Change, ApiError]]) -> ApiError:
         if error.code == first.code
         for fault in (error.details or (Fault("", error.code, error.message),))
     ]
-    return type(first)(first.code, first.message, details=details[:NAMED], headers=first.headers, status=first.status)
+    return first.again(details[:NAMED])
 
 
 # -- each by itself
@@ -294,7 +321,8 @@ async def in_parts(
             found.update(zip(places, done, strict=True))
         except UnavailableError:
             raise
-        except ApiError as error:
+        except ApiError as refused:
+            error = await located(unit, refused)
             blamed = _blamed(error, places)
             if len(places) == 1:
                 found[places[0]] = blamed.get(places[0], error)
@@ -316,12 +344,7 @@ def _blamed(error: ApiError, places: Sequence[int]) -> dict[int, ApiError]:
             return {}
         own = Fault(fault.field[named.end() :], fault.code, fault.message, fault.params)
         said.setdefault(places[int(named[1])], []).append(own)
-    return {
-        place: type(error)(
-            error.code, _alone(error, faults), details=faults, headers=error.headers, status=error.status
-        )
-        for place, faults in said.items()
-    }
+    return {place: error.again(faults, _alone(error, faults)) for place, faults in said.items()}
 
 
 def _alone(error: ApiError, faults: Sequence[Fault]) -> str:

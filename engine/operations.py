@@ -94,8 +94,7 @@ class Operations:
         self, unit: UnitOfWork, resource: Resource, rows: Sequence[Mapping[str, Any]]
     ) -> list[Row]:
         """Insert rows as the engine may: any column can be given."""
-        incoming = [split_virtual(resource, row) for row in rows]
-        changes = await self.create_all(unit, resource, incoming, by_engine=True)
+        changes = await self.create_all(unit, resource, [split_virtual(resource, row) for row in rows], by_engine=True)
         return [change.values for change in changes]
 
     async def create_all(
@@ -148,7 +147,8 @@ class Operations:
     async def insert_ready(self, unit: UnitOfWork, resource: Resource, ready: Ready) -> list[Any]:
         """Their records, as `insert` gives them."""
         await self.refusals.keep(unit, resource, "create", ready.changes)
-        found = await self._run(unit, resource, ready.statement, unit.base(resource, rows=ready.rows))
+        with self.refusals.clashing(resource, ready):
+            found = await self._run(unit, resource, ready.statement, unit.base(resource, rows=ready.rows))
         if len(found) != len(ready.changes):
             raise await self.refusals.references(unit, resource, ready.changes, resource.reference_columns)
         unit.note_headers(resource, ready.changes)

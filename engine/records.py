@@ -217,4 +217,4 @@ def fault_below(error: ApiError, paths: Sequence[str]) -> ApiError:
     sets = dict.fromkeys(path.rpartition("[")[0] for path in paths)
     common = paths[0] if len(paths) == 1 else min(sets) if len(sets) == 1 else min(sets).rpartition(".")[2]
     details = [fault if fault.field.startswith(tuple(paths)) else fault.under(common) for fault in error.details]
-    return type(error)(error.code, error.message, details=details, headers=error.headers, status=error.status)
+    return error.again(details)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
 
 from engine.catalog import Resource
+from engine.clashes import clashing
 from engine.errors import ApiError, Fault, generic
 from engine.fields import Field
 from engine.hooks import Change, Row
 from engine.moment import UnitOfWork, Workshop
-from engine.records import key_parameter, key_values
+from engine.records import Ready, key_parameter, key_values
 from engine.shapes import NO_RULES, Incoming, Limited, RowRule, Version
 from engine.sql.parts import DIGEST, ENCODER
 
@@ -65,7 +67,8 @@ class Refusals:
         if not state["is_active"] and resource.marks.active not in row.values:
             return generic("not_found")
         if row.version is not None and row.version != state["version"]:
-            moved = await self.moved(unit, resource, key, row.version)
+            # a tag that is no version of any row says nothing of what came after it
+            moved = await self.moved(unit, resource, key, row.version) if row.version else []
             if not (unit.merging and are_disjoint(resource, (action, row), moved, state["version"])):
                 return self.version_conflict(resource, moved, (row.version, state["version"]))
         if action == "status":
@@ -171,6 +174,10 @@ class Refusals:
             if str(change.values.get(name)) in lost[name]
         ]
 
+    def clashing(self, resource: Resource, ready: Ready) -> AbstractContextManager[None]:
+        """An insert whose error says later which rows it was about."""
+        return clashing(resource, ready.changes, ready.rows)
+
     # -- rows of the caller's own
 
     async def keep(self, unit: UnitOfWork, resource: Resource, right: str, changes: Sequence[Change]) -> None:
@@ -234,7 +241,8 @@ class Refusals:
             # a version that no column moved counts what happened to nested rows
             names = names or [*resource.nested] if set(record["names"] or ()) <= {"version"} else names
             details += [Fault(name, "changed", "was changed in between", params) for name in names]
-        counted = f"The row is at version {versions[1]}, not {versions[0]}; read it again"
+        known = f", not {versions[0]}" if versions[0] else ""
+        counted = f"The row is at version {versions[1]}{known}; read it again"
         return generic("version_conflict", counted if resource.versioned else "", details=details)
 
     def _public(self, resource: Resource, name: str) -> bool:

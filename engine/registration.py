@@ -77,7 +77,7 @@ def _make_room_for_ciphers(entity: Entity, table: Table) -> None:
 def _add_unique(table: Table, key: Unique) -> None:
     where = f"is_active and ({key.where})" if key.where else "is_active"
     name = f"uq_{table.name}_{'_'.join(key.columns)}"
-    options: dict[str, Any] = {"postgresql_where": sa.text(where)}
+    options: dict[str, Any] = {"postgresql_where": sa.text(where), "info": {"key": key}}
     if key.nulls_equal:
         options["postgresql_nulls_not_distinct"] = True
     sa.Index(name[:63], *(table.c[column] for column in key.columns), unique=True, **options)
@@ -93,7 +93,9 @@ def _add_exclusion(table: Table, period: Period) -> None:
     equal = [(_never_null(table.c[name]), "=") for name in period.columns]
     name = f"ex_{table.name}_{'_'.join((*period.columns, period.start))}"[:63]
     words = (*period.columns, period.start, period.end)
-    rule = pg.ExcludeConstraint(*equal, (days, "&&"), name=name, where=sa.text(where), info={"words": words})
+    rule = pg.ExcludeConstraint(
+        *equal, (days, "&&"), name=name, where=sa.text(where), info={"words": words, "key": period}
+    )
     table.append_constraint(rule)
 
 

@@ -128,12 +128,17 @@ class Request:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def json(self, limit: int, bulk: int = 0) -> bytes:
-        """The body of a request that must bring JSON. 415 for another media type."""
+    async def json(self, limit: int, bulk: int = 0, *, needed: bool = True) -> bytes:
+        """The body of a request that brings JSON. 415 for another media type, 400 for none where it is needed."""
         given = self._headers.get(b"content-type")
-        if given not in JSON_TYPES and given and not is_json(given):
+        strange = bool(given) and given not in JSON_TYPES and not is_json(given or b"")
+        if strange and needed:
             raise generic("unsupported_media_type")
         body = await self.body(limit, bulk)
-        if not body or body.isspace():
+        if body and not body.isspace():
+            if strange:
+                raise generic("unsupported_media_type")
+            return body
+        if needed:
             raise generic("invalid_json", "A JSON body is expected here; the request has none")
-        return body
+        return b""

@@ -16,7 +16,7 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity aggregates
-paging registration behaviours events jobs ordering relations preferences formats natives packages shapes trail
+paging registration behaviours events jobs ordering relations preferences preconditions formats natives packages shapes trail
 fields constraints
 catalog declared
 chain checks_behaviour checks_jobs conditions described past
@@ -24,7 +24,7 @@ expansions row_rules grouping
 auth checks cursors encode grants load observe openapi parse query routes secrets sql store
 setting_lookup attempts stored query_body questions
 moment
-budgets delivery request records verify wire patches replacing
+budgets clashes delivery request records verify wire patches replacing
 refusals roads
 nesting
 operations repetition streaming transfers

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from engine.attempts import attempt
 from engine.catalog import Resource
+from engine.clashes import located
 from engine.errors import ApiError, Fault, ValidationError
 from engine.exchange.sources import Batches, Row, batches
 from engine.moment import UnitOfWork
@@ -154,7 +155,7 @@ class Importer:
                 or (error.__cause__ is not None and retriable(error.__cause__))
             ):
                 raise
-            await self._divide(unit, rows, refusal)
+            await self._divide(unit, rows, await located(unit, refusal))
         else:
             self.report.created += created
             self.report.updated += updated

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine.call import Call
 from engine.encode import ENCODER, Answer, Header, error_of, rows_text, success
-from engine.errors import ApiError, Fault, ValidationError, generic, invalid
+from engine.errors import ApiError, Fault, generic, invalid
 from engine.many import Chosen, in_parts
 from engine.moment import UnitOfWork
 from engine.parse import MAX_ROWS
@@ -66,6 +66,10 @@ async def update_many(call: Call) -> Answer:
 
 async def delete_many(call: Call) -> Answer:
     """Soft delete every row that the filter means."""
+    if await call.body(needed=False):
+        raise generic(
+            "bad_request", "A DELETE of many rows takes no body; the query's filter says which rows are meant"
+        )
     return await _change(call, ("delete", Incoming({})), _chosen(call))
 
 
@@ -78,8 +82,6 @@ def _chosen(call: Call) -> Chosen:
         raise generic("max_affected_required")
     if most > MAX_ROWS:
         raise generic("bad_request", f"Prefer: max-affected is at most {MAX_ROWS}; write in several sets")
-    if call.request.header(b"if-match") is not None:
-        raise ValidationError("bad_request", "If-Match is said of one row; this writes many", status=400)
     call.require(call.target.op)
     values = call.values()
     values.update(asked_values(listing), limit=most + 1)

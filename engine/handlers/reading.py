@@ -12,11 +12,12 @@ from engine.cursors import binding_of, head_of
 from engine.encode import ESTIMATED, Answer, etag, page, success, success_of
 from engine.handlers.grouping import answer_groups, facets_of
 from engine.handlers.pages import Turn
+from engine.preconditions import known
 from engine.query import read_paging, read_view
 from engine.query_body import read_query
 from engine.questions import Question, asked_values, list_shape, question_of, shape_of
 from engine.records import key_values
-from engine.shapes import GetShape
+from engine.shapes import GetShape, Listing
 from engine.sql.read import ESTIMATE_ABOVE, LOG_ORDER
 from engine.types import Op
 
@@ -64,10 +65,17 @@ async def get(call: Call) -> Answer:
     """One row."""
     view = read_view(call.catalog, call.resource, call.request.query, call.service.limits)
     shape = GetShape(view.fields, view.deleted, shape_of(view.expand), call.own(view), view.as_of is not None)
-    row = await call.read(shape, asked_values(view))
-    if call.request.header(b"if-none-match") in (etag(row[0])[1], b"*"):
-        return Answer(304, (etag(row[0]),), b"")
-    return success(call.service.shop.readable(call.resource, row[1]), 200, (etag(row[0]),))
+    version, text = await call.read(shape, asked_values(view))
+    shown = call.service.shop.readable(call.resource, text)
+    tag = etag(version, shown if shows_more(call.service.shown_beside(call.resource), view) else None)
+    if call.request.header(b"if-none-match") is not None and known(call.request.every(b"if-none-match"), tag[1]):
+        return Answer(304, (tag,), b"")
+    return success(shown, 200, (tag,))
+
+
+def shows_more(beside: frozenset[str], view: Listing) -> bool:
+    """Whether a row shows what changes without its version; `beside`: the entity's fields that do."""
+    return bool(view.expand) or bool(beside and (not view.fields or not beside.isdisjoint(view.fields)))
 
 
 async def transitions(call: Call) -> Answer:

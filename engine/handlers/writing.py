@@ -8,14 +8,14 @@ from uuid import UUID
 from engine.call import Call
 from engine.catalog import Resource
 from engine.encode import Answer, etag, rows_text, success
-from engine.errors import ConflictError, ValidationError, generic
+from engine.errors import ConflictError, Fault, ValidationError, generic, invalid
 from engine.handlers.bulk import asks_for_each, create_each
 from engine.moment import UnitOfWork
-from engine.parse import read_status
+from engine.parse import read_members, read_status, read_version
+from engine.preconditions import agreed, version_asked
 from engine.query import single, split_query
 from engine.records import LEFT, Action, Written
 from engine.refusals import Unchanged, key_of
-from engine.request import Request
 from engine.roads import change_needs_transaction, create_needs_transaction
 from engine.routes import key_path
 from engine.shapes import GetShape, Incoming
@@ -75,12 +75,24 @@ async def replace(call: Call) -> Answer:
 
 
 async def delete(call: Call) -> Answer:
-    """Soft delete, where the table has a column for it."""
+    """Soft delete, where the table has a column for it. The version stands in the query, or in a body that has nothing else."""
     known = ("version",) if call.resource.versioned else ()
     given = single(split_query(call.request.query), known).get("version")
     if given is not None and not (given.isascii() and given.isdigit() and len(given) < 10):
         raise ValidationError("validation_error", "version: must be the version that was read")
-    return await change(call, "delete", Incoming({}, version=int(given) if given else None))
+    body = await call.body(needed=False)
+    said = read_deletion(body, versioned=call.resource.versioned) if body else None
+    return await change(call, "delete", Incoming({}, version=agreed(int(given) if given else None, said)))
+
+
+def read_deletion(body: bytes, *, versioned: bool) -> int | None:
+    """`{"version"?}`. 400 and 422 for anything else."""
+    given = read_members(body, {"version": False} if versioned else {})
+    faults: list[Fault] = []
+    version = read_version(given.get("version"), faults)
+    if faults:
+        raise invalid(faults)
+    return version
 
 
 async def status(call: Call) -> Answer:
@@ -98,7 +110,9 @@ async def change(call: Call, action: Action, row: Incoming) -> Answer:
     """Change the row in the path."""
     resource = call.resource
     key = key_of(resource, call.target.key)
-    precondition = if_match(call.request, row, counted=resource.versioned)
+    tags = call.request.every(b"if-match") if call.request.header(b"if-match") is not None else ()
+    if tags:
+        row.version = agreed(version_asked(tags, counted=resource.versioned), row.version)
     if resource.entity.require_version and row.version is None:
         raise generic("version_required")
     guards = guards_of(resource, action, row)
@@ -119,7 +133,7 @@ async def change(call: Call, action: Action, row: Incoming) -> Answer:
         needed = kept or bool(row.kept) or change_needs_transaction(call.catalog, resource, action, row)
         return await call.write(work, transaction=needed)
     except ConflictError as error:
-        if precondition and error.code == "version_conflict":
+        if tags and error.code == "version_conflict":
             error.status = 412
         raise
 
@@ -132,19 +146,6 @@ async def _check_kept(call: Call, row: Incoming, key: tuple[str, ...]) -> None:
     record = await call.read(GetShape((), "exclude"))
     if row.version in (None, record[0]):  # of another version nothing need be as it is
         call.service.replacer(resource).check(row.kept, call.readable(Written(record[0], record[1], {})))
-
-
-def if_match(request: Request, row: Incoming, *, counted: bool = True) -> bool:
-    """Take the version from If-Match; whether the header was given. `counted`: versions are numbers."""
-    header = request.header(b"if-match")
-    if header is None or header.strip() == b"*":
-        return False
-    tag = header.strip().strip(b'"')
-    if not counted:
-        row.version = tag.decode("latin-1").replace("\x00", "")
-        return True
-    row.version = int(tag) if tag.isdigit() and len(tag) < 10 else 0
-    return True
 
 
 def guards_of(resource: Resource, action: Action, row: Incoming) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ ETAG, LOCATION = ("ETag", "etag"), ("Location", "location")
 ABOUT = """One set of routes for every entity: `/<scope>/<domain>/<entity>`.
 
 Every answer is `{"success", "data", "error"}`; an error has a `code`, a `message` and `details` for every fault found.
-numeric and bigint values are strings. Each row has a `version`; its ETag is the strong form of it. Deletion is soft.
+numeric and bigint values are strings. Each row has a `version`; its ETag begins with it. Deletion is soft.
 Unknown, repeated or misspelt parameters are errors, never ignored. An operation names the codes that are its own;
 `x-error-codes` has all of them."""
 SIGN_IN = """An access token of `POST /auth/token`. On the Swagger page a person of a tenant signs in with the user name
@@ -74,8 +74,8 @@ class Builder:
         repeated = simple("idempotency_key", "prefer") if writes else simple("prefer") if op is Op.EXPORT else []
         if taken := [*key, *self.parameters.of(resource, op), *repeated]:
             made["parameters"] = taken
-        if op in BODIES:
-            made["requestBody"] = {"required": True, "content": BODIES[op](self, resource)}
+        if op in BODIES and (body := BODIES[op](self, resource)):
+            made["requestBody"] = {"required": op is not Op.DELETE, "content": body}
         return made
 
     # -- bodies
@@ -104,6 +104,10 @@ class Builder:
     def status_body(self, resource: Resource) -> Schema:
         """The state to go to."""
         return content(self.schemas.status(resource))
+
+    def deletion_body(self, resource: Resource) -> Schema:
+        """The version that was read, which may stand in the query instead."""
+        return content(ref("Deletion")) if resource.versioned else {}
 
     def query_body(self, _resource: Resource) -> Schema:
         """The words of a list's query."""
@@ -174,7 +178,7 @@ class Builder:
 
     def got(self, resource: Resource) -> Schema:
         """200 with the row, or 304."""
-        unchanged = {"description": "The version in If-None-Match still stands", "headers": headers(ETAG)}
+        unchanged = {"description": "What If-None-Match names still stands", "headers": headers(ETAG)}
         return {"200": answer("The row", self.schemas.viewed(resource), ETAG), "304": unchanged}
 
     def transitions(self, resource: Resource) -> Schema:
@@ -243,6 +247,7 @@ BODIES: Mapping[Op, Part] = {
     Op.UPDATE: Builder.update_body,
     Op.REPLACE: Builder.replace_body,
     Op.STATUS: Builder.status_body,
+    Op.DELETE: Builder.deletion_body,
     Op.UPDATE_MANY: Builder.set_body,
     Op.UPSERT: Builder.create_body,
     Op.QUERY: Builder.query_body,

@@ -8,6 +8,7 @@ from engine.catalog import Catalog, Resource
 from engine.errors import CODES
 from engine.hooks import Point
 from engine.openapi.schemas import NULL, Schema, closed, opened, ref
+from engine.preconditions import MATCHING
 from engine.types import Op
 
 JSON = "application/json"
@@ -54,7 +55,11 @@ HEADERS: dict[str, Schema] = {
         "required": True,
         "schema": {"type": "string"},
     },
-    "etag": {"description": "Strong form of the row's version", "schema": {"type": "string", "pattern": '^"[0-9]+"$'}},
+    "etag": {
+        "description": "The row's version; where the answer shows more than the row's own columns (expansions, child rows, what is "
+        "computed), a digest of it follows after a dash. `If-Match` takes both",
+        "schema": {"type": "string", "pattern": '^"([0-9]+|[0-9a-f]{32})(-[0-9a-f]{16})?"$'},
+    },
     "location": {"description": "Path of the created row, or of what goes on", "schema": {"type": "string"}},
     "idempotent_replayed": {
         "description": "There when the answer is that of the first request with this Idempotency-Key",
@@ -74,6 +79,7 @@ ERROR_HEADERS = {
 ALWAYS = (
     *(
         "unknown_parameter",
+        "bad_request",
         "not_authenticated",
         "invalid_token",
         "permission_denied",
@@ -82,8 +88,8 @@ ALWAYS = (
     ),
     *("rate_limited", "internal_error", "db_unavailable", "issuer_unavailable", "pool_exhausted", "query_timeout"),
 )
-BODY = ("invalid_json", "bad_request", "too_complex", "payload_too_large", "unsupported_media_type")
-REPEATED = ("bad_request", "idempotency_in_progress", "idempotency_key_reused")
+BODY = ("invalid_json", "too_complex", "payload_too_large", "unsupported_media_type")
+REPEATED = ("idempotency_in_progress", "idempotency_key_reused")
 WRITE = ("serialization_conflict", "resource_locked", "conflict", "read_only", "storage_full", "outcome_unknown")
 EVERYWHERE = frozenset({*ALWAYS, *BODY, *REPEATED, *WRITE, "not_found"})
 # what an operation on many rows does to each of them
@@ -96,7 +102,7 @@ LIKE: dict[Op, tuple[Op, ...]] = {
 CHOOSING = frozenset({Op.UPDATE_MANY, Op.DELETE_MANY})
 CHOSEN = ("filter_required", "max_affected_required", "too_many_rows")
 WRITES = frozenset({Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS, *LIKE})
-BODIES = WRITES - {Op.DELETE, Op.DELETE_MANY}
+BODIES = WRITES - {Op.DELETE_MANY}
 LISTS = {
     Op.LIST: ("too_expensive", "invalid_cursor"),
     Op.QUERY: ("too_expensive", "invalid_cursor"),
@@ -110,6 +116,7 @@ POINTS: dict[Op, tuple[Point, ...]] = {
     Op.STATUS: (Point.BEFORE_STATUS, Point.AFTER_STATUS),
 }
 POINTS |= {op: tuple(point for like in likes for point in POINTS[like]) for op, likes in LIKE.items()}
+OF_VERSIONS = ("version_conflict", "version_required")
 Codes = dict[int, list[str]]
 
 
@@ -208,7 +215,10 @@ def codes_of(catalog: Catalog, resource: Resource, op: Op) -> Codes:
     if op in WRITES:
         names += [*WRITE, *REPEATED, *(CHOSEN if op in CHOOSING else ())]
         for like in LIKE.get(op, (op,)):
-            names += [*_state_codes(catalog, resource, like), *_constraint_codes(resource, like)]
+            told = _state_codes(catalog, resource, like)
+            # nobody says a version of many rows
+            names += told if op in MATCHING else [code for code in told if code not in OF_VERSIONS]
+            names += _constraint_codes(resource, like)
     for name in dict.fromkeys(names):
         found.setdefault(CODES[name][1], []).append(name)
     if op in WRITES:
@@ -217,7 +227,7 @@ def codes_of(catalog: Catalog, resource: Resource, op: Op) -> Codes:
 
 
 def _add_more(resource: Resource, op: Op, found: Codes) -> None:
-    more = [(412, "version_conflict")] if op is not Op.CREATE else []
+    more = [(412, "version_conflict")] if op in MATCHING else []
     more += [(403, "tenant_closing")] if resource.scope.tenant_bound else []
     rules = [rule for point in POINTS[op] for rule in resource.hooks.get(point, ())]
     # a rule may write other entities, so what those refuse can come out here
@@ -243,7 +253,7 @@ def _state_codes(catalog: Catalog, resource: Resource, op: Op) -> list[str]:
         "reserved_transition": op is Op.STATUS and bool(resource.machine.reserved),
         "append_only": changes and bool(resource.table.info.get("append_only")),
         "tree_cycle": bool(resource.entity.tree) and op in (Op.UPDATE, Op.REPLACE),
-        "tree_too_deep": bool(resource.entity.tree) and op in BODIES - {Op.STATUS},
+        "tree_too_deep": bool(resource.entity.tree) and op in BODIES - {Op.STATUS, Op.DELETE},
     }
     return [code for code, given in wanted.items() if given]
 

@@ -10,9 +10,10 @@ from engine.catalog import Catalog, Resource
 from engine.fields import Field
 from engine.filters import OPERATORS, Operator
 from engine.openapi import grouping, tables
-from engine.openapi.schemas import SEARCHED, Schema, choice_of, name_of, plain, ref
+from engine.openapi.schemas import SEARCHED, VERSION, Schema, choice_of, closed, name_of, plain, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_OFFSET, MAX_PAGE_SIZE
 from engine.past import log_of
+from engine.preconditions import MATCHING
 from engine.shapes import LIMITS
 from engine.types import Op
 
@@ -38,10 +39,14 @@ def query(name: str, schema: Schema, text: str = "", **extra: Any) -> Schema:
     return {"name": name, "in": "query", **({"description": text} if text else {}), "schema": schema, **extra}
 
 
-def header(name: str, text: str, schema: Schema | None = None) -> Schema:
-    """A request header; without a schema, one that holds an ETag."""
-    etag: Schema = {"type": "string", "pattern": '^(\\*|"[0-9]{1,9}")$'}
-    return {"name": name, "in": "header", "description": text, "schema": schema or etag}
+def header(name: str, text: str, schema: Schema) -> Schema:
+    """A request header."""
+    return {"name": name, "in": "header", "description": text, "schema": schema}
+
+
+TAG = '"([0-9]{1,9}|[0-9a-f]{32})(-[0-9a-f]{16})?"'
+ONE_TAG: Schema = {"type": "string", "pattern": rf"^(\*|{TAG})$"}
+TAGS: Schema = {"type": "string", "pattern": rf"^(\*|(W/)?{TAG}(, (W/)?{TAG})*)$"}
 
 
 COMMA: Schema = {"style": "form", "explode": False}
@@ -50,6 +55,7 @@ PAST = "The rows, and all that they are related to, as they were at this moment,
 SCHEMAS: dict[str, Schema] = {
     "Deleted": {"type": "string", "enum": ["exclude", "include", "only"]},
     "Count": {"type": "string", "enum": ["exact", "estimated", "none"]},
+    "Deletion": closed({"version": VERSION}),
 }
 EXPAND = (
     "Related rows shown inside the row. A path such as `lines.product` goes on, three levels deep unless set; each may have "
@@ -95,10 +101,14 @@ SIMPLE: dict[str, Schema] = {
     "deleted": query("deleted", ref("Deleted"), "Whether deleted rows are shown; `exclude` unless given"),
     "as_of": query("as_of", AS_OF, PAST),
     "version": query("version", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "The version that was read"),
-    "if_match": header("If-Match", "ETag of the version that was read; 412 when the row has moved on"),
+    "if_match": header(
+        "If-Match",
+        "ETag of the row as it was read, one and strong, or `*`; 412 when the row has moved on. 422 beside another `version`",
+        ONE_TAG,
+    ),
     "idempotency_key": header("Idempotency-Key", REPEAT, {"type": "string", "pattern": "^[!-~]{1,255}$"}),
     "prefer": header("Prefer", PREFER, PREFERENCES),
-    "if_none_match": header("If-None-Match", "ETag of the version that is known; 304 when it still stands"),
+    "if_none_match": header("If-None-Match", "ETags of what is known, or `*`; 304 when one still stands", TAGS),
 }
 
 
@@ -133,7 +143,7 @@ class Parameters:
             return [{**self._unique(resource), "required": True}]
         if op is Op.DELETE:
             return simple(*(("version",) if resource.versioned else ()), "if_match")
-        return simple("if_match") if op in (Op.UPDATE, Op.REPLACE, Op.STATUS) else []
+        return simple("if_match") if op in MATCHING else []
 
     def key(self, resource: Resource) -> Schema:
         """The key in the path."""

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from engine.catalog import Catalog, Reference, Resource
-from engine.entity import Unique
+from engine.entity import Period, Unique
 from engine.filters import TEXTS
 from engine.scalars import Native
 from engine.shapes import NO_RULES, FacetShape, GetShape, GroupShape, Limited, ListShape, RowRule, Statement
@@ -188,6 +188,12 @@ class Reads:
     def covered(self, resource: Resource, key: Unique) -> Statement:
         """Which of `rows` a unique key concerns."""
         return sets.covered(resource, key)
+
+    def clashing(self, resource: Resource, key: Unique | Period, active: bool) -> Statement:
+        """Which of the new rows `rows` have the key of an earlier one, or of a stored row (`active`: one that is)."""
+        row = resource.table.alias("t")
+        there = presence(resource, row, "exclude" if active else "include")
+        return sets.clashing(resource, row, key, [*wall(resource, row, self.walled), *there])
 
     def same_unique(self, resource: Resource, key: Unique, own: frozenset[RowRule]) -> Statement:
         """The stored rows that have the unique key of one of `rows`, locked."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from engine.catalog import Resource
-from engine.entity import Unique
+from engine.entity import Period, Unique
 from engine.shapes import Statement
 from engine.sql.parts import UUID, bind, compile_statement, given_keys, locked, presence, same_key, stored, travels
+
+# rows that the error of a set names at most
+NAMED = 50
 
 
 def chosen(resource: Resource, row: Any, where: list[Any], *, going: bool) -> Statement:
@@ -29,13 +33,20 @@ def among(resource: Resource, row: Any, statement: Any) -> Any:
     return statement.join(given, same_key(resource, given, row))
 
 
-def named_by(resource: Resource, key: Unique) -> tuple[str, ...]:
-    """The columns that a unique key compares, and those that its condition reads."""
+Key = Unique | Period
+
+
+def _compared(key: Key) -> tuple[str, ...]:
+    return (*key.columns, key.start, key.end) if isinstance(key, Period) else key.columns
+
+
+def named_by(resource: Resource, key: Key) -> tuple[str, ...]:
+    """The columns that a unique key or a period compares, and those that its condition reads."""
     words = re.findall(r"[a-z_][a-z0-9_]*", re.sub(r"'[^']*'", "", key.where or ""))
-    return tuple(dict.fromkeys((*key.columns, *(word for word in words if word in resource.table.c))))
+    return tuple(dict.fromkeys((*_compared(key), *(word for word in words if word in resource.table.c))))
 
 
-def _covered(resource: Resource, key: Unique) -> Any:
+def _covered(resource: Resource, key: Key) -> Any:
     """Of the record set `rows`: those that the key's condition concerns, by `cxg_ord`, with the columns of the key."""
     names = named_by(resource, key)
     columns = [sa.column(name, travels(resource.fields[name])) for name in names]
@@ -48,8 +59,45 @@ def _covered(resource: Resource, key: Unique) -> Any:
         kept.append(value.label(name))
     rows = sa.select(given.c.cxg_ord, *kept).subquery("g")
     # the condition names columns without their table, so nothing else here may have them
-    own = sa.select(rows.c.cxg_ord, *(rows.c[name].label(f"cxg_{name}") for name in key.columns))
+    own = sa.select(rows.c.cxg_ord, *(rows.c[name].label(f"cxg_{name}") for name in _compared(key)))
     return (own.where(sa.text(key.where)) if key.where else own).cte("covered")
+
+
+def _columns(rows: Any) -> Mapping[str, Any]:
+    """The columns of rows that a key covers, by their names in the table."""
+    return {str(column.key).removeprefix("cxg_"): column for column in rows.c if column.key != "cxg_ord"}
+
+
+def _collide(resource: Resource, key: Key, one: Any, other: Any) -> list[Any]:
+    """Whether two rows cannot stand beside each other, given their columns by name."""
+    period = key if isinstance(key, Period) else None
+    alike = period is not None or (isinstance(key, Unique) and key.nulls_equal)
+    pairs = []
+    for name in key.columns:
+        nulls = alike and resource.fields[name].nullable
+        pairs.append(one[name].is_not_distinct_from(other[name]) if nulls else one[name] == other[name])
+    if period is not None:
+        dated = resource.fields[period.start].scalar.name == "date"
+        range_of: Any = sa.func.daterange if dated else sa.func.tstzrange
+        whole: Any = sa.literal_column("'[]'")
+        days = [range_of(row[period.start], row[period.end], whole) for row in (one, other)]
+        pairs.append(days[0].op("&&", is_comparison=True)(days[1]))
+    return pairs
+
+
+def clashing(resource: Resource, row: Any, key: Key, where: list[Any]) -> Statement:
+    """(cxg_ord) of the new rows `rows` that have the key of an earlier one, or of a stored row that meets `where`."""
+    rows = _covered(resource, key)
+    earlier = rows.alias("earlier")
+    one: Any = sa.literal_column("1")
+    before = sa.select(one).where(
+        earlier.c.cxg_ord < rows.c.cxg_ord, *_collide(resource, key, _columns(earlier), _columns(rows))
+    )
+    where = [*where, *_collide(resource, key, row.c, _columns(rows)), *([sa.text(key.where)] if key.where else [])]
+    there: Any = sa.select(one).select_from(row).where(*where)
+    clash = sa.or_(*(sa.exists(query.correlate(rows)) for query in (before, there)))
+    limit: Any = sa.literal_column(str(NAMED))
+    return compile_statement(sa.select(rows.c.cxg_ord).where(clash).order_by(rows.c.cxg_ord).limit(limit))
 
 
 def covered(resource: Resource, key: Unique) -> Statement:
@@ -61,11 +109,7 @@ def covered(resource: Resource, key: Unique) -> Statement:
 def same_unique(resource: Resource, row: Any, key: Unique, where: list[Any]) -> Statement:
     """(cxg_ord, all columns) of the active rows that have the unique key of one of `rows` and meet `where`, locked."""
     rows = _covered(resource, key)
-    pairs = []
-    for name in key.columns:
-        one, other = row.c[name], rows.c[f"cxg_{name}"]
-        nulls = key.nulls_equal and resource.fields[name].nullable
-        pairs.append(one.is_not_distinct_from(other) if nulls else one == other)
+    pairs = _collide(resource, key, row.c, _columns(rows))
     where = [*presence(resource, row, "exclude"), *where, *([sa.text(key.where)] if key.where else [])]
     statement = sa.select(rows.c.cxg_ord, *stored(resource, row))
     joined = statement.select_from(rows.join(row, sa.and_(*pairs))).where(*where)

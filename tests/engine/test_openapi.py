@@ -99,7 +99,7 @@ def test_other_routes_are_those_beside_the_entities(live: Live) -> None:
 
 def test_every_operation_has_a_builder() -> None:
     assert set(ANSWERS) == set(Op) == {route.op for route in ROUTES}
-    assert set(BODIES) == WRITES - {Op.DELETE, Op.DELETE_MANY} | {Op.QUERY}
+    assert set(BODIES) == WRITES - {Op.DELETE_MANY} | {Op.QUERY}
     assert set(POINTS) == WRITES
 
 

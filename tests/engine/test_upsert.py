@@ -32,6 +32,11 @@ def upsert(caller: Caller, path: str, on: str, body: Any, prefer: str = "") -> h
     return caller.client.post(f"/{path}/upsert", params={"on": on}, json=body, headers=headers)
 
 
+def said(answer: httpx.Response) -> list[tuple[str, str]]:
+    """Field and code of each fault."""
+    return [(fault["field"], fault["code"]) for fault in answer.json()["error"]["details"]]
+
+
 def fresh() -> str:
     """A code that nobody else has."""
     return f"U{CLOCK.new_id().hex[:8]}{CLOCK.new_id().hex[-10:]}".upper()
@@ -119,19 +124,39 @@ def test_a_partial_key_concerns_the_rows_that_its_condition_names(caller: Caller
         items = upsert(caller, "tenants/pim/price-lists", "kind,currency", rows).json()["data"]
         return [(item["status"], item["data"]["id"]) for item in items]
 
-    assert [status for status, _ in put({}, {})] == [201, 201]
-    (first, default), (other, _) = put({"is_default": True}, {})
-    assert (first, other) == (201, 201)
+    [(first, default)] = put({"is_default": True})
+    assert first == 201
     code = caller.get("tenants/pim/price-lists", default)["code"]
     assert put({"is_default": True, "code": code, "name": "Again"}) == [(200, default)]
-    assert [status for status, _ in put({})] == [201]
+    outside = {**usual, "code": fresh(), "is_default": False}
+    alone = upsert(caller, "tenants/pim/price-lists", "kind,currency", outside)
+    assert said(alone) == [("is_default", "outside_key")]
+    rows = [{**outside, "is_default": True}, outside, {**usual, "code": fresh()}]
+    listed = upsert(caller, "tenants/pim/price-lists", "kind,currency", rows)
+    assert said(listed) == [("[1].is_default", "outside_key"), ("[2].is_default", "outside_key")]
+    each = upsert(caller, "tenants/pim/price-lists", "kind,currency", rows[:2], "each").json()["data"]
+    assert each[1]["status"] == 422 and each[1]["error"]["details"][0]["field"] == "is_default"
+    assert len(caller.list("tenants/pim/price-lists", "filter[currency]=HUF")) == 1
 
 
-def test_an_empty_part_of_a_key_is_no_row_known(caller: Caller) -> None:
-    for _ in range(2):
-        assert upsert(caller, CUSTOMERS, "tax_id", {"name": "Without"}).status_code == 201
-    answer = upsert(caller, CUSTOMERS, "tax_id", [{"name": "A"}, {"name": "B"}])
-    assert [item["status"] for item in answer.json()["data"]] == [201, 201]
+def test_a_row_without_its_key_is_refused(caller: Caller) -> None:
+    mark = fresh()
+    for row in ({"name": mark}, {"name": mark, "tax_id": None}):
+        alone = upsert(caller, CUSTOMERS, "tax_id", row)
+        assert (alone.status_code, said(alone)) == (422, [("tax_id", "required")])
+    rows = [{"name": mark, "tax_id": fresh()}, {"name": mark}, {"name": mark, "tax_id": None}]
+    listed = upsert(caller, CUSTOMERS, "tax_id", rows)
+    assert said(listed) == [("[1].tax_id", "required"), ("[2].tax_id", "required")]
+    assert caller.list(CUSTOMERS, f"filter[name]={mark}") == []
+    each = upsert(caller, CUSTOMERS, "tax_id", rows, "each").json()["data"]
+    assert [item["status"] for item in each] == [201, 422, 422]
+    lines = "".join(f"{mark},{tax}\n" for tax in ("", rows[0]["tax_id"], ""))
+    file = f"name,tax_id\n{lines}".encode()
+    headers = {"Content-Type": "text/csv", "Prefer": "each"}
+    answer = caller.client.post(f"/{CUSTOMERS}/import?mode=upsert&on=tax_id", content=file, headers=headers)
+    report = answer.json()["data"]
+    assert (report["updated"], report["failed"]) == (1, 2), report
+    assert [(e["row"], e["field"], e["code"]) for e in report["errors"]] == [(n, "tax_id", "required") for n in (2, 4)]
 
 
 def test_the_same_key_twice_in_one_list_is_refused(caller: Caller) -> None:
