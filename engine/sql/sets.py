@@ -48,7 +48,7 @@ def _covered(resource: Resource, key: Unique) -> Any:
         kept.append(value.label(name))
     rows = sa.select(given.c.cxg_ord, *kept).subquery("g")
     # the condition names columns without their table, so nothing else here may have them
-    own = sa.select(rows.c.cxg_ord, *(rows.c[name].label(f"cxg_{name}") for name in key.columns))
+    own = sa.select(rows.c.cxg_ord, *(rows.c[name].label(f"cxg_{place}") for place, name in enumerate(key.columns)))
     return (own.where(sa.text(key.where)) if key.where else own).cte("covered")
 
 
@@ -62,8 +62,8 @@ def same_unique(resource: Resource, row: Any, key: Unique, where: list[Any]) -> 
     """(cxg_ord, all columns) of the active rows that have the unique key of one of `rows` and meet `where`, locked."""
     rows = _covered(resource, key)
     pairs = []
-    for name in key.columns:
-        one, other = row.c[name], rows.c[f"cxg_{name}"]
+    for place, name in enumerate(key.columns):
+        one, other = row.c[name], rows.c[f"cxg_{place}"]
         nulls = key.nulls_equal and resource.fields[name].nullable
         pairs.append(one.is_not_distinct_from(other) if nulls else one == other)
     where = [*presence(resource, row, "exclude"), *where, *([sa.text(key.where)] if key.where else [])]
