@@ -55,7 +55,8 @@ class Column(NamedTuple):
 
 
 class Type(NamedTuple):
-    """A type: `kind` b(ase) d(omain) e(num) r(ange) m(ultirange) c(omposite); `checks`: of a domain, over VALUE."""
+    """A type: `kind` b(ase) d(omain) e(num) r(ange) m(ultirange) c(omposite); `checks`: of a domain, over VALUE;
+    `default`: of a domain as well."""
 
     oid: int
     schema: str
@@ -66,12 +67,13 @@ class Type(NamedTuple):
     base: int
     typmod: int
     required: bool
+    default: str | None
     words: tuple[str, ...]
     checks: tuple[str, ...]
 
 
 class Constraint(NamedTuple):
-    """A constraint: p(rimary) u(nique) f(oreign) c(heck) x(clusion)."""
+    """A constraint: p(rimary) u(nique) f(oreign) c(heck) x(clusion), or a reference to a `period`."""
 
     table: int
     name: str
@@ -127,7 +129,9 @@ from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition and c.relpersistence <> 't'
   and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
   and (cardinality($1::text[]) = 0 or n.nspname = any($1)) and n.nspname <> $2
-  and has_schema_privilege(n.oid, 'USAGE') and has_any_column_privilege(c.oid, 'SELECT')
+  and has_schema_privilege(n.oid, 'USAGE')
+  and (has_any_column_privilege(c.oid, 'SELECT')
+       or not exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped))
 order by n.nspname, c.relname
 """
 COLUMNS = """
@@ -143,7 +147,7 @@ order by a.attrelid, a.attnum
 # of composite types only those that are no table's row type
 TYPES = """
 select t.oid::int8, n.nspname::text, t.typname::text, t.typtype::text, t.typcategory::text, t.typelem::int8, t.typbasetype::int8,
-       t.typtypmod, t.typnotnull,
+       t.typtypmod, t.typnotnull, pg_get_expr(t.typdefaultbin, 0),
        coalesce((select array_agg(e.enumlabel::text order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid), '{}'),
        coalesce((select array_agg(pg_get_constraintdef(k.oid) order by k.conname) from pg_constraint k
                  where k.contypid = t.oid and k.contype = 'c' and k.convalidated), '{}')
@@ -153,8 +157,11 @@ where (t.typrelid = 0 and coalesce(item.typrelid, 0) = 0)
    or exists (select from pg_class c where c.oid in (t.typrelid, item.typrelid) and c.relkind = 'c')
 order by t.oid
 """
+# references to a period (PostgreSQL 18) name no row: several may cover it together
 CONSTRAINTS = """
-select k.conrelid::int8, k.conname::text, k.contype::text, coalesce(k.conkey, '{}'), k.confrelid::int8, coalesce(k.confkey, '{}'),
+select k.conrelid::int8, k.conname::text,
+       case when k.contype = 'f' and (to_jsonb(k) ->> 'conperiod')::bool then 'period' else k.contype::text end,
+       coalesce(k.conkey, '{}'), k.confrelid::int8, coalesce(k.confkey, '{}'),
        k.confdeltype::text, case when k.convalidated then pg_get_expr(k.conbin, k.conrelid) end
 from pg_constraint k
 where k.conrelid = any($1::oid[]) and k.contype in ('p', 'u', 'f', 'c', 'x') and k.conparentid = 0

@@ -45,6 +45,8 @@ Column = ColumnElement[Any]
 UNMASKED = "unmasked_"
 # the column of a stored row that holds its digest, where rows have no version
 DIGEST = "cxg_version"
+# of a row of a record set: the columns that it leaves to the defaults of somebody else's table
+LEFT = "cxg_left"
 
 # what a subquery is called whose rows are rendered whole: a column of that name would be taken for the row
 WHOLE = "cxg row"

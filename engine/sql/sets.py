@@ -10,8 +10,24 @@ from sqlalchemy.dialects import postgresql as pg
 
 from engine.catalog import Resource
 from engine.entity import Unique
+from engine.fields import Field
 from engine.shapes import Statement
-from engine.sql.parts import UUID, bind, compile_statement, given_keys, locked, presence, same_key, stored, travels
+from engine.sql.parts import (
+    LEFT,
+    UUID,
+    bind,
+    compile_statement,
+    constant,
+    given_keys,
+    locked,
+    presence,
+    same_key,
+    stored,
+    travels,
+)
+
+# a default that is the same for every row: a number, a word or a text, perhaps cast
+CONSTANT = re.compile(r"\(*(?:-?[0-9.]+|true|false|'(?:[^']|'')*')\)*(?:::[\w\"., ()]+)?", re.IGNORECASE).fullmatch
 
 
 def chosen(resource: Resource, row: Any, where: list[Any], *, going: bool) -> Statement:
@@ -39,17 +55,24 @@ def _covered(resource: Resource, key: Unique) -> Any:
     """Of the record set `rows`: those that the key's condition concerns, by `cxg_ord`, with the columns of the key."""
     names = named_by(resource, key)
     columns = [sa.column(name, travels(resource.fields[name])) for name in names]
+    columns += [sa.column("cxg_ord", sa.Integer()), sa.column(LEFT, pg.JSONB())]
     records = sa.func.json_to_recordset(bind("rows", pg.JSON(none_as_null=True)))
-    given = records.table_valued(*columns, sa.column("cxg_ord", sa.Integer()), name="i").render_derived(with_types=True)
-    kept = []
-    for name in names:
-        field = resource.fields[name]
-        value = field.scalar.keep(given.c[name], field.type) if field.scalar.keep else given.c[name]
-        kept.append(value.label(name))
+    given = records.table_valued(*columns, name="i").render_derived(with_types=True)
+    kept = [_begun(resource.fields[name], given).label(name) for name in names]
     rows = sa.select(given.c.cxg_ord, *kept).subquery("g")
     # the condition names columns without their table, so nothing else here may have them
     own = sa.select(rows.c.cxg_ord, *(rows.c[name].label(f"cxg_{place}") for place, name in enumerate(key.columns)))
     return (own.where(sa.text(key.where)) if key.where else own).cte("covered")
+
+
+def _begun(field: Field, given: Any) -> Any:
+    """The value with which a creation begins: of a row that leaves it out the column's default, if that is a constant."""
+    value = field.scalar.keep(given.c[field.name], field.type) if field.scalar.keep else given.c[field.name]
+    default: Any = field.column.server_default if field.column is not None else None
+    if default is None or not CONSTANT(str(default.arg)):
+        return value
+    left = given.c[LEFT].op("?", is_comparison=True)(constant(field.name))
+    return sa.case((left, sa.cast(default.arg, field.type)), else_=value)
 
 
 def covered(resource: Resource, key: Unique) -> Statement:
