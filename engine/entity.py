@@ -79,6 +79,8 @@ class Marks:
 OWN = Marks()
 # the key under which `Table.info` has the marks of a table that registration leaves alone
 MARKS = "marks"
+# the same, of a table that others inherit from: their rows are not meant where its own are
+ONLY = "only"
 
 
 @dataclass(frozen=True)

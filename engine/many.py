@@ -19,7 +19,7 @@ from engine.moment import UnitOfWork
 from engine.nesting import replace_nested
 from engine.operations import Operations
 from engine.patches import apply_patches
-from engine.records import Action, Asked, Written, fill, key_parameter
+from engine.records import LEFT, Action, Asked, Written, fill, key_parameter
 from engine.refusals import SURROUNDINGS, limited, standing
 from engine.shapes import Incoming, ListShape
 from engine.sql.parts import ENCODER
@@ -265,9 +265,11 @@ def _outside(resource: Resource, key: Unique) -> Fault:
 
 def _records(resource: Resource, key: Unique, values: Sequence[Mapping[str, Any]]) -> str:
     names = named_by(resource, key)
-    return ENCODER.encode(
-        [{**{name: row.get(name) for name in names}, "cxg_ord": place} for place, row in enumerate(values)]
-    ).decode()
+    records = [
+        {**{name: row.get(name) for name in names}, "cxg_ord": place, LEFT: sorted(resource.silent - row.keys())}
+        for place, row in enumerate(values)
+    ]
+    return ENCODER.encode(records).decode()
 
 
 def _set_once(resource: Resource, row: Incoming, old: Mapping[str, Any]) -> list[Fault]:

@@ -14,11 +14,10 @@ from engine.moment import UnitOfWork, Workshop
 from engine.secrets import sealed
 from engine.shapes import ChangeShape, Incoming, InsertShape, Limited, RowRule, Statement, Version
 from engine.sql.parts import ENCODER
+from engine.sql.parts import LEFT as LEFT
 
 Action = Literal["update", "delete", "status"]
 Asked = tuple[Action, Incoming]
-# of a row on its way: the columns that it leaves to the defaults of somebody else's table
-LEFT = "cxg_left"
 SHAPES_KEPT = 4096
 # PostgreSQL has keys of at most 32 columns
 KEY_PARTS = tuple(f"key{place}" for place in range(32))

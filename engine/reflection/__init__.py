@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from engine.entity import Entity
-from engine.reflection.building import build
+from engine.observe import LOG
+from engine.reflection.building import build, unserved
 from engine.reflection.parts import check_parts
 from engine.reflection.reading import Reading, read_now
 from engine.reflection.trail import log_of, make_schema
@@ -97,7 +98,9 @@ def _read(wish: Wish) -> Reading:
 
 
 def made_of(reading: Reading, wish: Wish) -> Reflected:
-    """The entities of a reading."""
+    """The entities of a reading. The log names the tables that there are none for."""
+    for table, why in unserved(reading):
+        LOG.warning("table is not served", table=table, reason=why)
     scope, entities = build(reading, wish.scope, write=wish.write, parts=wish.parts)
     if not wish.audit_schema:
         return Reflected(wish, scope, entities, reading.fingerprint)

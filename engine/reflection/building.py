@@ -2,13 +2,13 @@
 
 Rules, each as plain as it can be told: the label is the first text column called `name title label subject code email
 username`, else the key; `q=` looks into those of them that there are. Comments are descriptions. Checks of one column are
-limits of its field, all checks are codes. A view that takes writes has the key of the one table under it, where it shows
-the key's columns under their names; else the settings say its key. Without a key rows can only be listed.
+limits of its field, all checks are codes. Without a key (`engine.reflection.keys`) rows can only be listed.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,19 +17,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from engine.entity import MARKS, Entity, Marks, Unique
+from engine.entity import MARKS, ONLY, Entity, Marks, Unique
 from engine.errors import StartupFault
-from engine.reflection.kinds import Kinds, quoted
+from engine.reflection.keys import DELETES, INSERTS, UPDATES, Keys, columns_of
+from engine.reflection.kinds import Kinds
 from engine.reflection.limits import Limits, limits_of
-from engine.reflection.naming import fields_of, segment
-from engine.reflection.parts import NO_MARKS, Parts, key_of, marks_of
+from engine.reflection.naming import fields_of, segment, shadow_of
+from engine.reflection.parts import NO_MARKS, Known, Parts, check_places, key_of, marks_of
 from engine.reflection.reading import Column, Constraint, Index, Reading, Relation
 from engine.scalars import Native, scalar_of
 from engine.types import Bounds, Scope
 
 LABELS = ("name", "title", "label", "subject", "code", "email", "username")
-# bits of pg_relation_is_updatable: what a view or foreign table takes
-UPDATES, INSERTS, DELETES = 4, 8, 16
+# kinds of relations whose columns can play parts of the engine's own
+PLAYING = "rpfv"
 ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 # SQL that a condition can be read in without knowing the table: no quoted names
 SIMPLE = re.compile(r"[a-z0-9_]+").fullmatch
@@ -65,10 +66,13 @@ def build(
     engine's own."""
     metadata = sa.MetaData()
     kinds = Kinds(reading.types)
-    places = _places(reading)
+    places = _places(reading, kinds)
+    keys = Keys(reading, lambda oid: _said_key(places[oid], parts or {}) if oid in places else ())
     for place in places.values():
-        _find_key(place, places, reading.bases, parts or {})
+        place.keys = _key(place, keys)
         place.table = _table(place, kinds, metadata, parts or {})
+        place.table.info[ONLY] = place.relation.oid in keys.parents
+    check_places(parts or {}, {f"{p.relation.schema}.{p.relation.name}": _known(p, keys) for p in places.values()})
     for place in places.values():
         _add_constraints(place, places)
     entities = [_entity(place, write=write) for place in places.values()]
@@ -78,15 +82,12 @@ def build(
     return made, entities
 
 
-def _places(reading: Reading) -> dict[int, Place]:
-    columns: dict[int, list[Column]] = {}
-    for column in reading.columns:
-        if column.reads:
-            columns.setdefault(column.table, []).append(column)
+def _places(reading: Reading, kinds: Kinds) -> dict[int, Place]:
+    columns = columns_of(reading)
     found = {}
     for relation in reading.relations:
-        own = columns.get(relation.oid, [])
-        if own:
+        own = [_silent(column, kinds) for column in columns.get(relation.oid, ()) if column.reads]
+        if own and not shadow_of(relation.schema, len(own)):
             found[relation.oid] = Place(relation, own, fields_of(column.name for column in own))
     for constraint in reading.constraints:
         if constraint.table in found:
@@ -97,21 +98,31 @@ def _places(reading: Reading) -> dict[int, Place]:
     return found
 
 
+def unserved(reading: Reading) -> list[tuple[str, str]]:
+    """(table, why) of what there is no entity for."""
+    counts = Counter(column.table for column in reading.columns)
+    told = ((f"{r.schema}.{r.name}", shadow_of(r.schema, counts[r.oid])) for r in reading.relations)
+    return [(table, why) for table, why in told if why]
+
+
+def _silent(column: Column, kinds: Kinds) -> Column:
+    """The column with what its domain gives a row that is silent, where it says nothing itself."""
+    itself = column.default is not None or column.identity or column.generated
+    return column if itself else column._replace(default=kinds.default(column.type))
+
+
 # -- keys
 
 
-def _primary(place: Place) -> tuple[int, ...]:
-    numbers = next((rule.columns for rule in place.constraints if rule.kind == "p"), ())
-    return numbers if place.fields(numbers) else ()
+def _key(place: Place, keys: Keys) -> tuple[int, ...]:
+    """The key by which rows are asked for; none where its columns may not be read."""
+    found = keys.of(place.relation.oid)
+    return found if place.fields(found) else ()
 
 
-def _find_key(place: Place, places: Mapping[int, Place], bases: Sequence[tuple[int, int]], parts: Parts) -> None:
-    place.keys = _primary(place) or _said_key(place, parts)
-    if place.keys or place.relation.kind != "v" or not place.relation.updatable & (UPDATES | DELETES | INSERTS):
-        return
-    under = [places[base] for view, base in bases if view == place.relation.oid and base in places]
-    found = [key for base in under if (key := _same_columns(place, base))]
-    place.keys = found[0] if len(found) == 1 else ()
+def _known(place: Place, keys: Keys) -> Known:
+    plays = bool(place.keys) and place.relation.kind in PLAYING
+    return Known(place.names.values(), plays, place.relation.oid in keys.primary)
 
 
 def _said_key(place: Place, parts: Parts) -> tuple[int, ...]:
@@ -126,14 +137,6 @@ def _said_key(place: Place, parts: Parts) -> tuple[int, ...]:
     return said
 
 
-def _same_columns(view: Place, base: Place) -> tuple[int, ...]:
-    """The view's columns that are called as the key of the table, and are of its types."""
-    own = {(column.name, column.type): column.number for column in view.columns}
-    known = {column.number: column for column in base.columns}
-    key = [own.get((known[number].name, known[number].type)) for number in _primary(base)]
-    return tuple(number for number in key if number is not None) if key and None not in key else ()
-
-
 # -- tables
 
 
@@ -141,7 +144,7 @@ def _table(place: Place, kinds: Kinds, metadata: sa.MetaData, parts: Parts) -> s
     relation = place.relation
     columns = [_column(place, column, kinds) for column in place.columns]
     table = sa.Table(relation.name, metadata, *columns, schema=relation.schema, comment=relation.comment)
-    marks = marks_of(relation, table, parts) if relation.kind in "rpfv" and place.keys else NO_MARKS
+    marks = marks_of(relation, table, parts) if relation.kind in PLAYING and place.keys else NO_MARKS
     triggered = relation.kind == "v" and relation.updatable != relation.by_itself
     table.info |= {"triggered": triggered, MARKS: marks, "route": (segment(relation.schema), segment(relation.name))}
     return table
@@ -161,18 +164,17 @@ def _column(place: Place, column: Column, kinds: Kinds) -> sa.Column[Any]:
         nullable=not (column.required or key or kinds.required(column.type)),
         autoincrement=False,
         comment=column.comment,
-        server_default=_default(place.relation, column),
+        server_default=_default(column),
         info=info,
     )
     return made
 
 
-def _default(relation: Relation, column: Column) -> Any:
+def _default(column: Column) -> Any:
     """What the database gives a row that is silent."""
-    if column.identity:
-        table, name = quoted(relation.schema, relation.name), column.name
-        words = ", ".join("'" + word.replace("'", "''") + "'" for word in (table, name))
-        return sa.literal_column(f"nextval(pg_get_serial_sequence({words})::regclass)")
+    if column.sequence:
+        word = column.sequence.replace("'", "''")
+        return sa.literal_column(f"nextval('{word}'::regclass)")
     return sa.literal_column(column.default) if column.default is not None else None
 
 
@@ -243,12 +245,18 @@ def _add_reference(place: Place, rule: Constraint, names: Sequence[str], places:
     place.table.append_constraint(sa.ForeignKeyConstraint(columns, others, name=rule.name, ondelete=action))
 
 
+def _add_period(place: Place, rule: Constraint, names: Sequence[str], _places: Mapping[int, Place]) -> None:
+    """No relation, since rows are not named: what remains is the fields of a refusal."""
+    place.table.append_constraint(sa.CheckConstraint(sa.true(), name=rule.name, info={"words": names}))
+
+
 ADDED: dict[str, Any] = {
     "p": _add_key,
     "u": _add_unique,
     "c": _add_check,
     "x": _add_exclusion,
     "f": _add_reference,
+    "period": _add_period,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,11 +65,18 @@ class Kinds:
 
     def domain_checks(self, oid: int) -> tuple[str, ...]:
         """The conditions of a domain and of those below it, over VALUE."""
+        return tuple(check for domain in self._domains(oid) for check in domain.checks)
+
+    def default(self, oid: int) -> str | None:
+        """What a domain gives a column that says nothing itself."""
+        return next((domain.default for domain in self._domains(oid) if domain.default is not None), None)
+
+    def _domains(self, oid: int) -> Iterator[Type]:
+        """A domain and those that it stands over, the nearest first."""
         found = self.known.get(oid)
-        checks: tuple[str, ...] = ()
         while found is not None and found.kind == "d":
-            checks, found = (*checks, *found.checks), self.known.get(found.base)
-        return checks
+            yield found
+            found = self.known.get(found.base)
 
     def is_domain(self, oid: int) -> bool:
         """Whether a type stands over another."""
@@ -77,12 +84,7 @@ class Kinds:
 
     def required(self, oid: int) -> bool:
         """Whether a domain refuses null."""
-        found = self.known.get(oid)
-        while found is not None and found.kind == "d":
-            if found.required:
-                return True
-            found = self.known.get(found.base)
-        return False
+        return any(domain.required for domain in self._domains(oid))
 
     def of(self, oid: int, typmod: int) -> TypeEngine[Any]:
         """The SQLAlchemy type of a column. What nothing better is known of travels as text."""

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 # a constant: a number, perhaps cast and in brackets
 NUMBER = r"\(*'?(-?[0-9]+)(?:\.0*)?'?\)*(?:::[a-z0-9 ]+)?\)*"
-CAST = r"(?:\)?::[a-z ]+)?\)*"
-COMPARISON = r"\(*{name}\)?(?:::[a-z ]+)?\)*\s*(>=|<=|>|<|=)\s*"
+# casts of the column that leave its value as it is: what others make of it, the condition says nothing of the column by
+CAST = r"(?:\)?::(?:text|character varying))?\)*"
+COMPARISON = r"\(*{name}\)?(?:::numeric)?\)*\s*(>=|<=|>|<|=)\s*"
 LENGTH = r"\(*(?:length|char_length|character_length)\(\(*{name}" + CAST + r"\)*\s*(<=|<)\s*"
 CHOICES = r"\(*{name}" + CAST + r"\s*=\s*ANY\s*\(+ARRAY\[(.*)\]" + r"(?:\)?::[a-z ]+\[\])?\)*"
 WORD = re.compile(r"\(*'((?:[^']|'')*)'(?:::[a-z ]+)?\)*(?:::[a-z ]+)?")

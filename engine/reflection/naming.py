@@ -10,12 +10,21 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
+# the one first part of a path in a scope that the engine has for itself
+TRANSFERS = "_transfers"
 ODD = re.compile(r"[.,:\[\]\x00-\x1f]|^[-+\s]|\s$")
 
 
 def segment(name: str) -> str:
     """Part of a route, and of a permission."""
     return quote(name, safe="").replace(".", "%2E")
+
+
+def shadow_of(schema: str, columns: int) -> str:
+    """Why a table cannot be served, "" = it can."""
+    if schema == TRANSFERS:
+        return "its path is that of imports and exports that go on after their answer"
+    return "" if columns else "it has no column"
 
 
 def fields_of(names: Iterable[str]) -> dict[str, str]:

@@ -8,11 +8,12 @@ such as a view: columns joined with commas.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
+from engine.declared import near
 from engine.entity import Marks
 from engine.errors import StartupFault
 from engine.reflection.reading import Relation
@@ -46,6 +47,32 @@ def check_parts(parts: Parts) -> None:
             raise StartupFault(
                 f"columns: {word!r} is no part that a column can play; they are {', '.join((*WORDS, KEY))}"
             )
+
+
+class Known(NamedTuple):
+    """Of each table, called `schema.name`: its fields, whether they can play a part, and whether it has a primary key."""
+
+    fields: Collection[str]
+    plays: bool
+    primary: bool
+
+
+def check_places(parts: Parts, tables: Mapping[str, Known]) -> None:
+    """StartupFault for a part of a table that is not served or has no key, and for a column that no table has: nobody would play
+    the part, and rows that were to be hidden would be deleted."""
+    known = {name for table in tables.values() for name in table.fields}
+    for word, column in parts.items():
+        place, _, part = word.rpartition(".")
+        if not place:
+            if column and column not in known:
+                raise StartupFault(f"columns: no table has a column {column!r} to be its {word}{near(column, known)}")
+        elif place not in tables:
+            raise StartupFault(f"columns: {word!r} is said of a table that is not served here{near(place, tables)}")
+        elif part == KEY and tables[place].primary:
+            raise StartupFault(f"columns: {place} has a primary key, which is its key here; leave {word} out")
+        elif part != KEY and column and not tables[place].plays:
+            text = f"no column of {place} can be its {part}, since its rows are only listed"
+            raise StartupFault(f"columns: {text}; {place}.{KEY}=... makes columns the key of a view")
 
 
 def key_of(relation: Relation, numbers: Mapping[str, int], parts: Parts) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalogue says of a database: six questions over sets, however many tables there are.
+"""What PostgreSQL's catalogue says of a database: eight questions over sets, however many tables there are.
 
 Names in expressions come out qualified, for the questions are asked with nothing but `pg_catalog` on the path.
 """
@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from engine.errors import StartupFault
+from engine.reflection.origins import Origin, origins_of
 
 CONNECT_SECONDS = 10
 
 
 class Relation(NamedTuple):
     """A table or view, and what the connecting role may do with it. Bits as information_schema has them: what it takes, with
-    its triggers (`updatable`) and by itself."""
+    its triggers (`updatable`) and by itself. `instead`: of a view, whether triggers or rules stand in the place of its writes."""
 
     oid: int
     schema: str
@@ -31,10 +32,11 @@ class Relation(NamedTuple):
     updatable: int
     by_itself: int
     deletes: bool
+    instead: bool
 
 
 class Column(NamedTuple):
-    """A column. `identity`: `a`lways, by `d`efault or none; `generated`: computed by the database."""
+    """A column. `identity`: `a`lways, by `d`efault or none, numbered by `sequence`; `generated`: computed by the database."""
 
     table: int
     number: int
@@ -43,6 +45,7 @@ class Column(NamedTuple):
     typmod: int
     required: bool
     identity: str
+    sequence: str | None
     generated: str
     default: str | None
     comment: str | None
@@ -52,7 +55,8 @@ class Column(NamedTuple):
 
 
 class Type(NamedTuple):
-    """A type: `kind` b(ase) d(omain) e(num) r(ange) m(ultirange) c(omposite); `checks`: of a domain, over VALUE."""
+    """A type: `kind` b(ase) d(omain) e(num) r(ange) m(ultirange) c(omposite); `checks`: of a domain, over VALUE;
+    `default`: of a domain as well."""
 
     oid: int
     schema: str
@@ -63,12 +67,13 @@ class Type(NamedTuple):
     base: int
     typmod: int
     required: bool
+    default: str | None
     words: tuple[str, ...]
     checks: tuple[str, ...]
 
 
 class Constraint(NamedTuple):
-    """A constraint: p(rimary) u(nique) f(oreign) c(heck) x(clusion)."""
+    """A constraint: p(rimary) u(nique) f(oreign) c(heck) x(clusion), or a reference to a `period`."""
 
     table: int
     name: str
@@ -94,19 +99,21 @@ class Index(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """A database as its catalogue describes it. `bases`: view -> the tables that it reads."""
+    """A database as its catalogue describes it. Of what stands under its views, served or not, there are columns and keys.
+    `parents`: tables that others inherit from, which is not what partitions do."""
 
     relations: tuple[Relation, ...]
     columns: tuple[Column, ...]
     types: tuple[Type, ...]
     constraints: tuple[Constraint, ...]
     indexes: tuple[Index, ...]
-    bases: tuple[tuple[int, int], ...]
+    origins: tuple[Origin, ...]
+    parents: tuple[int, ...]
 
     @property
     def fingerprint(self) -> str:
         """Equal for equal schemas: whoever has built from one reading need not build again."""
-        parts = (self.relations, self.columns, self.types, self.constraints, self.indexes, self.bases)
+        parts = (self.relations, self.columns, self.types, self.constraints, self.indexes, self.origins, self.parents)
         digest = hashlib.sha256()
         for part in parts:
             digest.update(repr(part).encode())
@@ -115,16 +122,21 @@ class Reading:
 
 RELATIONS = """
 select c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, obj_description(c.oid, 'pg_class'),
-       pg_relation_is_updatable(c.oid, true), pg_relation_is_updatable(c.oid, false), has_table_privilege(c.oid, 'DELETE')
+       pg_relation_is_updatable(c.oid, true), pg_relation_is_updatable(c.oid, false), has_table_privilege(c.oid, 'DELETE'),
+       exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgtype & 64 <> 0)
+       or exists (select from pg_rewrite r where r.ev_class = c.oid and r.ev_type <> '1' and r.is_instead)
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition and c.relpersistence <> 't'
   and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
   and (cardinality($1::text[]) = 0 or n.nspname = any($1)) and n.nspname <> $2
-  and has_schema_privilege(n.oid, 'USAGE') and has_any_column_privilege(c.oid, 'SELECT')
+  and has_schema_privilege(n.oid, 'USAGE')
+  and (has_any_column_privilege(c.oid, 'SELECT')
+       or not exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped))
 order by n.nspname, c.relname
 """
 COLUMNS = """
 select a.attrelid::int8, a.attnum, a.attname::text, a.atttypid::int8, a.atttypmod, a.attnotnull, a.attidentity::text,
+       case when a.attidentity <> '' then pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) end,
        a.attgenerated::text, pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum),
        has_column_privilege(a.attrelid, a.attnum, 'SELECT'), has_column_privilege(a.attrelid, a.attnum, 'INSERT'),
        has_column_privilege(a.attrelid, a.attnum, 'UPDATE')
@@ -135,7 +147,7 @@ order by a.attrelid, a.attnum
 # of composite types only those that are no table's row type
 TYPES = """
 select t.oid::int8, n.nspname::text, t.typname::text, t.typtype::text, t.typcategory::text, t.typelem::int8, t.typbasetype::int8,
-       t.typtypmod, t.typnotnull,
+       t.typtypmod, t.typnotnull, pg_get_expr(t.typdefaultbin, 0),
        coalesce((select array_agg(e.enumlabel::text order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid), '{}'),
        coalesce((select array_agg(pg_get_constraintdef(k.oid) order by k.conname) from pg_constraint k
                  where k.contypid = t.oid and k.contype = 'c' and k.convalidated), '{}')
@@ -145,8 +157,11 @@ where (t.typrelid = 0 and coalesce(item.typrelid, 0) = 0)
    or exists (select from pg_class c where c.oid in (t.typrelid, item.typrelid) and c.relkind = 'c')
 order by t.oid
 """
+# references to a period (PostgreSQL 18) name no row: several may cover it together
 CONSTRAINTS = """
-select k.conrelid::int8, k.conname::text, k.contype::text, coalesce(k.conkey, '{}'), k.confrelid::int8, coalesce(k.confkey, '{}'),
+select k.conrelid::int8, k.conname::text,
+       case when k.contype = 'f' and (to_jsonb(k) ->> 'conperiod')::bool then 'period' else k.contype::text end,
+       coalesce(k.conkey, '{}'), k.confrelid::int8, coalesce(k.confkey, '{}'),
        k.confdeltype::text, case when k.convalidated then pg_get_expr(k.conbin, k.conrelid) end
 from pg_constraint k
 where k.conrelid = any($1::oid[]) and k.contype in ('p', 'u', 'f', 'c', 'x') and k.conparentid = 0
@@ -160,11 +175,21 @@ from pg_index i join pg_class c on c.oid = i.indexrelid
 where i.indrelid = any($1::oid[]) and i.indisvalid
 order by i.indrelid, c.relname
 """
-BASES = """
-select distinct r.ev_class::int8, d.refobjid::int8
-from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
-where r.ev_class = any($1::oid[]) and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.ev_class
-order by 1, 2
+# the query of each view, and of the views under it, whoever may use them
+VIEWS = """
+with recursive under(oid) as (
+    select unnest($1::oid[])
+    union
+    select d.refobjid from under u join pg_rewrite r on r.ev_class = u.oid and r.ev_type = '1'
+    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+)
+select c.oid::int8, r.ev_action::text
+from under u join pg_class c on c.oid = u.oid join pg_rewrite r on r.ev_class = c.oid
+where c.relkind = 'v' and r.ev_type = '1'
+order by c.oid
+"""
+PARENTS = """
+select distinct c.oid::int8 from pg_inherits i join pg_class c on c.oid = i.inhparent where c.relkind in ('r', 'f') order by 1
 """
 
 
@@ -187,13 +212,16 @@ async def _ask(connection: Any, schemas: Sequence[str], without: str) -> Reading
         raise StartupFault(f"the database has no schema {missing[0]!r} with a table that its role may read")
     oids = [relation.oid for relation in relations]
     views = [relation.oid for relation in relations if relation.kind == "v"]
+    origins = tuple(o for row in await connection.fetch(VIEWS, views) for o in origins_of(row[0], row[1]))
+    whole = [*oids, *sorted({origin.table for origin in origins} - set(oids))]
     return Reading(
         relations,
-        tuple(Column(*row) for row in await connection.fetch(COLUMNS, oids)),
+        tuple(Column(*row) for row in await connection.fetch(COLUMNS, whole)),
         tuple(Type(*(_frozen(value) for value in row)) for row in await connection.fetch(TYPES)),
-        tuple(Constraint(*(_frozen(value) for value in row)) for row in await connection.fetch(CONSTRAINTS, oids)),
+        tuple(Constraint(*(_frozen(value) for value in row)) for row in await connection.fetch(CONSTRAINTS, whole)),
         tuple(Index(*(_frozen(value) for value in row)) for row in await connection.fetch(INDEXES, oids)),
-        tuple((row[0], row[1]) for row in await connection.fetch(BASES, views)),
+        origins,
+        tuple(row[0] for row in await connection.fetch(PARENTS)),
     )
 
 

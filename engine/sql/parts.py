@@ -8,16 +8,35 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.dialects.postgresql.asyncpg import PGCompiler_asyncpg, PGDialect_asyncpg
 from sqlalchemy.sql import ColumnElement, FromClause
 
 from engine.catalog import Resource
+from engine.entity import ONLY
 from engine.fields import Field
 from engine.filters import OPERATORS, TEXTS
 from engine.scalars import Native
 from engine.shapes import Condition, Statement
 
-DIALECT = dialect()  # type: ignore[no-untyped-call]
+
+class Compiler(PGCompiler_asyncpg):
+    """Reads and changes the rows of a table itself, not of those that inherit from it: its keys say nothing of them."""
+
+    def visit_table(self, table: Any, asfrom: Any = False, **options: Any) -> str:  # type: ignore[override]
+        """The table's name in FROM, UPDATE and DELETE."""
+        name: str = super().visit_table(table, asfrom=asfrom, **options)  # type: ignore[no-untyped-call]
+        return f"ONLY {name}" if asfrom and table.info.get(ONLY) else name
+
+
+class Dialect(PGDialect_asyncpg):
+    """asyncpg's PostgreSQL."""
+
+    statement_compiler = Compiler
+    supports_statement_cache = True
+
+
+# names have as many bytes as PostgreSQL's have; SQLAlchemy cuts off those that are less than six below the length that it is told
+DIALECT = Dialect(label_length=63 + 6)  # type: ignore[no-untyped-call]
 UUID = pg.UUID(as_uuid=True)
 # values as JSON on their way to the database
 ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -26,6 +45,8 @@ Column = ColumnElement[Any]
 UNMASKED = "unmasked_"
 # the column of a stored row that holds its digest, where rows have no version
 DIGEST = "cxg_version"
+# of a row of a record set: the columns that it leaves to the defaults of somebody else's table
+LEFT = "cxg_left"
 
 # what a subquery is called whose rows are rendered whole: a column of that name would be taken for the row
 WHOLE = "cxg row"

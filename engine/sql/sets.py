@@ -11,8 +11,24 @@ from sqlalchemy.dialects import postgresql as pg
 
 from engine.catalog import Resource
 from engine.entity import Period, Unique
+from engine.fields import Field
 from engine.shapes import Statement
-from engine.sql.parts import UUID, bind, compile_statement, given_keys, locked, presence, same_key, stored, travels
+from engine.sql.parts import (
+    LEFT,
+    UUID,
+    bind,
+    compile_statement,
+    constant,
+    given_keys,
+    locked,
+    presence,
+    same_key,
+    stored,
+    travels,
+)
+
+# a default that is the same for every row: a number, a word or a text, perhaps cast
+CONSTANT = re.compile(r"\(*(?:-?[0-9.]+|true|false|'(?:[^']|'')*')\)*(?:::[\w\"., ()]+)?", re.IGNORECASE).fullmatch
 
 # rows that the error of a set names at most
 NAMED = 50
@@ -50,22 +66,29 @@ def _covered(resource: Resource, key: Key) -> Any:
     """Of the record set `rows`: those that the key's condition concerns, by `cxg_ord`, with the columns of the key."""
     names = named_by(resource, key)
     columns = [sa.column(name, travels(resource.fields[name])) for name in names]
+    columns += [sa.column("cxg_ord", sa.Integer()), sa.column(LEFT, pg.JSONB())]
     records = sa.func.json_to_recordset(bind("rows", pg.JSON(none_as_null=True)))
-    given = records.table_valued(*columns, sa.column("cxg_ord", sa.Integer()), name="i").render_derived(with_types=True)
-    kept = []
-    for name in names:
-        field = resource.fields[name]
-        value = field.scalar.keep(given.c[name], field.type) if field.scalar.keep else given.c[name]
-        kept.append(value.label(name))
+    given = records.table_valued(*columns, name="i").render_derived(with_types=True)
+    kept = [_begun(resource.fields[name], given).label(name) for name in names]
     rows = sa.select(given.c.cxg_ord, *kept).subquery("g")
     # the condition names columns without their table, so nothing else here may have them
-    own = sa.select(rows.c.cxg_ord, *(rows.c[name].label(f"cxg_{name}") for name in _compared(key)))
+    own = sa.select(rows.c.cxg_ord, *(rows.c[name].label(f"cxg_{place}") for place, name in enumerate(_compared(key))))
     return (own.where(sa.text(key.where)) if key.where else own).cte("covered")
 
 
-def _columns(rows: Any) -> Mapping[str, Any]:
+def _begun(field: Field, given: Any) -> Any:
+    """The value with which a creation begins: of a row that leaves it out the column's default, if that is a constant."""
+    value = field.scalar.keep(given.c[field.name], field.type) if field.scalar.keep else given.c[field.name]
+    default: Any = field.column.server_default if field.column is not None else None
+    if default is None or not CONSTANT(str(default.arg)):
+        return value
+    left = given.c[LEFT].op("?", is_comparison=True)(constant(field.name))
+    return sa.case((left, sa.cast(default.arg, field.type)), else_=value)
+
+
+def _columns(key: Key, rows: Any) -> Mapping[str, Any]:
     """The columns of rows that a key covers, by their names in the table."""
-    return {str(column.key).removeprefix("cxg_"): column for column in rows.c if column.key != "cxg_ord"}
+    return {name: rows.c[f"cxg_{place}"] for place, name in enumerate(_compared(key))}
 
 
 def _collide(resource: Resource, key: Key, one: Any, other: Any) -> list[Any]:
@@ -91,9 +114,9 @@ def clashing(resource: Resource, row: Any, key: Key, where: list[Any]) -> Statem
     earlier = rows.alias("earlier")
     one: Any = sa.literal_column("1")
     before = sa.select(one).where(
-        earlier.c.cxg_ord < rows.c.cxg_ord, *_collide(resource, key, _columns(earlier), _columns(rows))
+        earlier.c.cxg_ord < rows.c.cxg_ord, *_collide(resource, key, _columns(key, earlier), _columns(key, rows))
     )
-    where = [*where, *_collide(resource, key, row.c, _columns(rows)), *([sa.text(key.where)] if key.where else [])]
+    where = [*where, *_collide(resource, key, row.c, _columns(key, rows)), *([sa.text(key.where)] if key.where else [])]
     there: Any = sa.select(one).select_from(row).where(*where)
     clash = sa.or_(*(sa.exists(query.correlate(rows)) for query in (before, there)))
     limit: Any = sa.literal_column(str(NAMED))
@@ -109,7 +132,7 @@ def covered(resource: Resource, key: Unique) -> Statement:
 def same_unique(resource: Resource, row: Any, key: Unique, where: list[Any]) -> Statement:
     """(cxg_ord, all columns) of the active rows that have the unique key of one of `rows` and meet `where`, locked."""
     rows = _covered(resource, key)
-    pairs = _collide(resource, key, row.c, _columns(rows))
+    pairs = _collide(resource, key, row.c, _columns(key, rows))
     where = [*presence(resource, row, "exclude"), *where, *([sa.text(key.where)] if key.where else [])]
     statement = sa.select(rows.c.cxg_ord, *stored(resource, row))
     joined = statement.select_from(rows.join(row, sa.and_(*pairs))).where(*where)

@@ -22,6 +22,7 @@ from engine.sql.documents import Scene
 from engine.sql.parts import (
     DIALECT,
     DIGEST,
+    LEFT,
     UUID,
     Column,
     bind,
@@ -60,7 +61,7 @@ class Writes:
     def insert(self, resource: Resource, shape: InsertShape) -> Statement:
         """Insert the rows of `rows` whose references name active rows; returns (version, document), or all columns."""
         names = shape.columns if resource.foreign else (*resource.keys, *shape.columns)
-        given = self._input(resource, names, "cxg_ord", "cxg_log", *(("cxg_left",) if resource.silent else ()))
+        given = self._input(resource, names, "cxg_ord", "cxg_log", *((LEFT,) if resource.silent else ()))
         values: dict[str, Any] = {name: _kept(resource.fields[name], given.c[name]) for name in names}
         for name in resource.silent & values.keys():
             values[name] = _unless_left(resource.fields[name], given, values[name])
@@ -109,7 +110,7 @@ class Writes:
         """Change the active rows of `rows` that meet the guards; the old ones are locked first, so that the record of
         each change starts where the previous one ended."""
         table, marks = resource.table, resource.marks
-        left = ("cxg_left",) if resource.silent else ()
+        left = (LEFT,) if resource.silent else ()
         given = self._input(resource, (*resource.keys, *shape.columns), "cxg_ord", "cxg_log", "cxg_expected", *left)
         row = table.alias("t")
         going = shape.action == "delete"
@@ -229,7 +230,7 @@ class Writes:
     def _input(self, resource: Resource, names: tuple[str, ...], *extra: str) -> Any:
         """The record set of the rows. A key that the database makes is drawn here, so that the audit record has it."""
         numbered = "cxg_log" in extra and "cxg_expected" not in extra and not resource.foreign
-        types: dict[str, Any] = {"cxg_ord": sa.Integer(), "cxg_log": UUID, "cxg_left": pg.JSONB()}
+        types: dict[str, Any] = {"cxg_ord": sa.Integer(), "cxg_log": UUID, LEFT: pg.JSONB()}
         types["cxg_expected"] = sa.Integer() if resource.versioned else sa.Text()
         types = {name: types[name] for name in extra}
         columns = [sa.column(name, travels(resource.fields[name])) for name in dict.fromkeys(names)]
@@ -375,7 +376,7 @@ def _kept(field: Field, value: Any) -> Any:
 def _unless_left(field: Field, given: Any, value: Any) -> Any:
     """The value; the column's own default in a row that does not give it."""
     default: Any = field.column.server_default if field.column is not None else None
-    return sa.case((given.c.cxg_left.op("?", is_comparison=True)(constant(field.name)), default.arg), else_=value)
+    return sa.case((given.c[LEFT].op("?", is_comparison=True)(constant(field.name)), default.arg), else_=value)
 
 
 def _now(resource: Resource, name: str) -> Any:

@@ -33,6 +33,7 @@ create table own.strokes (id int primary key, note_id int, no int,
     foreign key (note_id, no) references own.marks on delete cascade);
 create table own.numbered (id serial primary key, text text);
 create table own.plain (id int primary key, text text);
+create table own.bare (text text);
 insert into own.plain values (1, 'one');
 """
 PARTS = {
@@ -250,6 +251,13 @@ def test_a_schema_that_changed_is_built_anew(database: Database) -> None:
         ({"own.notes.version": "nothing"}, "has no column"),
         ({"own.notes.version": "text"}, "cannot be its version"),
         ({"soft_delete": "text"}, "cannot be its soft_delete"),
+        (
+            {"soft_delete": "removed_no"},
+            "no table has a column 'removed_no' to be its soft_delete; perhaps 'removed_on'",
+        ),
+        ({"own.note.version": "rev"}, "said of a table that is not served here; perhaps 'own.notes'"),
+        ({"own.bare.version": "text"}, "no column of own.bare can be its version"),
+        ({"own.notes.key": "text"}, "own.notes has a primary key"),
     ],
 )
 def test_parts_that_do_not_fit_are_start_up_faults(owned: str, parts: dict[str, str], said: str) -> None:
