@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from engine.observe import Observer
 from engine.store import Connection
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ async def attempt(unit: UnitOfWork) -> AsyncIterator[None]:
     unit.attempts += 1
     try:
         yield
-    except Exception:
+    except Exception as error:
+        Observer.noted(unit.request_id, error)
         await _send(reached(unit), f"rollback to savepoint {MARK}")
         del unit.done[remembered:]
         unit.written.clear()  # some of them may not be any more

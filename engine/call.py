@@ -27,7 +27,7 @@ from engine.replacing import ReplaceReader
 from engine.request import Request
 from engine.routes import Target
 from engine.shapes import GetShape, Incoming, Limits, Listing, RowRule
-from engine.store import retriable
+from engine.store import RETRY_AFTER, retriable, translate
 from engine.transfers.carrier import Carrier
 from engine.types import Op
 
@@ -79,7 +79,7 @@ class Service:
                 if not retriable(error):
                     raise
                 if attempt == RETRIES:
-                    raise generic("serialization_conflict", headers={"Retry-After": "1"}) from error
+                    raise generic(translate(error, None, writing=False).code, headers=RETRY_AFTER) from error
                 await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)
         raise AssertionError("unreachable")
 

@@ -139,6 +139,11 @@ CODES: dict[str, tuple[str, int, str]] = {
     "idempotency_key_reused": ("ValidationError", 422, "The Idempotency-Key was given to another request"),
     "serialization_conflict": ("ConflictError", 409, "Another request changed the same rows at once; try again"),
     "resource_locked": ("ConflictError", 409, "Another request holds the row; try again"),
+    "rejected_by_database": (
+        "ConflictError",
+        409,
+        "The database itself refuses this, by a rule or trigger of its own; the server's log has the reason",
+    ),
     "conflict": ("ConflictError", 409, "The change does not fit the present data"),
     "too_many_rows": ("ConflictError", 409, "More rows match than Prefer: max-affected allows; nothing was written"),
     "tree_cycle": ("ValidationError", 422, "A node cannot lie below itself"),
@@ -163,6 +168,11 @@ CODES: dict[str, tuple[str, int, str]] = {
     "rate_limited": ("UnavailableError", 429, "Too many requests; wait as Retry-After says"),
     "db_unavailable": ("UnavailableError", 503, "The database cannot be reached; try again"),
     "pool_exhausted": ("UnavailableError", 503, "All connections are busy; try again"),
+    "schema_changed": (
+        "UnavailableError",
+        503,
+        "The tables are not as they were read; `cxg reload` reads them anew, `cxg migrate` brings own ones up to date",
+    ),
     "read_only": ("UnavailableError", 503, "The database is read-only at the moment; try again"),
     "storage_full": ("UnavailableError", 503, "The database has no room left"),
     "outcome_unknown": (

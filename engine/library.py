@@ -207,6 +207,8 @@ class Engine:
         audit. By default as the program itself, who may do everything; a scope of tenants needs a principal with one."""
         if self.dispatcher is None:
             raise StartupFault(NOT_STARTED)
+        if scope not in (known := self.loaded[1].scopes):
+            raise StartupFault(f"moment: there is no scope {scope!r}; there are {', '.join(known)}")
         return Session(self.dispatcher, scope, principal)
 
     async def synchronise(self, owners: Mapping[str, str] | None = None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import traceback
+import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -14,21 +16,34 @@ from prometheus_client.registry import Collector
 from engine.errors import ApiError
 
 LABELS = ("entity", "op", "status")
-LOG = structlog.get_logger("cxg")
+PLAIN: tuple[Any, ...] = (
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+)
+
+
+def told(logger: Any, name: str, event: Any) -> Any:
+    """A line as the process writes its lines, however a host has configured them: but the traceback is text by then. Those that
+    renderers make print local variables, and those hold rows, passwords and the headers of callers."""
+    error = event.pop("exc_info", None)
+    if error is not None:
+        event["exception"] = "".join(traceback.format_exception(error)).rstrip()
+    with warnings.catch_warnings():
+        # some renderers would rather have made the traceback themselves
+        warnings.simplefilter("ignore", UserWarning)
+        for processor in structlog.get_config()["processors"] if structlog.is_configured() else PLAIN:
+            event = processor(logger, name, event)
+    return event
+
+
+LOG: Any = structlog.wrap_logger(None, processors=[told], logger_factory_args=("cxg",))
 
 
 def configure_logging(form: str) -> None:
     """Log lines as `console` text or one `json` object each, with time and level."""
-    # plain tracebacks: the pretty ones print local variables, and those hold values of rows
-    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    last = structlog.processors.JSONRenderer() if form == "json" else console
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([structlog.processors.format_exc_info] if form == "json" else []),
-            last,
-        ],
+        processors=[*PLAIN[:-1], structlog.processors.JSONRenderer()] if form == "json" else PLAIN,
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
@@ -82,10 +97,12 @@ class Observer:
             LOG.error(
                 "request failed",
                 **known,
-                cause=repr(cause)[:500],
+                cause=_told(cause),
                 where=" ".join(getattr(cause, "__notes__", ())),
                 exc_info=cause if error.code == "internal_error" else None,
             )
+        elif error.code == "rejected_by_database":
+            self.noted(request.id, error, cause)
         elif "42501" in (getattr(cause, "sqlstate", None), getattr(cause.__cause__, "sqlstate", None)):
             LOG.critical(
                 "row security refused a statement",
@@ -93,6 +110,13 @@ class Observer:
                 cause=repr(cause.__cause__ or cause)[:500],
                 where=" ".join(getattr(cause, "__notes__", ())),
             )
+
+    @staticmethod
+    def noted(request_id: str, error: BaseException, cause: BaseException | None = None) -> None:
+        """Of a database's own refusal the reason, which callers are not told."""
+        if getattr(error, "code", "") == "rejected_by_database":
+            told = error.__cause__ or cause or error
+            LOG.warning("the database refused", request_id=request_id, cause=repr(told)[:500])
 
     @staticmethod
     def broken(request: Identified, error: ApiError, cause: BaseException) -> None:
@@ -107,3 +131,8 @@ class Observer:
     def metrics(self) -> bytes:
         """Prometheus text."""
         return generate_latest(self.registry)
+
+
+def _told(error: BaseException) -> str:
+    """An error, and what it came from."""
+    return " from ".join(repr(part)[:500] for part in (error, error.__cause__) if part is not None)

@@ -149,7 +149,8 @@ class Refusals:
             return generic("invalid_reference", details=missing)
         if resource.header is not None:
             return generic("document_locked")
-        return generic("serialization_conflict")
+        # nothing else that could be gone the next time: a trigger of theirs skipped it
+        return generic("rejected_by_database" if resource.foreign else "serialization_conflict")
 
     async def _missing(
         self, unit: UnitOfWork, resource: Resource, changes: Sequence[Change], checked: Sequence[str]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from engine.dispatch import Dispatcher
 from engine.errors import NotFoundError
 from engine.moment import Caller, UnitOfWork
 from engine.request import Request
+from engine.store import translate
 from engine.types import Principal
 
 Row = dict[str, Any]
@@ -43,13 +44,15 @@ class Session:
         self.unit: UnitOfWork = service.budgets.timed(unit)
 
     async def __aenter__(self) -> Session:
-        """Begin the transaction."""
-        await self.unit.__aenter__()
+        """Begin the transaction. UnavailableError when the database gives none."""
+        with _told():
+            await self.unit.__aenter__()
         return self
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Commit, or undo everything."""
-        await self.unit.__aexit__(kind, error, trace)
+        with _told():
+            await self.unit.__aexit__(kind, error, trace)
         if error is None:
             await self.unit.after_commit()
 
@@ -104,6 +107,18 @@ class Session:
         self.unit.merging = False
         answer = await self.dispatcher.inner(Request(scope, receive), self.unit)
         return msgspec.json.decode(answer.body)["data"]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the database says of a transaction, as our errors; faults of programs stay what they are."""
+    try:
+        yield
+    except Exception as error:
+        refusal = translate(error, None, writing=True)
+        if refusal is error or refusal.code == "internal_error":
+            raise
+        raise refusal from error
 
 
 def _key(key: Any) -> str:

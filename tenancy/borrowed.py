@@ -19,7 +19,7 @@ import asyncpg
 from engine.errors import StartupFault, UnavailableError, generic
 from tenancy.lease import CLASS, PROBE, notice
 from tenancy.neutral import Neutraliser, foreign_types
-from tenancy.pool import BIND_TRANSACTION, BROKEN
+from tenancy.pool import BIND_TRANSACTION, BROKEN, unreachable
 
 # the pool itself, or what gives it when the engine starts
 Source: TypeAlias = "asyncpg.Pool | Callable[[], asyncpg.Pool | Awaitable[asyncpg.Pool]]"
@@ -179,6 +179,8 @@ class BorrowedPool:
                 return await pool.acquire()
         except TimeoutError:
             raise generic("pool_exhausted", headers={"Retry-After": "1"}) from None
+        except asyncpg.PostgresError as error:
+            raise unreachable() from error
 
     async def elect(self, name: str, heard: Callable[[str], None]) -> BorrowedLease | None:
         """The lease `name`, or None while another process holds it."""
@@ -211,6 +213,9 @@ class BorrowedPool:
 async def _begun(raw: Any, text: str) -> None:
     try:
         await raw.execute(text)
+    except asyncpg.PostgresError as error:
+        raw.terminate()
+        raise unreachable() from error
     except BaseException:
         # cancelled here, the connection would come back idle and be inside a transaction a moment later
         raw.terminate()

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import asyncpg
 
-from engine.errors import UnavailableError, generic
+from engine.errors import ApiError, UnavailableError, generic
 from tenancy.lease import PROBE, Lease, notice, take_lease
 from tenancy.slots import Slots
 
@@ -118,7 +118,11 @@ class Pool:
         self.session_bound = options.tenant_bound and options.pooler == "none"
 
     async def _connect(self) -> Bound:
-        return Bound(await self._open(), self.options.command_timeout)
+        try:
+            return Bound(await self._open(), self.options.command_timeout)
+        except asyncpg.PostgresError as error:
+            # a password, a role, a database that is not there: said of the connection, and not of any request
+            raise unreachable() from error
 
     async def _open(self) -> Any:
         options = self.options
@@ -241,6 +245,9 @@ class Pool:
     async def _start(self, bound: Bound, tenant: UUID | None) -> None:
         try:
             await bound.raw.execute(self._begin(tenant, bound.seconds))
+        except asyncpg.PostgresError as error:
+            bound.raw.terminate()
+            raise unreachable() from error
         except BaseException:
             # cancelled here, the connection would come back idle and be inside a transaction a moment later
             bound.raw.terminate()
@@ -289,6 +296,11 @@ class Pool:
         self.slots.close()
         if self.watch.timer is not None:
             self.watch.timer.cancel()
+
+
+def unreachable() -> ApiError:
+    """503: no connection that requests could use."""
+    return generic("db_unavailable", headers={"Retry-After": "1"})
 
 
 def _sent(error: BaseException) -> BaseException:

@@ -11,16 +11,21 @@ import asyncpg
 from tenancy.embedded import OWNER, RUNTIME, SUPERUSER, EmbeddedServer
 
 
-def let_owner_serve(server: EmbeddedServer) -> None:
-    """Make the owner a member of the runtime role."""
+def as_superuser(server: EmbeddedServer, statement: str, database: str = "postgres") -> None:
+    """Run what no owner may."""
 
-    async def grant() -> None:
+    async def run() -> None:
         password = json.loads((server.data / "cxg_roles.json").read_text())[SUPERUSER]
         # the superuser comes in by the socket only
         folder = quote(str(server.data), safe="")
         socket = f"host={folder}&port={server.port}&user={SUPERUSER}&password={password}"
-        connection = await asyncpg.connect(f"postgresql:///postgres?{socket}")
-        await connection.execute(f"grant {RUNTIME} to {OWNER}")
+        connection = await asyncpg.connect(f"postgresql:///{database}?{socket}")
+        await connection.execute(statement)
         await connection.close()
 
-    asyncio.run(grant())
+    asyncio.run(run())
+
+
+def let_owner_serve(server: EmbeddedServer) -> None:
+    """Make the owner a member of the runtime role."""
+    as_superuser(server, f"grant {RUNTIME} to {OWNER}")

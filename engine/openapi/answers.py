@@ -86,11 +86,15 @@ ALWAYS = (
         "wrong_scope",
         "validation_error",
     ),
-    *("rate_limited", "internal_error", "db_unavailable", "issuer_unavailable", "pool_exhausted", "query_timeout"),
+    *("rate_limited", "internal_error", "db_unavailable", "schema_changed", "issuer_unavailable", "pool_exhausted"),
+    "query_timeout",
 )
 BODY = ("invalid_json", "too_complex", "payload_too_large", "unsupported_media_type")
 REPEATED = ("idempotency_in_progress", "idempotency_key_reused")
-WRITE = ("serialization_conflict", "resource_locked", "conflict", "read_only", "storage_full", "outcome_unknown")
+WRITE = (
+    *("serialization_conflict", "resource_locked", "conflict", "rejected_by_database"),
+    *("read_only", "storage_full", "outcome_unknown"),
+)
 EVERYWHERE = frozenset({*ALWAYS, *BODY, *REPEATED, *WRITE, "not_found"})
 # what an operation on many rows does to each of them
 LIKE: dict[Op, tuple[Op, ...]] = {
@@ -206,7 +210,7 @@ def generic_codes() -> dict[str, Schema]:
 
 def codes_of(catalog: Catalog, resource: Resource, op: Op) -> Codes:
     """HTTP status -> error codes that the operation can give: the engine's own, of constraints, and of rules."""
-    names = [*ALWAYS]
+    names = [*ALWAYS, *(["rejected_by_database"] if resource.foreign else [])]
     names += BODY if op in BODIES or op is Op.QUERY else ()
     names += ("not_found",) if op not in (Op.CREATE, Op.LIST, Op.QUERY, Op.EXPORT, Op.IMPORT) else ()
     names += LISTS.get(op, ())

@@ -39,7 +39,8 @@ def told(error: BaseException, *, writing: bool = False) -> ApiError:
 def test_every_state_of_these_classes_has_an_answer(sqlstate: str) -> None:
     code = code_of(sqlstate)
     assert code in CODES
-    assert (code == "internal_error") == (sqlstate[:2] == "42" and sqlstate != "42501")
+    told_apart = ("42501", "42703", "42P01")
+    assert (code == "internal_error") == (sqlstate[:2] == "42" and sqlstate not in told_apart)
     answer = told(raised(sqlstate))
     assert (
         "secret_index" not in f"{answer.message}{answer.details}" and "ann@" not in f"{answer.message}{answer.details}"
@@ -70,7 +71,13 @@ def test_asyncpg_knows_states_of_each_class() -> None:
         ("25006", 503, "read_only"),
         ("08006", 503, "db_unavailable"),
         ("42501", 404, "not_found"),
-        ("42703", 500, "internal_error"),
+        ("42601", 500, "internal_error"),
+        ("42703", 503, "schema_changed"),
+        ("42P01", 503, "schema_changed"),
+        ("28P01", 503, "db_unavailable"),
+        ("3D000", 503, "db_unavailable"),
+        ("P0001", 409, "rejected_by_database"),
+        ("P0004", 409, "rejected_by_database"),
         ("XX000", 500, "internal_error"),
     ],
 )
@@ -78,6 +85,18 @@ def test_the_promised_answers(sqlstate: str, status: int, code: str) -> None:
     answer = told(raised(sqlstate))
     assert (answer.status, answer.code) == (status, code)
     assert (answer.headers.get("Retry-After") == "1") == (status in (500, 503, 504))
+
+
+@pytest.mark.parametrize("state", ["MY001", "45000"])
+def test_a_state_of_somebodys_own_is_his_refusal(state: str) -> None:
+    error = asyncpg.PostgresError("no way")
+    error.sqlstate = state
+    assert told(error).code == "rejected_by_database"
+
+
+def test_a_right_that_nobody_granted_is_told_from_a_row_behind_a_wall() -> None:
+    assert told(raised("42501", server_source_function="aclcheck_error")).code == "db_unavailable"
+    assert told(raised("42501", server_source_function="ExecWithCheckOptions")).code == "not_found"
 
 
 def test_a_constraint_names_its_fields() -> None:
@@ -128,6 +147,8 @@ def test_our_own_errors_pass() -> None:
 def test_only_serialization_is_tried_again() -> None:
     assert [retriable(raised(state)) for state in (*RETRIED, "23505", "55P03")] == [True, True, False, False]
     assert not retriable(OSError())
+    # its statement is prepared anew by then
+    assert retriable(asyncpg.InvalidCachedStatementError("cached plan must not change result type"))
 
 
 class Silent:
