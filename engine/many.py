@@ -23,7 +23,7 @@ from engine.records import LEFT, Action, Asked, Written, fill, key_parameter
 from engine.refusals import SURROUNDINGS, limited, standing
 from engine.shapes import Incoming, ListShape
 from engine.sql.parts import ENCODER
-from engine.sql.sets import NAMED, named_by
+from engine.sql.sets import NAMED, has_constant, named_by
 
 # how often an upsert looks anew because somebody else made a row with its key at the same time
 LOOKS = 3
@@ -248,10 +248,10 @@ def _key_of(key: Unique, values: Mapping[str, Any]) -> tuple[Any, ...]:
 def _empty(resource: Resource, key: Unique, values: Mapping[str, Any]) -> list[Fault]:
     """What a row lacks to be known by a unique key."""
     text = "must be given: it is a part of the key by which the row is known"
+    by_default = {n for n in resource.silent - values.keys() if has_constant(resource.fields[n])}
+    lacking = (name for name in key.columns if values.get(name) is None and name not in by_default)
     return [
-        Fault(name, "required", text)
-        for name in key.columns
-        if values.get(name) is None and not (key.nulls_equal and resource.fields[name].nullable)
+        Fault(name, "required", text) for name in lacking if not (key.nulls_equal and resource.fields[name].nullable)
     ]
 
 

@@ -76,12 +76,18 @@ def _covered(resource: Resource, key: Key) -> Any:
     return (own.where(sa.text(key.where)) if key.where else own).cte("covered")
 
 
+def has_constant(field: Field) -> bool:
+    """Whether the database gives a row that is silent the same value each time."""
+    default: Any = field.column.server_default if field.column is not None else None
+    return default is not None and CONSTANT(str(default.arg)) is not None
+
+
 def _begun(field: Field, given: Any) -> Any:
     """The value with which a creation begins: of a row that leaves it out the column's default, if that is a constant."""
     value = field.scalar.keep(given.c[field.name], field.type) if field.scalar.keep else given.c[field.name]
-    default: Any = field.column.server_default if field.column is not None else None
-    if default is None or not CONSTANT(str(default.arg)):
+    if not has_constant(field):
         return value
+    default: Any = field.column.server_default  # type: ignore[union-attr]
     left = given.c[LEFT].op("?", is_comparison=True)(constant(field.name))
     return sa.case((left, sa.cast(default.arg, field.type)), else_=value)
 

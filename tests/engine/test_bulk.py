@@ -109,7 +109,9 @@ def test_where_all_is_well_no_item_has_a_statement_of_its_own(
     assert counts[0] == counts[1]
 
 
-def test_one_bad_row_among_many_is_found_by_halves(caller: Caller, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_row_that_is_there_already_is_found_among_many_at_once(
+    caller: Caller, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tax = CLOCK.new_id().hex[:16]
     caller.make(CUSTOMERS, name="Known", tax_id=tax)
     rows = [{"name": "A", "industry": mark, **({"tax_id": tax} if i == 40 else {})} for i in range(64)]
@@ -117,7 +119,8 @@ def test_one_bad_row_among_many_is_found_by_halves(caller: Caller, mark: str, mo
         items = send(caller, "POST", CUSTOMERS, rows, "each").json()["data"]
     assert [i for i, item in enumerate(items) if item["status"] != 201] == [40]
     assert items[40]["error"]["code"] == "duplicate"
-    assert len([text for text in sent if text.startswith("savepoint")]) == 1 + 2 * 6
+    # the set, the search for what clashes, the set without it
+    assert len([text for text in sent if text.startswith("savepoint")]) == 3
 
 
 def test_one_object_is_answered_as_always(caller: Caller) -> None:

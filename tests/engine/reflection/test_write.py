@@ -224,7 +224,8 @@ def test_rows_are_known_by_unique_keys(client: httpx.Client) -> None:
     again = client.post("/shop/trade/customers/upsert?on=code", json={**body, "name": "Two"})
     assert data(again)["name"] == "Two"
     mixed = client.post(
-        "/shop/trade/customers/upsert?on=email", json=[{**body, "name": "Three"}, {"code": f"{name}B", "name": "N"}]
+        "/shop/trade/customers/upsert?on=email",
+        json=[{**body, "name": "Three"}, {**body, "code": f"{name}B", "email": f"b{name}@x.example"}],
     )
     assert [item["status"] for item in data(mixed)] == [200, 201]
 
