@@ -20,7 +20,7 @@ MAX_SHEET = 256 << 20
 WORKBOOK, RELATED = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
 # the type of a cell that holds an error, and the longest text of either
 ERROR, SPAN = re.compile(rb"""\st\s*=\s*["']e["']""").search, 64
-BROKEN = (CalamineError, zipfile.BadZipFile, zlib.error, expat.ExpatError, KeyError, OSError, ValueError)
+BROKEN = (zipfile.BadZipFile, zlib.error, expat.ExpatError, KeyError, OSError, ValueError)
 
 
 class CellError(str):
@@ -40,6 +40,8 @@ def sheet_values(file: BinaryIO, asked: str | None) -> Iterator[list[Any]]:
             if not _has_errors(parts, part):
                 return iter(sheet.iter_rows())
         return _with_errors(iter(sheet.iter_rows()), sheet.start[1] if sheet.start else 0, _errors(file, part))
+    except CalamineError as wrong:
+        raise _no_workbook(f" that can be read: {wrong}") from None
     except BROKEN:
         raise _no_workbook() from None
 
@@ -52,8 +54,8 @@ def _require_room(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def _no_workbook() -> ApiError:
-    return invalid([Fault("", "invalid_format", "the file is not an XLSX workbook")])
+def _no_workbook(why: str = "") -> ApiError:
+    return invalid([Fault("", "invalid_format", f"the file is not an XLSX workbook{why}")])
 
 
 def _chosen(book: CalamineWorkbook, asked: str | None) -> str:
