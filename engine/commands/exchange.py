@@ -175,7 +175,8 @@ async def _import(
     zone = ZoneInfo(unit.principal.tenant.timezone) if unit.principal.tenant else UTC
     try:
         async with unit:
-            await importer.run(unit, rows_of(form, file, columns, bringing.sheet, zone))
+            report = await importer.run(unit, rows_of(form, file, columns, bringing.sheet, zone))
+            report.skipped = list(columns.skipped)
             if bringing.dry_run or (importer.report.failed and not bringing.each):
                 raise Undone
         await unit.after_commit()
@@ -302,7 +303,7 @@ def _tell(report: Report, *, kept: bool) -> None:
     stays = "" if kept else "; nothing stays"
     print(f"{report.rows} rows: {report.created} created, {report.updated} updated, {report.failed} do not fit{stays}")
     if report.skipped:
-        print(f"left out, since only the engine sets them: {', '.join(report.skipped)}")
+        print(f"left out, since an import does not give them: {', '.join(report.skipped)}")
     if report.errors:
         table = Table("row", "field", "code", "message")
         for told in report.errors[:TOLD]:

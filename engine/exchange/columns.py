@@ -164,8 +164,12 @@ class Columns:
         if self.key is None or self.key.nulls_equal:
             return []
         fields = (self.reader.fields.get(name) for name in self.key.columns)
-        text = "the table has no such column, and rows are known by it; add it, or say map[Title]= with this field"
-        return [Fault(f.name, "required", text) for f in fields if f and f.default is None and f.name not in given]
+        text = "rows are known by it, and the table has no such column; add it, or map[Title]={} says which one it is"
+        return [
+            Fault(f.name, "required", text.format(f.name))
+            for f in fields
+            if f and f.default is None and f.name not in given
+        ]
 
 
 def _only_shown(reader: BodyReader) -> tuple[list[str], list[str]]:

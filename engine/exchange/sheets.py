@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import IO, Any, BinaryIO
-from xml.etree import ElementTree
+from xml.parsers import expat
 
 from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum
 
@@ -18,9 +18,9 @@ from engine.parse import hint, printable
 # a sheet is unpacked in memory
 MAX_SHEET = 256 << 20
 WORKBOOK, RELATED = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
-# the type of a cell that holds an error
+# the type of a cell that holds an error, and the longest text of either
 ERROR, SPAN = re.compile(rb"""\st\s*=\s*["']e["']""").search, 64
-BROKEN = (CalamineError, zipfile.BadZipFile, zlib.error, ElementTree.ParseError, KeyError, OSError, ValueError)
+BROKEN = (zipfile.BadZipFile, zlib.error, expat.ExpatError, KeyError, OSError, ValueError)
 
 
 class CellError(str):
@@ -40,6 +40,8 @@ def sheet_values(file: BinaryIO, asked: str | None) -> Iterator[list[Any]]:
             if not _has_errors(parts, part):
                 return iter(sheet.iter_rows())
         return _with_errors(iter(sheet.iter_rows()), sheet.start[1] if sheet.start else 0, _errors(file, part))
+    except CalamineError as wrong:
+        raise _no_workbook(f" that can be read: {wrong}") from None
     except BROKEN:
         raise _no_workbook() from None
 
@@ -52,8 +54,8 @@ def _require_room(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def _no_workbook() -> ApiError:
-    return invalid([Fault("", "invalid_format", "the file is not an XLSX workbook")])
+def _no_workbook(why: str = "") -> ApiError:
+    return invalid([Fault("", "invalid_format", f"the file is not an XLSX workbook{why}")])
 
 
 def _chosen(book: CalamineWorkbook, asked: str | None) -> str:
@@ -78,19 +80,36 @@ def _chosen(book: CalamineWorkbook, asked: str | None) -> str:
 def _part_of(parts: zipfile.ZipFile, name: str) -> str:
     """Where in the file a sheet stands."""
     places = {place.lower(): place for place in parts.namelist()}
-    sheets = _elements(parts.read(places[WORKBOOK]), "sheet")
-    [key] = [key for sheet in sheets if sheet.get("name") == name for of, key in sheet.items() if of.endswith("}id")]
-    related = _elements(parts.read(places[RELATED]), "Relationship")
-    [target] = [one.get("Target", "") for one in related if one.get("Id") == key]
+    key = _attribute(parts, places[WORKBOOK], ("sheet", "name", name), ":id")
+    target = _attribute(parts, places[RELATED], ("Relationship", "Id", key), "Target")
     return places[(target[1:] if target.startswith("/") else f"xl/{target}").lower()]
 
 
-def _elements(text: bytes, name: str) -> Sequence[ElementTree.Element]:
-    return [element for element in ElementTree.fromstring(text).iter() if _local(element) == name]
+def _attribute(parts: zipfile.ZipFile, place: str, known: tuple[str, str, str], wanted: str) -> str:
+    """Of the element with a name and an attribute, another attribute by the end of its name. ValueError when there is none."""
+    element, attribute, value = known
+    found: dict[str, str] = {}
+
+    def start(name: str, given: dict[str, str]) -> None:
+        if name.rpartition(":")[2] == element and given.get(attribute) == value:
+            found.update(given)
+
+    with parts.open(place) as part:
+        _parser(start).ParseFile(part)
+    [one] = [text for name, text in found.items() if name.endswith(wanted)]
+    return one
 
 
-def _local(element: ElementTree.Element) -> str:
-    return element.tag.rpartition("}")[2]
+def _parser(start: Callable[[str, dict[str, str]], None]) -> expat.XMLParserType:
+    """Tells of elements and keeps none, so that memory does not grow with the file."""
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.StartDoctypeDeclHandler = _no_doctype
+    return parser
+
+
+def _no_doctype(*_given: Any) -> None:
+    raise ValueError("workbooks define no entities")
 
 
 def _has_errors(parts: zipfile.ZipFile, place: str) -> bool:
@@ -110,27 +129,53 @@ def _errors(file: BinaryIO, place: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _errors_of(part: IO[bytes]) -> Iterator[tuple[int, int, str]]:
-    row = column = -1
-    rows: ElementTree.Element | None = None
-    for event, element in ElementTree.iterparse(part, ("start", "end")):
-        name = _local(element)
-        if event == "start":
-            if name == "sheetData":
-                rows = element
-            elif name == "row":
-                row, column = int(element.get("r", row + 2)) - 1, -1
-            elif name == "c":
-                column = _column(element.get("r", "")) if "r" in element.attrib else column + 1
-        elif name == "c" and element.get("t") == "e":
-            yield from ((row, column, value.text) for value in element if _local(value) == "v" and value.text)
-        elif name == "row" and rows is not None:
-            rows.clear()  # else the tree grows with the file
+    marks = Marks()
+    parser = _parser(marks.start)
+    parser.EndElementHandler, parser.CharacterDataHandler = marks.end, marks.text
+    while piece := part.read(1 << 18):
+        parser.Parse(piece)
+        yield from marks.found
+        marks.found.clear()
+    parser.Parse(b"", True)
+
+
+class Marks:
+    """The errors that a parser of a sheet has come by."""
+
+    def __init__(self) -> None:
+        self.row = self.column = -1
+        self.within = False
+        self.said: str | None = None
+        self.found: list[tuple[int, int, str]] = []
+
+    def start(self, name: str, given: dict[str, str]) -> None:
+        """A row or a cell says where it is, or follows the one before it."""
+        match name.rpartition(":")[2]:
+            case "row":
+                self.row, self.column = int(given.get("r", self.row + 2)) - 1, -1
+            case "c":
+                self.column = _column(given["r"]) if "r" in given else self.column + 1
+                self.within = given.get("t") == "e"
+            case "v" if self.within:
+                self.said = ""
+
+    def text(self, text: str) -> None:
+        """A part of what a cell holds."""
+        if self.said is not None:
+            self.said = (self.said + text)[:SPAN]
+
+    def end(self, name: str) -> None:
+        """A cell without a value is empty, whatever its type."""
+        if self.said is not None and name.rpartition(":")[2] == "v":
+            if self.said:
+                self.found.append((self.row, self.column, self.said))
+            self.said = None
 
 
 def _column(reference: str) -> int:
     """`C4` -> 2."""
     number = 0
-    for letter in reference.rstrip("0123456789"):
+    for letter in reference[:SPAN].rstrip("0123456789"):
         number = number * 26 + ord(letter.upper()) - 64
     return number - 1
 

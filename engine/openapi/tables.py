@@ -25,7 +25,7 @@ REPORT = closed(
         "skipped": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "Columns of the file that only the engine sets",
+            "description": "Columns that are left out: what only the engine sets, in child rows too (`lines.id`), and related rows",
         },
     },
     ["rows", "created", "updated", "failed", "faults", "errors", "skipped"],

@@ -35,6 +35,7 @@ def test_out_of_one_tenant_and_into_another(stall: Live, tmp_path: Path) -> None
 
     rehearsed = cxg(stall, "import", str(path), *where, "second", "--dry-run")
     assert "3 rows: 3 created, 0 updated, 0 do not fit; nothing stays" in rehearsed.stdout, rehearsed.stderr
+    assert "left out, since an import does not give them: id, " in rehearsed.stdout
     assert cxg(stall, "import", str(path), *where, "second").returncode == 0
     again = cxg(stall, "import", str(path), *where, "second", "--upsert", "code")
     assert "3 rows: 0 created, 3 updated, 0 do not fit\n" in again.stdout

@@ -134,6 +134,27 @@ def test_errors_are_found_where_the_cells_are(here: Trader) -> None:
         assert [(row, field) for row, field, _ in faults(report)] == expected
 
 
+def test_an_error_that_nobody_knows_refuses_the_workbook(here: Trader) -> None:
+    answer = here.bring(changed(book(a=[["title"], ["#N/A"]]), "#N/A", "#ERROR!"), "xlsx")
+    assert answer.status_code == 422 and "#ERROR!" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<worksheet", "<!DOCTYPE x [<!ENTITY a 'b'>]><worksheet"),
+        ('r="2"', 'r="9"'),
+        ('r="A2"', 'r="Z2"'),
+        ('r="2"', 'r="x"'),
+    ],
+)
+def test_a_sheet_that_is_made_up_is_refused(here: Trader, old: str, new: str) -> None:
+    """Whatever the reader of values makes of it: no error may be missed."""
+    answer = here.bring(changed(book(a=[["title", "note"], ["#N/A", "x"]]), old, new), "xlsx")
+    assert answer.status_code == 422, answer.text
+    assert titles(here) == []
+
+
 def test_a_second_filled_sheet_is_asked_about(here: Trader) -> None:
     content = book(one=[["title"], ["a"]], empty=[], two=[["title"], ["b"], ["c"]])
     refused = here.bring(content, "xlsx")
