@@ -1,4 +1,5 @@
-"""What one caller's query may cost: seconds a statement by role, and a ceiling on the planner's price of a list by tenant.
+"""What one caller's query may cost: seconds a statement by role, and a ceiling on the planner's price by tenant: of lists, of
+the rows that a set-based write means, and of what its conditions add to an export.
 
 The price is EXPLAIN's with the query's own values, and is believed for a while for every query of the same shape, tenant and
 reach; a query that is too dear is priced anew each time, since other values of it may be cheap.
@@ -7,20 +8,24 @@ reach; a query that is too dear is priced anew each time, since other values of 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from engine.attempts import attempt
 from engine.catalog import Catalog, Resource
 from engine.errors import Fault, ValidationError
+from engine.filters import OPERATORS
 from engine.moment import UnitOfWork
-from engine.shapes import Condition, Group, Listing, Node, Statement, Through
+from engine.shapes import Condition, Group, Listing, ListShape, Node, Statement, Through
 from engine.store import Timed
 from engine.types import Principal
 
+Rows = tuple[ListShape, Mapping[str, Any]]
 BELIEVED_SECONDS, MOST_KEPT = 60.0, 10_000
 EQUAL, ORDERED = frozenset({"eq", "in", "isnull"}), frozenset({"gt", "gte", "lt", "lte", "between"})
 # another time for the statements of a transaction; the former one
@@ -29,6 +34,8 @@ ALLOW = Statement(
     " select said, set_config('statement_timeout', $1, true) from b",
     ("allowed",),
 )
+# operators that are asked of a related row as what must not hold: eq for ne
+CONTRARY = {made[0]: name for name, row in OPERATORS.items() if (made := row.contrary("true"))}
 # operators that an index of another kind serves
 KINDS = {
     **dict.fromkeys(("contains", "icontains", "startswith", "istartswith", "endswith"), "trigram"),
@@ -68,6 +75,38 @@ class Budgets:
     ) -> None:
         """422 `too_expensive` for a list whose price is above the ceiling. `asked`: what it asks for, and the statement's shape;
         `query`: the statement and its values."""
+        statement, values = query
+        explained = Statement(f"EXPLAIN (FORMAT JSON) {statement.text}", statement.order)
+        await self._admit(unit, resource, asked, lambda: _price(unit, explained, values))
+
+    async def admit_set(self, unit: UnitOfWork, resource: Resource, listing: Listing, query: Rows) -> None:
+        """The same for all rows that a list means, each of which is to be written."""
+        shape, values = query
+        found = unit.shop.question("estimate", resource, shape)
+        await self._admit(unit, resource, (listing, ("set", shape)), lambda: _price(unit, found, values))
+
+    async def admit_export(self, unit: UnitOfWork, resource: Resource, listing: Listing, query: Rows) -> None:
+        """The same for an export, whose price is what its conditions add to that of reading every row, which is never refused."""
+        shape, values = query
+        if not shape.conditions and not shape.search:
+            return
+        found, every = (
+            unit.shop.question("estimate", resource, one) for one in (shape, shape._replace(conditions=(), search=0))
+        )
+
+        async def added() -> float:
+            return await _price(unit, found, values) - await _price(unit, every, values)
+
+        plain = replace(listing, sort=(), count="none")
+        await self._admit(unit, resource, (plain, ("export", shape)), added)
+
+    async def _admit(
+        self,
+        unit: UnitOfWork,
+        resource: Resource,
+        asked: tuple[Listing, Hashable],
+        priced: Callable[[], Awaitable[float]],
+    ) -> None:
         most = self.most(unit.principal)
         if most is None:
             return
@@ -75,9 +114,7 @@ class Budgets:
         key = (unit.tenant, resource.path, shape, listing.page_size, len(str(listing.page)))
         if self.priced.get(key, 0.0) > time.monotonic():
             return
-        statement, values = query
-        plan = await unit.run(Statement(f"EXPLAIN (FORMAT JSON) {statement.text}", statement.order), values)
-        price = msgspec.json.decode(plan[0][0])[0]["Plan"]["Total Cost"]
+        price = await priced()
         if price > most:
             text = f"The query is priced at {price:.0f}; at most {most:.0f} is allowed here"
             raise ValidationError("too_expensive", text, details=reasons(self.catalog, resource, listing))
@@ -98,20 +135,35 @@ class Budgets:
         return found
 
 
+async def _price(unit: UnitOfWork, explained: Statement, values: Mapping[str, Any]) -> float:
+    plan = await unit.run(explained, values)
+    return float(msgspec.json.decode(plan[0][0])[0]["Plan"]["Total Cost"])
+
+
 # -- why a query costs so much
 
 
+class Place(NamedTuple):
+    """Where a condition stands: behind which relations, a dot after each; together with which others, in one `and`, that an
+    index can serve at once (0 = by itself); whether it must not hold."""
+
+    path: str = ""
+    beside: int = 1
+    negated: bool = False
+
+
 class Asked(NamedTuple):
-    """A condition of a list, the entity whose column it compares, and the relations that lead there, a dot after each."""
+    """A condition of a list, the entity whose column it compares, and where it stands."""
 
     resource: Resource
     condition: Condition
-    path: str
+    place: Place
 
 
 def reasons(catalog: Catalog, resource: Resource, listing: Listing) -> list[Fault]:
     """The filters that no index serves and the index that would serve each; without one the sort; else the count."""
-    asked = [one for node in listing.conditions for one in _leaves(catalog, resource, node, "")]
+    bunches = count(2)
+    asked = [one for node in listing.conditions for one in _leaves(catalog, resource, (node, Place()), bunches)]
     found = [fault for one in asked if (fault := _filter(one, asked, listing))]
     if listing.search is not None:
         found.append(_fault("q", resource, list(resource.entity.search), "trigram"))
@@ -120,27 +172,40 @@ def reasons(catalog: Catalog, resource: Resource, listing: Listing) -> list[Faul
     return _sort(resource, listing) or [_count(listing)]
 
 
-def _leaves(catalog: Catalog, resource: Resource, node: Node, path: str) -> Iterator[Asked]:
+def _leaves(
+    catalog: Catalog, resource: Resource, standing: tuple[Node, Place], bunches: Iterator[int]
+) -> Iterator[Asked]:
+    node, place = standing
     if isinstance(node, Condition):
-        yield Asked(resource, node, path)
+        yield Asked(resource, node, place)
     elif isinstance(node, Through):
         target = catalog.resources[resource.relations[node.relation].target]
-        yield from _leaves(catalog, target, node.part, f"{path}{node.relation}.")
+        beside = next(bunches) if place.beside else 0
+        below = Place(f"{place.path}{node.relation}.", beside, place.negated or node.match != "some")
+        yield from _leaves(catalog, target, (node.part, below), bunches)
     elif isinstance(node, Group):
+        beside, negated = place.beside if node.kind == "and" else 0, place.negated or node.kind == "not"
         for part in node.parts:
-            yield from _leaves(catalog, resource, part, path)
+            yield from _leaves(catalog, resource, (part, Place(place.path, beside, negated)), bunches)
 
 
 def _filter(one: Asked, asked: Sequence[Asked], listing: Listing) -> Fault | None:
-    resource, (field, operator, _), path = one
+    resource, (field, operator, _), (path, beside, negated) = one
     name = f"filter[{path}{field}][{operator}]"
+    if negated:
+        text = "no index finds the rows of which this does not hold; add a filter that few rows meet"
+        return Fault(
+            f"filter[{path}{field}][{CONTRARY.get(operator, operator)}]" if path else name, "not_indexed", text
+        )
     if operator in KINDS:
         return _fault(name, resource, [field], KINDS[operator])
     if operator not in EQUAL | ORDERED:
         return Fault(name, "not_indexed", "no index serves this operator; add a filter that few rows meet")
     if indexed(resource, field):
         return None
-    equal = [a.condition.field for a in asked if a.path == path and a.condition.operator in EQUAL]
+    if not beside:
+        return _fault(name, resource, [field], "btree")
+    equal = [a.condition.field for a in asked if a.place == one.place and a.condition.operator in EQUAL]
     last = [field] if operator in ORDERED else [] if path else _sorted_columns(listing)
     return _fault(name, resource, list(dict.fromkeys([*equal, *last])), "btree")
 

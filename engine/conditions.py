@@ -44,6 +44,20 @@ READERS: dict[str, Any] = {
 }
 
 
+# a value of each scalar, for who has written another
+EXAMPLES = {
+    "uuid": "018f2d5e-7a3c-7b1e-9c4d-2f6a8b0c1d3e",
+    "boolean": "true",
+    "integer": "10",
+    "bigint": "10",
+    "float": "0.5",
+    "numeric": "10.50",
+    "date": "2026-01-31",
+    "timestamptz": "2026-01-31T10:00:00Z (a + is written %2B)",
+    "time": "10:30:00",
+}
+
+
 def field_of(resource: Resource, name: str) -> Field:
     """A field that reads may name. Hidden ones do not exist."""
     field = resource.fields.get(name)
@@ -62,7 +76,7 @@ def _read_one(field: Field, text: str) -> str:
     if field.scalar.name == "text":
         choices = getattr(field.type, "enums", None)
         if choices and text not in choices:
-            raise BadValue("invalid_choice", f"must be one of {', '.join(choices)}", choices=list(choices))
+            raise _no_choice(list(choices), text)
         walk_json(text)
         return text
     if isinstance(field.type, Native):
@@ -71,29 +85,43 @@ def _read_one(field: Field, text: str) -> str:
         # texts are read as bodies are; leniently `2026` would be a moment in 1970
         value = msgspec.convert(text, kind, strict=kind not in (bool, INT8, float))
     except msgspec.ValidationError:
-        raise BadValue("invalid_format", f"is not a {field.scalar.name} value: {text[:64]!r}") from None
-    return _canonical(field, value, text)
+        raise _no_value(field, text) from None
+    return _canonical(field, value)
 
 
 def _read_native(field: Field, text: str) -> str:
     """A value of somebody else's type, read as bodies are."""
     if field.type.enums and text not in field.type.enums:
-        choices = list(field.type.enums)
-        raise BadValue("invalid_choice", f"must be one of {', '.join(choices)}", choices=choices)
+        raise _no_choice(list(field.type.enums), text)
     try:
         value = msgspec.convert(text, field.annotation)
     except (msgspec.ValidationError, UnicodeEncodeError):
-        raise BadValue("invalid_format", f"is not a {field.scalar.name} value: {text[:64]!r}") from None
+        raise _no_value(field, text) from None
     return str(value if field.finish is None else field.finish(value))
 
 
-def _canonical(field: Field, value: Any, text: str) -> str:
+def _no_value(field: Field, text: str) -> BadValue:
+    """What is wrong with a text, and what would be right."""
+    kind = field.scalar.name
+    example = f", such as {EXAMPLES[kind]}" if kind in EXAMPLES else ""
+    return BadValue("invalid_format", f"is not a value of type {kind}{example}: {text[:64]!r}{_empty(text)}")
+
+
+def _no_choice(choices: list[str], text: str) -> BadValue:
+    return BadValue("invalid_choice", f"must be one of {', '.join(choices)}{_empty(text)}", choices=choices)
+
+
+def _empty(text: str) -> str:
+    return "; [isnull]=true asks for what is empty" if text.lower() in ("null", "none", "") else ""
+
+
+def _canonical(field: Field, value: Any) -> str:
     if isinstance(value, Decimal) and (not value.is_finite() or abs(value.adjusted()) > 1000):
         raise BadValue("out_of_range", "must be a finite number of at most 1000 digits")
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         raise BadValue("out_of_range", "must be a finite number")
     if isinstance(value, datetime) and value.tzinfo is None:
-        raise BadValue("invalid_format", "needs a time zone, such as 2026-01-31T10:00:00Z (a + is written %2B)")
+        raise BadValue("invalid_format", f"needs a time zone, such as {EXAMPLES['timestamptz']}")
     if isinstance(value, bool):
         return "true" if value else "false"
     return value.isoformat() if isinstance(value, (datetime, date, time)) else str(value)
@@ -315,14 +343,23 @@ def comparison(
     return read
 
 
+def read_names(text: str) -> tuple[str, ...]:
+    """`a,b` -> names, each once."""
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if names.count(name) > 1:
+            raise BadValue("repeated", f"names {name[:64]!r} twice")
+    return names
+
+
 def read_orders(text: str, check: Callable[[str], object]) -> tuple[Order, ...]:
     """`-created_at,name:nullslast` -> sort keys; `check` refuses names."""
     orders = []
     for part in text.split(","):
-        name, _, nulls = part.strip().partition(":")
-        path = name.lstrip("-+") if name[:1] in "-+" else name
+        name, colon, nulls = part.strip().partition(":")
+        path = name[1:] if name.startswith(("-", "+")) else name
         check(path)
-        if nulls not in ("", "nullsfirst", "nullslast"):
+        if colon and nulls not in ("nullsfirst", "nullslast"):
             raise BadValue("invalid_choice", f"after {path!r} comes nullsfirst or nullslast, not {nulls[:32]!r}")
         orders.append(Order(path, name[:1] == "-", nulls[5:] or None))  # type: ignore[arg-type]
     if len({order.field for order in orders}) != len(orders):

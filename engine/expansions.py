@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engine.catalog import Resource
-from engine.conditions import Conditions, field_of, relation_of
+from engine.conditions import Conditions, field_of, read_names, relation_of
 from engine.scalars import BadValue
 from engine.shapes import Expansion, Node, Order
 
@@ -27,6 +27,7 @@ class Branch:
     filters: list[Node] = field(default_factory=list)
     sort: tuple[Order, ...] = ()
     limit: int = DEFAULT_LIMIT
+    many: bool = True
     branches: dict[str, Branch] = field(default_factory=dict)
 
 
@@ -38,12 +39,16 @@ class Expansions:
         self.conditions = conditions
         self.root = Branch(conditions.resource, conditions)
         self.count = 0
+        self.named: set[str] = set()
 
     def take(self, text: str) -> None:
         """`customer,lines.product`."""
-        for path in text.split(","):
+        for path in map(str.strip, text.split(",")):
+            if path in self.named:
+                raise BadValue("repeated", f"names {path[:64]!r} twice")
+            self.named.add(path)
             branch = self.root
-            steps = path.strip().split(".")
+            steps = path.split(".")
             most = self.conditions.limits.expand_depth
             if len(steps) > most:
                 raise BadValue("too_complex", f"is more than {most} levels deep", levels=most)
@@ -51,13 +56,13 @@ class Expansions:
                 branch = self._grown(branch, step)
 
     def _grown(self, branch: Branch, step: str) -> Branch:
-        relation_of(branch.resource, step)
+        relation = relation_of(branch.resource, step)
         if step not in branch.branches:
             self.count += 1
             if self.count > MAX_EXPANSIONS:
                 raise BadValue("too_complex", f"expands more than {MAX_EXPANSIONS} relations", maximum=MAX_EXPANSIONS)
             target = self.conditions.follow(branch.resource, step)
-            branch.branches[step] = Branch(target, self.conditions)
+            branch.branches[step] = Branch(target, self.conditions, many=relation.many)
         return branch.branches[step]
 
     def at(self, path: str) -> Branch:
@@ -72,7 +77,7 @@ class Expansions:
     def fields(self, path: str, text: str) -> None:
         """`fields[path]=a,b`."""
         branch = self.at(path)
-        names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+        names = read_names(text)
         for name in names:
             field_of(branch.resource, name)
         branch.fields = names

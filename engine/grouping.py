@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from engine.aggregates import FUNCTIONS, PARTS, Function, Part, parts_of
-from engine.conditions import Conditions, Given, comparison, field_of, read_orders
+from engine.conditions import Conditions, Given, comparison, field_of, read_names, read_orders
 from engine.entity import Virtual
 from engine.errors import Fault, invalid
 from engine.fields import Field, virtual_field
@@ -119,7 +119,7 @@ class Groupings:
 
     def facets(self, text: str) -> tuple[str, ...]:
         """`status,customer.name`."""
-        paths = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+        paths = read_names(text)
         if len(paths) > MAX_FACETS:
             raise BadValue("out_of_range", f"at most {MAX_FACETS} fields", maximum=MAX_FACETS)
         for path in paths:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -12,14 +11,15 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from engine.catalog import Catalog, Resource
-from engine.conditions import Conditions, Given, field_of, read_orders
-from engine.errors import ApiError, Fault, ValidationError, generic, invalid
+from engine.conditions import Conditions, Given, field_of, read_names, read_orders
+from engine.errors import Fault, generic, invalid
 from engine.expansions import Expansions
 from engine.grouping import UNGROUPED, Groupings
 from engine.paging import read_cursor, read_page, read_page_size
 from engine.past import WORD, read_moment, without_past
 from engine.scalars import BadValue
 from engine.shapes import LIMITS, Deleted, Limits, Listing, Node, Order
+from engine.strangers import exclusive, not_taken, of_one_row, repeated, unknown
 
 MAX_WHERE, MAX_WORDS = 16_384, 10
 # names of parameters recur from request to request; of longer ones nobody keeps the parts
@@ -74,19 +74,11 @@ def split_name(name: str) -> tuple[str, list[str]]:
 _known_name = lru_cache(maxsize=NAMES_KEPT)(split_name)
 
 
-def unknown(name: str, known: Any) -> ApiError:
-    """400 with a hint."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    text = f"{name[:64]!r} is not a parameter here" + (f"; perhaps you meant {close[0]!r}" if close else "")
-    return ValidationError("unknown_parameter", text, details=[Fault(name[:64], "unknown_parameter", text)], status=400)
-
-
 def refuse(name: str, hint: str) -> Reader:
-    """400 with a hint for a parameter that others take."""
+    """The reader of a parameter that others take."""
 
     def read(_reading: Reading, _text: str) -> None:
-        text = f"{name!r} is not taken here; {hint}"
-        raise ValidationError("unknown_parameter", text, details=[Fault(name, "unknown_parameter", text)], status=400)
+        raise not_taken(name, hint)
 
     return read
 
@@ -98,12 +90,7 @@ def single(pairs: list[Asked], known: tuple[str, ...]) -> dict[str, str]:
         if name not in known:
             raise unknown(name, known)
         if name in found:
-            raise ValidationError(
-                "unknown_parameter",
-                f"{name!r} is given twice",
-                details=[Fault(name, "repeated", "is given twice")],
-                status=400,
-            )
+            raise repeated(name)
         found[name] = value
     return found
 
@@ -134,7 +121,7 @@ def read_search(text: str) -> str:
 
 def read_fields(resource: Resource, text: str) -> tuple[str, ...]:
     """`a,b` -> the fields to show."""
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    names = read_names(text)
     for name in names:
         if name not in resource.nested:
             field_of(resource, name)
@@ -184,6 +171,8 @@ class Reading:
         if parts and not ((word, len(parts)) in BRACKETS and NEEDED[word] in known):
             raise unknown(name, known)
         if not parts and name not in known:
+            if NEEDED.get(name) in known:
+                raise not_taken(name, f"say {name}[field]=value, or {name}[field][operator]=value")
             raise unknown(name, (*known, *(("filter",) if "where" in known else ())))
         if name in self.seen:
             raise repeated(name)
@@ -223,6 +212,12 @@ class Reading:
         grouped = self.groupings.asked
         self.keep("sort", self.groupings.order(text) if grouped else read_sort(self.conditions, self.resource, text))
 
+    def expand_many(self, path: str, word: str, value: str) -> None:
+        """`expand[path][limit]` or `[sort]`. 400 where it leads to one row."""
+        if not self.expansions.at(path).many:
+            raise of_one_row(f"expand[{path}][{word}]", path)
+        EXPANDING[word](self, path, value)
+
     def expand_sort(self, path: str, value: str) -> None:
         """`expand[path][sort]`."""
         branch = self.expansions.at(path)
@@ -258,18 +253,6 @@ class Reading:
 
 def _turn(name: str) -> int:
     return 0 if name in FIRST else 2 if name.startswith(LAST) else USUAL
-
-
-def repeated(name: str) -> ApiError:
-    """400 for a parameter that stands twice."""
-    fault = Fault(name[:64], "repeated", "is given twice")
-    return ValidationError("unknown_parameter", f"{name[:64]!r} is given twice", details=[fault], status=400)
-
-
-def exclusive(name: str, other: str, hint: str = "") -> ApiError:
-    """400 for two parameters that cannot stand together."""
-    text = f"{name} and {other} exclude each other" + (f"; {hint}" if hint else "")
-    return ValidationError("unknown_parameter", text, details=[Fault(name, "exclusive", text)], status=400)
 
 
 def _kept(resource: Resource, text: str) -> Deleted:
@@ -310,7 +293,10 @@ PARAMETERS: dict[str, Reader] = {
     "where": lambda reading, text: reading.where(text),
     **VIEWING,
 }
-SELECTING: dict[str, Reader] = {name: PARAMETERS[name] for name in ("q", "where", "deleted")}
+SELECTING: dict[str, Reader] = {
+    **{name: PARAMETERS[name] for name in ("q", "where")},
+    "deleted": refuse("deleted", "deleted rows are not written"),
+}
 # a word with brackets is known where this parameter is
 NEEDED = {"filter": "where", "fields": "expand", "expand": "expand", "having": "aggregate"}
 # (word, number of bracketed parts) -> how they are read
@@ -320,7 +306,7 @@ BRACKETS: dict[tuple[str, int], Callable[[Reading, list[str], str], None]] = {
     ("having", 1): lambda reading, parts, text: reading.having(parts[0], "eq", text),
     ("having", 2): lambda reading, parts, text: reading.having(parts[0], parts[1], text),
     ("fields", 1): lambda reading, parts, text: reading.expansions.fields(parts[0], text),
-    ("expand", 2): lambda reading, parts, text: EXPANDING[_word(parts)](reading, parts[0], text),
+    ("expand", 2): lambda reading, parts, text: reading.expand_many(parts[0], _word(parts), text),
     ("expand", 3): lambda reading, parts, text: _expand_filter(reading, parts, "eq", text),
     ("expand", 4): lambda reading, parts, text: _expand_filter(reading, parts, parts[3], text),
 }
@@ -373,7 +359,7 @@ def read_view(catalog: Catalog, resource: Resource, raw: bytes, limits: Limits =
 
 
 def read_selection(catalog: Catalog, resource: Resource, raw: bytes, limits: Limits = LIMITS) -> Listing:
-    """Which rows a set-based write means: `filter`, `where`, `q` and `deleted`, as a list takes them. 400 without a condition."""
+    """Which rows a set-based write means: `filter`, `where` and `q`, as a list takes them. 400 without a condition."""
     reading = Reading(catalog, resource, limits)
     reading.take_all(raw, SELECTING)
     listing = reading.listing()

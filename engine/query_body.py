@@ -15,9 +15,10 @@ from engine.catalog import Catalog, Resource
 from engine.conditions import as_given
 from engine.errors import Fault, invalid
 from engine.parse import load_json, printable
-from engine.query import BRACKETS, PARAMETERS, Reading, unknown
+from engine.query import BRACKETS, PARAMETERS, Reading
 from engine.scalars import BadValue, walk_json
 from engine.shapes import LIMITS, Limits, Listing
+from engine.strangers import of_one_row, unknown
 
 # objects that stand for words with brackets, such as filter[total][gt]
 OBJECTS = tuple(dict.fromkeys(word for word, _ in BRACKETS if word not in PARAMETERS))
@@ -46,7 +47,7 @@ class Spoken:
 
     def take_all(self, given: Mapping[str, Any]) -> None:
         """Read every member."""
-        _known(given, WORDS)
+        _known(given, WORDS, "")
         if self._tried("", walk_json, given):
             for name in sorted(given, key=WORDS.index):
                 self._take(name, given[name])
@@ -102,8 +103,10 @@ class Spoken:
         if not isinstance(said, dict):
             self._fault(place, f"must be true or an object of {', '.join(BRANCH)}")
             return
-        _known(said, BRANCH)
+        _known(said, BRANCH, f"{place}.")
         branch = reading.expansions.at(path)
+        if one_row := [word for word in ("limit", "sort") if word in said and not branch.many]:
+            raise of_one_row(f"{place}.{one_row[0]}", path)
         below = reading.conditions.below(branch.resource)
         readers: dict[str, Callable[[Any], Any]] = {
             "fields": lambda value: reading.expansions.fields(path, _text(value)),
@@ -146,10 +149,10 @@ def _place(path: str) -> str:
     return f"expand.{path}"
 
 
-def _known(given: Mapping[str, Any], words: tuple[str, ...]) -> None:
+def _known(given: Mapping[str, Any], words: tuple[str, ...], place: str) -> None:
     for name in given:
         if name not in words:
-            raise unknown(printable(name), words)
+            raise unknown(printable(name), words, place)
 
 
 def _text(value: Any) -> str:

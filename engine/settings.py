@@ -60,7 +60,9 @@ class Settings(BaseSettings):
     )
     connect_timeout: float = Field(2.0, gt=0, description="seconds to wait for a new connection")
     max_query_cost: float | None = Field(
-        None, gt=0, description="planner's price above which a list is refused; unset = none is"
+        None,
+        gt=0,
+        description="planner's price above which lists, sets and filters of exports are refused; unset = none are",
     )
     tenant_query_costs: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {}, description="the same for single tenants, by slug"

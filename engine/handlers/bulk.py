@@ -14,7 +14,7 @@ from engine.query import read_selection
 from engine.questions import asked_values, list_shape
 from engine.records import Action, Written
 from engine.repetition import preferences_of
-from engine.shapes import Incoming
+from engine.shapes import Incoming, Listing
 
 EACH: Header = (b"preference-applied", b"each")
 
@@ -57,11 +57,11 @@ async def create_each(call: Call, body: bytes) -> Answer:
 
 async def update_many(call: Call) -> Answer:
     """The same change to every row that the filter means."""
-    chosen = _chosen(call)
+    listing, chosen = _chosen(call)
     row = await call.patch()
     if row.version is not None:
         raise invalid([Fault("version", "field_not_allowed", "is said of one row; this writes many")])
-    return await _change(call, ("update", row), chosen)
+    return await _change(call, ("update", row), listing, chosen)
 
 
 async def delete_many(call: Call) -> Answer:
@@ -70,11 +70,11 @@ async def delete_many(call: Call) -> Answer:
         raise generic(
             "bad_request", "A DELETE of many rows takes no body; the query's filter says which rows are meant"
         )
-    return await _change(call, ("delete", Incoming({})), _chosen(call))
+    return await _change(call, ("delete", Incoming({})), *_chosen(call))
 
 
-def _chosen(call: Call) -> Chosen:
-    """The rows that the request means. 400 without a filter or a limit."""
+def _chosen(call: Call) -> tuple[Listing, Chosen]:
+    """The rows that the request means: as a list, and as a set of limited size. 400 without a filter or a limit."""
     resource = call.resource
     listing = read_selection(call.catalog, resource, call.request.query, call.service.limits)
     most = preferences_of(call.request).max_affected
@@ -85,15 +85,16 @@ def _chosen(call: Call) -> Chosen:
     call.require(call.target.op)
     values = call.values()
     values.update(asked_values(listing), limit=most + 1)
-    return Chosen(list_shape(listing, call.own(listing)), values, most)
+    return listing, Chosen(list_shape(listing, call.own(listing)), values, most)
 
 
-async def _change(call: Call, write: tuple[Action, Incoming], chosen: Chosen) -> Answer:
+async def _change(call: Call, write: tuple[Action, Incoming], listing: Listing, chosen: Chosen) -> Answer:
     resource = call.resource
     shown = preferences_of(call.request).returns == "representation"
     applied: Header = (b"preference-applied", b"max-affected=%d" % chosen.most)
 
     async def work(unit: UnitOfWork) -> Answer:
+        await call.service.budgets.admit_set(unit, resource, listing, (chosen.shape, chosen.values))
         changes, gone = await call.service.many.change(unit, resource, write, chosen)
         count = f'"count":{len(changes)}'
         if not shown:

@@ -22,11 +22,12 @@ from engine.formats import FORMATS, Format, format_of_answer, format_of_body
 from engine.handlers.later import export_later, respond_later, transfer_of, unit_of
 from engine.moment import UnitOfWork
 from engine.preferences import Preferences
-from engine.query import GROUPING, PARAMETERS, Reading, refuse, repeated, split_query, unknown
+from engine.query import GROUPING, PARAMETERS, Reading, refuse, split_query
 from engine.questions import asked_values, list_shape
 from engine.repetition import APPLIED, preferences_of, rehearse
 from engine.scalars import BadValue
 from engine.shapes import Listing
+from engine.strangers import repeated, unknown
 from engine.streaming import begun
 from engine.transfers.ledger import Outcome, Transfer
 from engine.types import Op
@@ -55,6 +56,7 @@ async def export(call: Call) -> Answer | Streamed:
     listing, asked = read_exporting(reading, call.request.query)
     form = FORMATS[asked] if asked else format_of_answer(call.request.header(b"accept"))
     wanted = export_of(call, listing, form)
+    await call.service.budgets.admit_export(call.unit, call.resource, listing, (wanted.shape, wanted.values))
     if preferences_of(call.request).later:
         return await export_later(call, wanted)
     parts = parts_of(call.unit, wanted)

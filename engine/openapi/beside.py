@@ -87,8 +87,34 @@ SCHEMAS: dict[str, Schema] = {
         "Fields, states, constraints and declared behaviour of an entity, and what the caller may do",
         path=TEXT,
         fields={"type": "array", "items": ref("FieldMeta")},
+        relations={
+            "type": "object",
+            "description": "By name, as `expand`, and paths of filters and sort, call them; those that the caller may read",
+            "additionalProperties": ref("RelationMeta"),
+        },
     ),
-    "FieldMeta": opened("Name, type, flags and filter operators of a field"),
+    "FieldMeta": opened(
+        "Name, type, flags and filter operators of a field",
+        name=TEXT,
+        references={
+            "type": ["string", "null"],
+            "description": "Table that it names a row of; null: one that is not served",
+        },
+    ),
+    "RelationMeta": closed(
+        {
+            "entity": {**TEXT, "description": "Its path, scope/domain/entity"},
+            "kind": {"type": "string", "enum": ["one", "many"]},
+            "via": {
+                "type": "array",
+                "items": TEXT,
+                "minItems": 1,
+                "description": "Columns that name the other row: of one, this row's; of many, theirs",
+            },
+            "nullable": {"type": "boolean", "description": "Of one: whether there may be none"},
+        },
+        ["entity", "kind", "via"],
+    ),
     "Keys": opened("A set of keys, as RFC 7517 says", keys={"type": "array", "items": ref("Key")}),
     "Key": opened("A key, as RFC 7517 says"),
     "Done": closed({}),
@@ -168,7 +194,7 @@ def _segment(name: str) -> Schema:
 
 
 def _meta_paths() -> Schema:
-    refused = failures((401, 403, 404, *OURS))
+    refused = failures((400, 401, 403, 404, *OURS))
     scope = _operation("scope_meta", "Entities of a scope that the caller may use", {})
     entity = _operation("entity_meta", "What an entity declares, and what the caller may do with it", {})
     segments = [_segment(name) for name in ("scope", "domain", "entity")]

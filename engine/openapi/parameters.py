@@ -138,7 +138,7 @@ class Parameters:
         if op in (Op.EXPORT, Op.IMPORT):
             return tables.parameters_of(resource, op, self._moved(resource, op))
         if op in (Op.UPDATE_MANY, Op.DELETE_MANY):
-            return [*self._equal(resource), *simple("where", *_deleted(resource)), *self._search(resource)]
+            return [*self._equal(resource), *simple("where"), *self._search(resource)]
         if op is Op.UPSERT:
             return [{**self._unique(resource), "required": True}]
         if op is Op.DELETE:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import asyncpg
@@ -179,6 +181,34 @@ def test_an_estimate_is_not_below_what_was_counted(live: Live, many: dict[str, s
     assert free.send(200, "GET", f"{path}&filter[position]=P3")["total"] == 2000
 
 
+def test_a_set_that_is_written_has_a_price_too(live: Live, caller: Caller, many: dict[str, str]) -> None:
+    path = f"{CONTACTS}?filter[position]=P3"
+    headers = {"Prefer": "max-affected=5"}
+    for method, body in (("PATCH", {"notes": "x"}), ("DELETE", None)):
+        answer = caller.client.request(method, f"/{path}", json=body, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "too_expensive"), answer.text
+        [fault] = answer.json()["error"]["details"]
+        assert (fault["field"], fault["params"]["columns"]) == ("filter[position][eq]", ["position"])
+        # without a ceiling it is counted, and is too many
+        free = Caller(live.client("tenants")).client.request(method, f"/{path}", json=body, headers=headers)
+        assert free.json()["error"]["code"] == "too_many_rows"
+        lone = f"/{CONTACTS}?filter[customer_id]={many['lone']}&filter[position]=P3"
+        assert caller.client.request(method, lone, json=body, headers=headers).json()["data"] == {"count": 0}
+
+
+def test_an_export_has_the_price_of_its_conditions(live: Live, caller: Caller, many: dict[str, str]) -> None:
+    # in an `or` it is looked for of every row
+    fellows = {"some": "customer", "where": {"some": "contacts", "where": {"field": "position", "value": "P3"}}}
+    where = quote(json.dumps({"or": [fellows, {"field": "notes", "value": "x"}]}))
+    free = Caller(live.client("tenants"))
+    for query, status in (("", 200), ("filter[position]=P3", 200), (f"where={where}", 422)):
+        path = f"/{CONTACTS}/export?format=csv&fields=id&{query}"
+        answer = caller.client.get(path)
+        assert answer.status_code == status, f"{query} {answer.text[:400]}"
+        assert free.client.get(path).status_code == 200
+    assert answer.json()["error"]["code"] == "too_expensive"
+
+
 def test_groups_have_a_price_too_and_facets_go_without(live: Live, caller: Caller, many: dict[str, str]) -> None:
     groups = "aggregate=n:count()&group=position&sort=-n"
     error = caller.expect_refusal("422:too_expensive", "GET", f"{CONTACTS}?filter[position]=P3&{groups}")
@@ -217,6 +247,13 @@ def test_nothing_is_priced_without_a_ceiling(live: Live) -> None:
     assert Budgets(live.catalog, {"max_query_cost": 5.0}).most(Principal(None)) == 5.0
 
 
+LIKE, SMALL = {"field": "title", "op": "icontains", "value": "a"}, {"field": "small", "value": 1}
+EITHER, NEITHER, BOTH = (
+    quote(json.dumps(tree))
+    for tree in ({"or": [LIKE, SMALL]}, {"not": SMALL}, {"and": [SMALL, {"field": "amount", "op": "gt", "value": 1}]})
+)
+
+
 @pytest.mark.parametrize(
     ("query", "field", "said"),
     [
@@ -226,6 +263,14 @@ def test_nothing_is_priced_without_a_ceiling(live: Live) -> None:
         ("filter[tags][has]=a", "filter[tags][has]", (["tags"], "gin")),
         ("filter[parts.weight][gt]=1", "filter[parts.weight][gt]", (["weight"], "btree")),
         ("filter[title][ne]=a", "filter[title][ne]", None),
+        ("filter[parent.title][ne]=a", "filter[parent.title][ne]", None),
+        ("filter[parent.amount][isnull]=true", "filter[parent.amount][isnull]", None),
+        (f"filter[kind]=new&where={EITHER}", "filter[small][eq]", (["small"], "btree")),
+        (f"filter[kind]=new&where={EITHER}", "filter[title][icontains]", (["title"], "trigram")),
+        (f"filter[kind]=new&where={EITHER}", "filter[kind][eq]", (["kind"], "btree")),
+        (f"filter[kind]=new&where={BOTH}", "filter[amount][gt]", (["kind", "small", "amount"], "btree")),
+        (f"filter[kind]=new&where={NEITHER}", "filter[small][eq]", None),
+        ("filter[parts.weight]=1&filter[parts.sku][gt]=a", "filter[parts.sku][gt]", (["sku"], "btree")),
         ("filter[id]=01a20596-0b53-73b5-9429-72e1b74a22f4&sort=title", "sort", (["title"], "btree")),
         ("sort=parent.title", "sort", None),
         ("q=a", "q", (["title", "note"], "trigram")),

@@ -185,7 +185,8 @@ def test_more_rows_than_allowed_are_counted_and_kept(caller: Caller, mark: str) 
     ("query", "prefer", "expected"),
     [
         ("", "max-affected=5", "400:filter_required"),
-        ("deleted=include", "max-affected=5", "400:filter_required"),
+        ("deleted=include", "max-affected=5", "400:unknown_parameter"),
+        ("deleted=only&filter[industry]=x", "max-affected=5", "400:unknown_parameter"),
         ("filter[industry]=x", "", "400:max_affected_required"),
         ("filter[industry]=x", "max-affected=many", "400:max_affected_required"),
         ("filter[industry]=x", "max-affected=99999", "400:bad_request"),

@@ -39,6 +39,48 @@ def test_an_entity_tells_fields_states_and_behaviour(live: Live, reader: httpx.C
     assert told["operations"] == ["list", "get", "status", "transitions", "history", "query", "export"]
 
 
+def test_an_entity_tells_what_it_is_related_to(live: Live, reader: httpx.Client) -> None:
+    told = live.client("tenants").get("/tenants/crm/contacts/_meta").json()["data"]["relations"]
+    assert told["customer"] == {
+        "entity": "tenants/crm/customers", "kind": "one", "via": ["customer_id"], "nullable": False
+    }  # fmt: skip
+    told = live.client("tenants").get("/tenants/crm/customers/_meta").json()["data"]["relations"]
+    assert told["contacts"] == {"entity": "tenants/crm/contacts", "kind": "many", "via": ["customer_id"]}
+    assert told["parent"]["nullable"] is True and told["children"]["via"] == ["parent_id"]
+    plans = live.client("manager").get("/manager/bill/plans/_meta").json()["data"]["relations"]
+    assert plans["subscriptions_by_plan"]["entity"] == "manager/bill/subscriptions"
+    assert set(plans) == set(live.resource("manager/bill/plans").relations)
+    # what the caller may not read is not there for him
+    mine = reader.get("/manager/bill/invoices/_meta").json()["data"]["relations"]
+    assert {told["entity"] for told in mine.values()} == {"manager/bill/invoices"}
+    assert "lines" in live.resource("manager/bill/invoices").relations and "lines" not in mine
+
+
+def test_every_relation_that_is_told_can_be_expanded(live: Live) -> None:
+    client = live.client("tenants")
+    for path in ("crm/customers", "crm/contacts", "crm/opportunities"):
+        for name, told in client.get(f"/tenants/{path}/_meta").json()["data"]["relations"].items():
+            answer = client.get(f"/tenants/{path}?expand={name}&page_size=5")
+            assert answer.status_code == 200, answer.text
+            kinds = {type(row[name]) for row in answer.json()["data"]["items"]}
+            assert kinds <= ({list} if told["kind"] == "many" else {dict, type(None)})
+
+
+@pytest.mark.parametrize("path", ["/manager/_meta", "/manager/bill/invoices/_meta"])
+def test_meta_takes_no_parameter(reader: httpx.Client, path: str) -> None:
+    answer = reader.get(f"{path}?x=1")
+    assert answer.status_code == 400 and answer.json()["error"]["code"] == "unknown_parameter"
+
+
+def test_a_reference_names_what_is_served(live: Live) -> None:
+    served = {resource.table.fullname for resource in live.catalog.resources.values()}
+    for scope in ("manager", "tenants"):
+        client = live.client(scope)
+        for resource in [r for r in live.catalog.resources.values() if r.scope.name == scope]:
+            fields = client.get(f"/{resource.path}/_meta").json()["data"]["fields"]
+            assert {field["references"] for field in fields if "references" in field} <= {None, *served}
+
+
 def test_an_entity_tells_whether_it_has_a_past(live: Live) -> None:
     client = live.client("manager")
     told = {

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from engine.conditions import EXAMPLES, READERS
 from engine.errors import ApiError
 from engine.filters import OPERATORS, operators_of
 from engine.query import DEFAULT, PARAMETERS, read_listing, read_paging, read_view
+from engine.query_body import read_query
 from engine.shapes import Condition, Expansion, Group, Grouping, GroupKey, Listing, Measure, Order
 from tests.engine.wares import CATALOG, PARTS, WARES
 
@@ -73,7 +76,7 @@ GOOD: dict[str, tuple[str, Any]] = {
             ),
         ),
     ),
-    "facets": ("facets=kind,kind,pin", Listing(facets=("kind", "pin"), reveals=("shop.sensitive.read",))),
+    "facets": ("facets=kind,pin", Listing(facets=("kind", "pin"), reveals=("shop.sensitive.read",))),
     "page": ("page=3", Listing(page=3)),
     "page_size": ("page_size=100", Listing(page_size=100)),
     "cursor": ("cursor=abc", Listing(cursor="abc", count="none")),
@@ -82,7 +85,7 @@ GOOD: dict[str, tuple[str, Any]] = {
         "sort=-title,at:nullslast,+amount",
         Listing(sort=(Order("title", True), Order("at", False, "last"), Order("amount"))),
     ),
-    "fields": ("fields=title,parts,shout,title", Listing(fields=("title", "parts", "shout"))),
+    "fields": ("fields=title,parts,shout", Listing(fields=("title", "parts", "shout"))),
     "q": ("q=red+%26%20blue", Listing(search="red & blue")),
     "deleted": ("deleted=only", Listing(deleted="only")),
     "where": (
@@ -127,6 +130,15 @@ def test_every_parameter_is_read() -> None:
         ("sort=", "unknown_field"),
         ("sort=title,-title", "repeated"),
         ("sort=title:last", "invalid_choice"),
+        ("sort=title:", "invalid_choice"),
+        ("sort=--title", "unknown_field"),
+        ("sort=title,title", "repeated"),
+        ("fields=title,title", "repeated"),
+        ("expand=parts,parts", "repeated"),
+        ("expand=parts&fields[parts]=id,id", "repeated"),
+        ("facets=kind,kind", "repeated"),
+        ("aggregate=count()&group=kind,kind", "repeated"),
+        ("aggregate=count(),count()", "repeated"),
         ("sort=data", "invalid_choice"),
         ("sort=shout", "invalid_choice"),
         ("sort=pin", "invalid_choice"),
@@ -171,6 +183,53 @@ def test_a_misspelt_parameter_gets_a_hint() -> None:
         listing("pagesize=5")
     with pytest.raises(ApiError, match="perhaps you meant 'title'"):
         listing("filter[titel]=5")
+
+
+def test_what_lacks_its_brackets_is_told_how_they_go() -> None:
+    for word in ("filter", "having"):
+        with pytest.raises(ApiError, match=rf"say {word}\[field\]=value, or {word}\[field\]\[operator\]=value"):
+            listing(f"{word}=x")
+
+
+@pytest.mark.parametrize("word", ["limit", "sort"])
+def test_one_row_is_neither_limited_nor_sorted(word: str) -> None:
+    value = {"limit": "1", "sort": "title"}[word]
+    query = f"expand=parent.children&expand[parent][{word}]={value}"
+    assert refused(query) == (400, "unknown_parameter", [(f"expand[parent][{word}]", "unknown_parameter")])
+    with pytest.raises(ApiError, match="'parent' leads to one row"):
+        listing(query)
+    assert listing(f"expand=parent.children&expand[parent.children][{word}]={value}").expand
+    body = {"expand": {"parent": {word: value}}}
+    with pytest.raises(ApiError, match="'parent' leads to one row") as caught:
+        read_query(CATALOG, WARES, json.dumps(body).encode())
+    assert caught.value.details[0].field == f"expand.parent.{word}"
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("filter[at]=soon", "is not a value of type timestamptz, such as 2026-01-31T10:00:00Z"),
+        ("filter[at]=2026-01-31T10:00:00", "needs a time zone, such as 2026-01-31T10:00:00Z"),
+        ("filter[born]=soon", "such as 2026-01-31"),
+        ("filter[hour]=soon", "such as 10:30:00"),
+        ("filter[id]=1", "such as 018f2d5e-7a3c"),
+        ("filter[ready]=perhaps", "such as true"),
+        ("filter[price]=1,5", "such as 10.50"),
+        ("filter[amount]=null", r"\[isnull\]=true asks for what is empty"),
+        ("filter[kind]=null", r"\[isnull\]=true asks for what is empty"),
+        ("aggregate=m:max(price)&having[m]=null", r"\[isnull\]=true asks for what is empty"),
+    ],
+)
+def test_a_bad_value_is_told_a_good_one(query: str, said: str) -> None:
+    with pytest.raises(ApiError, match=said):
+        listing(query)
+
+
+def test_examples_are_values() -> None:
+    assert set(EXAMPLES) | {"text"} == set(READERS)
+    for name in ("id", "ready", "amount", "big", "ratio", "price", "born", "at", "hour"):
+        example = EXAMPLES[WARES.fields[name].scalar.name].split(" ")[0]
+        assert listing(f"filter[{name}]={example}").conditions
 
 
 def test_a_repeated_parameter_is_refused() -> None:

@@ -71,7 +71,9 @@ def test_an_expansion_takes_nested_conditions() -> None:
     ("body", "status", "field", "code"),
     [
         ('{"pages": 1}', 400, "pages", "unknown_parameter"),
-        ('{"expand": {"parts": {"page": 1}}}', 400, "page", "unknown_parameter"),
+        ('{"expand": {"parts": {"page": 1}}}', 400, "expand.parts.page", "unknown_parameter"),
+        ('{"expand": {"parent": {"expand": {"parts": {"lmit": 1}}}}}', 400, "expand.parent.parts.lmit", "unknown_parameter"),
+        ('{"expand": {"parent": {"expand": "parts,parts"}}}', 422, "expand.parent.expand", "repeated"),
         ('{"page": 1, "cursor": "x"}', 400, "cursor", "exclusive"),
         ('{"page": 0}', 422, "page", "out_of_range"),
         ('{"page": null}', 422, "page", "invalid_format"),

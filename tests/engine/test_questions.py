@@ -89,7 +89,7 @@ def test_a_value_that_makes_another_shape_is_read_whole() -> None:
 
 def test_frames_are_few_and_short() -> None:
     kept = Questions(CATALOG, LIMITS)
-    kept.read(WARES, b"q=" + b"a" * 150 + b"&fields=title" + b",title" * KEPT_BYTES)
+    kept.read(WARES, b'where={"field":"title","value":"' + b"a" * KEPT_BYTES + b'"}')
     assert not kept.frames
     for number in range(MOST_KEPT + 5):
         kept.read(WARES, b"q=%d" % number)

@@ -49,7 +49,7 @@ def rules(*said: Rows, **options: Any) -> Catalog:
     [
         ("E060", Rows("regoin", "eq", "n"), "'regoin' is no readable column of shop.orders; perhaps 'region'"),
         ("E060", Rows("region", "under", "n"), "'region' takes"),
-        ("E060", Rows("level", "eq", "three"), "is not a integer value"),
+        ("E060", Rows("level", "eq", "three"), "is not a value of type integer, such as 10"),
         ("E060", Rows("region", "eq", "$user.id"), "'$user.id' is no value of the caller; say $caller.id"),
         ("E060", Rows("region", "eq", "$caller."), "names nothing of the caller"),
         ("E060", Rows("usr.boss", "eq", "$caller.id"), "'usr' is not a relation of shop.orders"),

@@ -56,7 +56,7 @@ def expand_paths(part: Branch, above: str = "") -> list[str]:
 
 def branch_pairs(part: Branch, path: str) -> Pairs:
     """What is said of an expansion."""
-    given: Pairs = [(f"expand[{path}][limit]", str(part.limit))]
+    given: Pairs = [] if part.limit is None else [(f"expand[{path}][limit]", str(part.limit))]
     if part.fields:
         given.append((f"fields[{path}]", ",".join(part.fields)))
     if part.sort:

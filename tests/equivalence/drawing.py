@@ -210,8 +210,10 @@ def branches(draw: st.DrawFn, entity: str, depth: int = 3) -> tuple[Branch, ...]
         target = RELATIONS[entity][name].target
         filters = draw(st.lists(leaves(target, 1), max_size=1))
         parts = draw(branches(target, depth - 1)) if depth > 1 else ()
-        limit = draw(st.sampled_from((None, 1, 2)))
-        found.append(Branch(name, draw(shown(target)), tuple(filters), draw(sorts(target)), limit or 100, parts))
+        limit, sort = draw(st.sampled_from((None, 1, 2))) or 100, draw(sorts(target))
+        many = RELATIONS[entity][name].many
+        limited = (sort, limit) if many else ((), None)
+        found.append(Branch(name, draw(shown(target)), tuple(filters), *limited, parts))
     return tuple(found)
 
 
