@@ -273,7 +273,13 @@ class Reading:
 def _wishes(prefer: Any) -> Iterator[tuple[str, str, str]]:
     if not isinstance(prefer, str) or not prefer.isascii() or not prefer.isprintable():
         yield "prefer", "invalid_format", "must be a header value"
-    elif prefer and read_preferences(prefer.encode()).dry_run:
+        return
+    try:
+        wishes = read_preferences(prefer.encode())
+    except ApiError as error:
+        yield "prefer", "invalid_choice", error.message
+        return
+    if wishes.dry_run:
         yield "prefer", "invalid_choice", "a rehearsal is of the whole batch: send the header Prefer: dry-run with it"
 
 
