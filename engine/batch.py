@@ -33,7 +33,7 @@ from engine.types import Op
 
 MAX_OPERATIONS = 100
 MODES = ("atomic", "each")
-METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
+METHODS = ("GET", "QUERY", "POST", "PATCH", "PUT", "DELETE")
 MEMBERS = ("id", "method", "path", "body", "prefer")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}").fullmatch
 REFERENCE = r"\$([A-Za-z_][A-Za-z0-9_-]{0,63})\.([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)"
