@@ -33,7 +33,7 @@ from engine.types import Op
 
 MAX_OPERATIONS = 100
 MODES = ("atomic", "each")
-METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
+METHODS = ("GET", "QUERY", "POST", "PATCH", "PUT", "DELETE")
 MEMBERS = ("id", "method", "path", "body", "prefer")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}").fullmatch
 REFERENCE = r"\$([A-Za-z_][A-Za-z0-9_-]{0,63})\.([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)"
@@ -273,7 +273,13 @@ class Reading:
 def _wishes(prefer: Any) -> Iterator[tuple[str, str, str]]:
     if not isinstance(prefer, str) or not prefer.isascii() or not prefer.isprintable():
         yield "prefer", "invalid_format", "must be a header value"
-    elif prefer and read_preferences(prefer.encode()).dry_run:
+        return
+    try:
+        wishes = read_preferences(prefer.encode())
+    except ApiError as error:
+        yield "prefer", "invalid_choice", error.message
+        return
+    if wishes.dry_run:
         yield "prefer", "invalid_choice", "a rehearsal is of the whole batch: send the header Prefer: dry-run with it"
 
 

@@ -216,6 +216,7 @@ FAULT_CODES: dict[str, str] = {
     "costly": "what makes the query cost too much",
     "too_complex": "goes through too many relations, or is nested too deep",
     "too_many_rows": "more rows match than may be written; params hold both numbers",
+    "in_use": "rows refer to it; params name their entity and how many, where the caller may read them",
     "outside_key": "the condition of the unique key that an upsert names does not hold of the row",
     "changed": "another request changed it since the version that was read",
 }

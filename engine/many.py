@@ -123,6 +123,9 @@ class Many:
             if error is not None:
                 faults.append((change, error))
         if faults:
+            keys = [[change[name] for name in resource.keys] for change in changes]
+            refused = [([change[name] for name in resource.keys], error) for change, error in faults[:NAMED]]
+            await self.operations.refusals.tell_users(unit, resource, keys, refused)
             raise _together(faults)
 
     async def _surroundings(

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from engine.catalog import Resource
 from engine.clashes import clashing
-from engine.errors import ApiError, Fault, generic
+from engine.errors import CODES, ApiError, Fault, generic
 from engine.fields import Field
 from engine.hooks import Change, Row
 from engine.moment import UnitOfWork, Workshop
 from engine.records import Ready, key_parameter, key_values
 from engine.shapes import NO_RULES, Incoming, Limited, RowRule, Version
 from engine.sql.parts import DIGEST, ENCODER
+from engine.types import Op
 
 # what is asked of stored rows beside their columns, which may have any name
 SURROUNDINGS = ("cxg_referred", "cxg_header", "cxg_seen", "cxg_own")
@@ -41,6 +43,7 @@ class Refusals:
         state = await self._state(unit, resource, key, limited(unit, resource, action))
         error = await self.judge(unit, resource, (action, row, key), state)
         if error is not None:
+            await self.tell_users(unit, resource, [key], [(key, error)])
             return error
         checked = [name for name in resource.reference_columns if name in row.values]
         return await self.references(unit, resource, [Change(0, None, row.values)], checked)
@@ -103,6 +106,29 @@ class Refusals:
         """Whether a line's document has left its first state."""
         return resource.header is not None and state["cxg_header"] not in (None, resource.header.machine.initial)
 
+    async def tell_users(
+        self,
+        unit: UnitOfWork,
+        resource: Resource,
+        keys: Sequence[Sequence[Any]],
+        errors: Sequence[tuple[Sequence[Any], ApiError]],
+    ) -> None:
+        """Say of rows that are `in_use` by what: how many rows of which entity, where the caller may read those. `keys`: of all
+        rows that were to go, which do not count."""
+        errors = [(key, error) for key, error in errors if error.code == "in_use"]
+        if not errors:
+            return
+        references = self.shop.writes.restricting(resource)
+        whole = [UUID(str(key[0])) for key in keys] if resource.by_uuid else [tuple(key) for key in keys]
+        values = unit.base(resource, keys=key_parameter(resource, whole))
+        records = await unit.run(self.shop.question("referrers", resource, references), values)
+        known = {tuple(str(record[name]) for name in resource.keys): record for record in records}
+        entities = [self.shop.catalog.resources.get(path) for path in dict.fromkeys(r.child for r in references)]
+        for key, error in errors:
+            record = known.get(tuple(map(str, key)))
+            counts = [record[f"cxg_{place}"] for place in range(len(entities))] if record is not None else []
+            error.details = tuple(_users(unit, zip(entities, counts, strict=False)))
+
     def transition(self, resource: Resource, source: str, target: str) -> ApiError:
         """409: reserved, or no edge at all; the message lists the ways out."""
         if (source, target) in resource.machine.reserved:
@@ -125,6 +151,7 @@ class Refusals:
             state |= {name: found[name] for name in SURROUNDINGS}
         error = await self.judge(unit, resource, (action, row, key), state)
         if error is not None:
+            await self.tell_users(unit, resource, [key], [(key, error)])
             raise error
         if resource.marks.restoring(row.values):
             await self._parents(unit, resource, change)
@@ -248,6 +275,21 @@ class Refusals:
 
     def _public(self, resource: Resource, name: str) -> bool:
         return name != "version" and name in resource.fields and resource.fields[name].shown
+
+
+def _users(unit: UnitOfWork, counted: Iterable[tuple[Resource | None, int]]) -> Iterator[Fault]:
+    """What refers to a row: of entities whose rows the caller may all read, how many; of the others, that there are some."""
+    who, others = unit.principal, False
+    for entity, count in counted:
+        if not count:
+            continue
+        if entity is None or not who.may(entity.permissions[Op.LIST]) or entity.limits(who, "read"):
+            others = True
+            continue
+        text = f"{count} active {'row' if count == 1 else 'rows'} of {entity.key} still refer to this one"
+        yield Fault("", "in_use", text, {"entity": entity.key, "count": count})
+    if others:
+        yield Fault("", "in_use", CODES["in_use"][2])
 
 
 def limited(unit: UnitOfWork, resource: Resource, action: str) -> Limited:

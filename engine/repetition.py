@@ -148,7 +148,9 @@ class Asked:
         if wishes.returns == "minimal" and whole and not shows_once:
             applied.append("return=minimal")
             answer = _without_data(answer, created=self.op is Op.CREATE)
-        if wishes.returns == "representation" and whole:
+        if wishes.strict:
+            applied.append("handling=strict")
+        if wishes.returns == "representation" and (whole or answer.status == 207):
             applied.append("return=representation")
         if not applied:
             return answer

@@ -16,7 +16,8 @@ FLOORS = """
 clock errors settings __init__
 types
 hooks filters scalars entity aggregates
-paging strangers registration behaviours events jobs ordering relations preferences preconditions formats natives packages shapes trail
+paging strangers registration behaviours events jobs ordering relations preferences
+formats natives packages shapes trail preconditions
 fields constraints
 catalog declared
 chain checks_behaviour checks_jobs conditions described past

@@ -17,6 +17,7 @@ from engine.repetition import preferences_of
 from engine.shapes import Incoming, Listing
 
 EACH: Header = (b"preference-applied", b"each")
+MINIMAL: Header = (b"preference-applied", b"return=minimal")
 
 
 def asks_for_each(call: Call, body: bytes) -> bool:
@@ -24,18 +25,22 @@ def asks_for_each(call: Call, body: bytes) -> bool:
     return body.lstrip()[:1] == b"[" and preferences_of(call.request).each
 
 
-def item_text(call: Call, outcome: Written | ApiError) -> str:
-    """What became of one item: `status`, and `data` or `error`."""
+def item_text(call: Call, outcome: Written | ApiError, *, bare: bool) -> str:
+    """What became of one item: `status`, and `data` or `error`; a `bare` one has no data, unless it is shown this once."""
     if isinstance(outcome, ApiError):
         error = ENCODER.encode(error_of(outcome, call.request.id)).decode()
         return f'{{"status":{outcome.status},"data":null,"error":{error}}}'
-    return f'{{"status":{200 if outcome.found else 201},"data":{call.readable(outcome)},"error":null}}'
+    data = "null" if bare and not outcome.output else call.readable(outcome)
+    return f'{{"status":{200 if outcome.found else 201},"data":{data},"error":null}}'
 
 
 def items(call: Call, outcomes: Sequence[Written | ApiError], *, each: bool = True) -> Answer:
     """The outcomes in the order of the body."""
-    body = rows_text(item_text(call, outcome) for outcome in outcomes)
-    return success(body, 207, (EACH,)) if each else success(body)
+    bare = each and preferences_of(call.request).returns == "minimal"
+    body = rows_text(item_text(call, outcome, bare=bare) for outcome in outcomes)
+    if not each:
+        return success(body)
+    return success(body, 207, (EACH, MINIMAL) if bare and not call.unit.shows_once else (EACH,))
 
 
 async def create_each(call: Call, body: bytes) -> Answer:

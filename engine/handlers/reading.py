@@ -84,10 +84,10 @@ async def transitions(call: Call) -> Answer:
     resource = call.resource
     active = resource.marks.active
     names = ("status", active) if resource.stateful else (active,)
-    row = msgspec.json.decode((await call.read(GetShape(names, "include")))[1])
-    there = resource.marks.living(row)
-    state = row["status"] if resource.stateful else "active" if there else "inactive"
-    allowed = call.unit.principal.may(resource.permissions[Op.STATUS]) and (there or not resource.stateful)
+    # where there is no machine, the status brings a deleted row back
+    row = msgspec.json.decode((await call.read(GetShape(names, "exclude" if resource.stateful else "include")))[1])
+    state = row["status"] if resource.stateful else "active" if resource.marks.living(row) else "inactive"
+    allowed = call.unit.principal.may(resource.permissions[Op.STATUS])
     ways = [_way(resource, state, to, allowed) for to in resource.machine.states if to != state]
     return success_of({"status": state, "transitions": ways})
 

@@ -14,9 +14,12 @@ BATCH: dict[str, Schema] = {
                 "pattern": "^[A-Za-z_][A-Za-z0-9_-]{0,63}$",
                 "description": 'Its name: later ones write "$name.field" as a value and {$name.field} in a path',
             },
-            "method": {"type": "string", "enum": ["GET", "POST", "PATCH", "PUT", "DELETE"]},
+            "method": {"type": "string", "enum": ["GET", "QUERY", "POST", "PATCH", "PUT", "DELETE"]},
             "path": {"type": "string", "description": "With its query, in the scope of the batch"},
-            "body": {"description": "As of the operation by itself"},
+            "body": {
+                "description": "As of the operation by itself; a row's version stands here, DELETE included. A text that looks like a "
+                "reference and is none has one $ more: `$$a.id` is the text `$a.id`"
+            },
             "prefer": {"type": "string", "description": "Its header Prefer: each, max-affected=n, return=..."},
         },
         ["method", "path"],

@@ -67,10 +67,14 @@ REPEAT = (
 )
 PREFER = (
     "`dry-run`: everything but the commit. `return=minimal`: no data. `merge=disjoint`: a stale version does no harm where the "
-    "edits touch different fields. `respond-async`: an import or export goes on after its answer. `Preference-Applied` names "
-    "those that were followed"
+    "edits touch different fields. `respond-async`: an import or export goes on after its answer. `handling=strict`: 400 for a "
+    "preference that is not known, which is ignored else; a misspelt one, or a value that it cannot have, is always 400. "
+    "`Preference-Applied` names those that were followed"
 )
-PREFERENCE = "(dry-run|return=(minimal|representation)|merge=disjoint|each|respond-async|max-affected=[0-9]{1,9})"
+PREFERENCE = (
+    "(dry-run|return=(minimal|representation)|merge=disjoint|each|respond-async|handling=(strict|lenient)|"
+    "max-affected=[0-9]{1,9})"
+)
 # a text: generators of clients take no list for a header
 PREFERENCES: Schema = {"type": "string", "pattern": f"^{PREFERENCE}(, ?{PREFERENCE})*$", "examples": ["return=minimal"]}
 LAST_PAGE = MAX_OFFSET // MAX_PAGE_SIZE

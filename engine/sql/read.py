@@ -283,18 +283,42 @@ class Reads:
         self, resource: Resource, row: Any, references: tuple[Reference, ...], *, together: bool = False
     ) -> Any:
         """Whether an active row refers to this one through a restricting reference; `together`: one that is not of `keys`."""
-        found = []
-        for reference in references:
-            behind = self.catalog.resources[reference.child]
-            child = behind.table.alias()
-            same = [child.c.tenant_id == row.c.tenant_id] if resource.scope.tenant_bound else []
-            link = [child.c[column] == row.c[target] for column, target in reference.pairs]
-            there = presence(behind, child, "exclude")
-            query: Any = sa.select(sa.literal_column("1")).where(*link, *there, *same)
-            if together and resource.by_uuid and reference.child == resource.path:
-                query = query.where(child.c.id != sa.all_(bind("keys", pg.ARRAY(UUID))))
-            found.append(sa.exists(query.correlate(row)))
+        one: Any = sa.literal_column("1")
+        found = [
+            sa.exists(self._referring(resource, row, (reference,), one, together=together)) for reference in references
+        ]
         return sa.or_(*found) if found else sa.false()
+
+    def referrers(self, resource: Resource, references: tuple[Reference, ...]) -> Statement:
+        """Of the rows of `keys`: the key, and for each entity in its order (`cxg_0` ...) how many active rows other than these
+        refer to it."""
+        row = resource.table.alias("t")
+        by_child: dict[str, tuple[Reference, ...]] = {}
+        for reference in references:
+            by_child[reference.child] = (*by_child.get(reference.child, ()), reference)
+        counts = [
+            self._referring(resource, row, same, sa.func.count(), together=True).scalar_subquery().label(f"cxg_{place}")
+            for place, same in enumerate(by_child.values())
+        ]
+        keys = (row.c[name] for name in resource.keys)
+        statement = sa.select(*keys, *counts).where(*wall(resource, row, self.walled))
+        return compile_statement(sets.among(resource, row, statement))
+
+    def _referring(
+        self, resource: Resource, row: Any, references: tuple[Reference, ...], what: Any, *, together: bool
+    ) -> Any:
+        """`what` of the active rows of one entity that refer to a row."""
+        behind = self.catalog.resources[references[0].child]
+        child = behind.table.alias()
+        links = [
+            sa.and_(*(child.c[column] == row.c[target] for column, target in reference.pairs))
+            for reference in references
+        ]
+        same = [child.c.tenant_id == row.c.tenant_id] if resource.scope.tenant_bound else []
+        query = sa.select(what).select_from(child).where(sa.or_(*links), *presence(behind, child, "exclude"), *same)
+        if together and resource.by_uuid and behind.path == resource.path:
+            query = query.where(child.c.id != sa.all_(bind("keys", pg.ARRAY(UUID))))
+        return query.correlate(row)
 
     def header_status(self, resource: Resource, row: Any) -> Any:
         """Status of the header of a line; null for what is no line."""
@@ -344,8 +368,8 @@ class Reads:
 
 def _changes_seen(resource: Resource, row: Any) -> Any:
     """What a record says of the fields that the caller sees; of masked ones without the permission, that they changed."""
-    unseen = [constant(str(field.name)) for field in resource.columns if field.unseen]
-    masked = [constant(str(field.name)) for field in resource.columns if field.masked and not field.unseen]
+    unseen = [constant(str(field.name)) for field in resource.columns if field.concealed]
+    masked = [constant(str(field.name)) for field in resource.columns if field.masked and not field.concealed]
     changes: Any = sa.cast(row.c.changes, pg.JSONB)
     if masked:
         plain = bind(UNMASKED + resource.entity.domain, sa.Boolean())

@@ -189,3 +189,16 @@ def test_a_batch_is_for_callers_of_its_scope(live: Live, caller: Caller) -> None
     for path, code in (("/tenants/crm/nothing", "route_not_found"), (f"/{CUSTOMERS}/export", "bad_request")):
         answer = send(caller, [{"method": "GET", "path": path}])
         assert answer.json()["error"]["code"] == code
+
+
+def test_both_reads_see_what_was_written_before(caller: Caller, mark: str) -> None:
+    operations = [
+        post(CUSTOMERS, {"name": "$$a.id", "industry": mark}, id="a"),
+        {"method": "QUERY", "path": f"/{CUSTOMERS}", "body": {"filter": {"industry": mark}}},
+        {"method": "GET", "path": f"/{CUSTOMERS}/{{$a.id}}"},
+    ]
+    items = send(caller, operations).json()["data"]
+    assert [item["status"] for item in items] == [201, 200, 200], items
+    row = items[0]["body"]["data"]
+    assert row["name"] == "$a.id" and items[2]["body"]["data"] == row
+    assert [found["id"] for found in items[1]["body"]["data"]["items"]] == [row["id"]]

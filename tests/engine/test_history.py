@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.clock import CLOCK
-from engine.testing.harness import Live
+from engine.testing.harness import PASSWORD, Live
 from engine.types import Principal, TenantRef
 from tests.calls import Caller
 
@@ -34,3 +34,18 @@ def test_masked_values_are_masked_in_the_log_of_their_row(annals: Live) -> None:
     assert phones(clerk, row["id"]) == [[None, "***"], ["***", "***"], ["***", None]]
     names = [record["changes"].get("name") for record in clerk.list(f"{THINGS}/{row['id']}/history")]
     assert [None, "Radio"] in names
+
+
+def test_hidden_columns_are_in_no_record(live: Live) -> None:
+    """Neither their old nor their new value, and no name: the log of the row, unlike the change log itself."""
+    admin = Caller(live.client("manager"))
+    email = f"{CLOCK.new_id().hex}@people.example"
+    user = admin.make("manager/idam/users", email=email, full_name="Some Body", password=PASSWORD)
+    admin.change("manager/idam/users", user["id"], password=f"{PASSWORD}-2", full_name="Any Body")
+    hidden = {field.name for field in live.catalog.resources["manager/idam/users"].fields.values() if field.hidden}
+    records = admin.list(f"manager/idam/users/{user['id']}/history")
+    assert {"password_hash"} <= hidden and len(records) >= 2
+    assert [name for record in records for name in hidden & record["changes"].keys()] == []
+    assert records[0]["changes"]["full_name"] == ["Some Body", "Any Body"]
+    logged = admin.list("manager/audt/audit-logs", f"filter[entity_id]={user['id']}")
+    assert any("password_hash" in record["changes"] for record in logged)

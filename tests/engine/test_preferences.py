@@ -62,9 +62,10 @@ def counted(live: Live, table: str) -> int:
         ("return=minimal, return=minimal", Preferences(returns="minimal")),
         ("merge=disjoint,each , max-affected=12", Preferences(merge=True, each=True, max_affected=12)),
         ('respond-async, note="dry-run, each", wait=100', Preferences(later=True)),
-        ("dryrun, retrun=minimal, return=less, merge=all, max-affected=many, max-affected=-1, each=2", NONE),
+        ("wait=100, safe, depth-noroot, odata.maxpagesize=5, count=exact", NONE),
+        ("handling=lenient, wait=100", NONE),
+        ("handling=strict, each", Preferences(strict=True, each=True)),
         (',;=,"', NONE),
-        ('"dry-run', NONE),
     ],
 )
 def test_a_header_is_read(header: str, expected: Preferences) -> None:
@@ -72,12 +73,62 @@ def test_a_header_is_read(header: str, expected: Preferences) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["return=minimal, return=representation", "max-affected=1,max-affected=2", "dry-run=true", "dry-run=0"]
+    ("header", "told"),
+    [
+        ("return=minimal, return=representation", "one of them at most"),
+        ("max-affected=1,max-affected=2", "one of them at most"),
+        ("handling=strict, handling=lenient", "one of them at most"),
+        ("dry-run=true", "takes no value"),
+        ("dry-run=0", "takes no value"),
+        ("each=2", "takes no value"),
+        ("return=less", "takes minimal or representation; not 'less'"),
+        ("return", "takes minimal or representation; not ''"),
+        ("merge=all", "takes disjoint"),
+        ("handling=loose", "takes strict or lenient"),
+        ("max-affected=many", "takes a number of rows; not 'many'"),
+        ("max-affected=-1", "takes a number of rows"),
+        ("max-affected", "takes a number of rows"),
+        ("dryrun", "perhaps you meant 'dry-run'"),
+        ("dry_run", "perhaps you meant 'dry-run'"),
+        ('"dry-run', "perhaps you meant 'dry-run'"),
+        ("max_affected=5", "perhaps you meant 'max-affected'"),
+        ("retrun=minimal", "perhaps you meant 'return'"),
+        ("respond-asinc", "perhaps you meant 'respond-async'"),
+        ("wait=5, handling=strict", "'wait' is not known; there are dry-run, return"),
+    ],
 )
-def test_what_contradicts_itself_is_refused(header: str) -> None:
+def test_what_cannot_be_meant_is_refused(header: str, told: str) -> None:
     with pytest.raises(ApiError) as refused:
         read_preferences(header.encode())
     assert (refused.value.status, refused.value.code) == (400, "bad_request")
+    assert told in refused.value.message
+
+
+def test_a_misspelt_rehearsal_writes_nothing(shop: Live, client: httpx.Client) -> None:
+    before = counted(shop, "till.tags")
+    for wish in ("dryrun", "return=foo", "max-affected=abc", "handling=strict, wait=5"):
+        answer = client.post(TAGS, json={"memo": "x"}, headers=prefer(wish))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request"), wish
+    operations = [{"method": "POST", "path": TAGS, "body": {"memo": "x"}, "prefer": "retrun=minimal"}]
+    refused = client.post("/till/batch", json={"operations": operations}).json()["error"]
+    assert [fault["field"] for fault in refused["details"]] == ["operations[0].prefer"]
+    assert "perhaps you meant 'return'" in refused["message"] and counted(shop, "till.tags") == before
+
+
+def test_strictness_is_told(client: httpx.Client) -> None:
+    answer = client.post(TAGS, json={"memo": "x"}, headers=prefer("handling=strict", "return=minimal"))
+    assert (answer.status_code, answer.json()["data"]) == (201, None)
+    assert set(answer.headers["preference-applied"].split(", ")) == {"handling=strict", "return=minimal"}
+
+
+def test_items_of_a_minimal_list_have_no_data(client: httpx.Client) -> None:
+    answer = client.post(TAGS, json=[{"memo": "x"}, {"memo": "x" * 500}], headers=prefer("each", "return=minimal"))
+    assert answer.status_code == 207 and answer.headers["preference-applied"] == "each, return=minimal"
+    good, bad = answer.json()["data"]
+    assert good == {"status": 201, "data": None, "error": None}
+    assert (bad["status"], bad["error"]["details"][0]["field"]) == (422, "memo")
+    once = client.post(DRAWERS, json=[{"memo": "x"}], headers=prefer("each", "return=minimal"))
+    assert once.json()["data"][0]["data"]["pin"] == "pin-of-x" and once.headers["preference-applied"] == "each"
 
 
 def test_a_long_header_is_read_at_once() -> None:
@@ -113,7 +164,7 @@ def test_what_is_not_known_costs_nothing_and_is_not_applied(
     lent = shop.lend(Principal(user_id=None, everything=True))
     monkeypatch.setattr(Pool, "run", counted_run)
     monkeypatch.setattr(Pool, "_start", counted_begin)
-    for headers in ({}, {"Prefer": "respond-async"}, {"Prefer": "dryrun"}):
+    for headers in ({}, {"Prefer": "respond-async"}, {"Prefer": "wait=5"}):
         seen.clear()
         answer = lent.post(TAGS, json={"memo": "x"}, headers=headers)
         assert answer.status_code == 201 and "preference-applied" not in answer.headers

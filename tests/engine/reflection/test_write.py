@@ -223,10 +223,11 @@ def test_rows_are_known_by_unique_keys(client: httpx.Client) -> None:
     assert client.post("/shop/trade/customers/upsert?on=email", json=body).status_code == 201
     again = client.post("/shop/trade/customers/upsert?on=code", json={**body, "name": "Two"})
     assert data(again)["name"] == "Two"
-    mixed = client.post(
-        "/shop/trade/customers/upsert?on=email",
-        json=[{**body, "name": "Three"}, {**body, "code": f"{name}B", "email": f"b{name}@x.example"}],
-    )
+    other = {"code": f"{name}B", "name": "N"}
+    mixed = client.post("/shop/trade/customers/upsert?on=email", json=[{**body, "name": "Three"}, other])
+    assert code(mixed) == (422, "validation_error", ["[1].email"])
+    rows = [{**body, "name": "Three"}, {**other, "email": f"{name}B@x.example"}]
+    mixed = client.post("/shop/trade/customers/upsert?on=email", json=rows)
     assert [item["status"] for item in data(mixed)] == [200, 201]
 
 
