@@ -179,12 +179,12 @@ def _default(column: Column) -> Any:
 
 
 def _limits(place: Place, column: Column, kinds: Kinds) -> Limits:
-    found = Limits()
+    found, whole = Limits(), isinstance(kinds.of(column.type, column.typmod), sa.Integer)
     for rule in place.constraints:
         if rule.kind == "c" and rule.expression and rule.columns == (column.number,):
-            found = found.narrowed(limits_of(rule.expression, column.name))
+            found = found.narrowed(limits_of(rule.expression, column.name, whole=whole))
     for text in kinds.domain_checks(column.type):
-        found = found.narrowed(limits_of(text.removeprefix("CHECK "), "VALUE"))
+        found = found.narrowed(limits_of(text.removeprefix("CHECK "), "VALUE", whole=whole))
     return found
 
 

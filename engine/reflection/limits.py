@@ -14,7 +14,8 @@ from typing import NamedTuple
 NUMBER = r"\(*'?(-?[0-9]+)(?:\.0*)?'?\)*(?:::[a-z0-9 ]+)?\)*"
 # casts of the column that leave its value as it is: what others make of it, the condition says nothing of the column by
 CAST = r"(?:\)?::(?:text|character varying))?\)*"
-COMPARISON = r"\(*{name}\)?(?:::numeric)?\)*\s*(>=|<=|>|<|=)\s*"
+COMPARISON = r"\(*{name}\)?(?:::(?:{casts}))?\)*\s*(>=|<=|>|<|=)\s*"
+EXACT, WHOLE = "numeric", "numeric|smallint|integer|bigint"
 LENGTH = r"\(*(?:length|char_length|character_length)\(\(*{name}" + CAST + r"\)*\s*(<=|<)\s*"
 CHOICES = r"\(*{name}" + CAST + r"\s*=\s*ANY\s*\(+ARRAY\[(.*)\]" + r"(?:\)?::[a-z ]+\[\])?\)*"
 WORD = re.compile(r"\(*'((?:[^']|'')*)'(?:::[a-z ]+)?\)*(?:::[a-z ]+)?")
@@ -50,17 +51,18 @@ def _least(one: int | None, other: int | None) -> int | None:
     return other if one is None else one if other is None else min(one, other)
 
 
-def limits_of(expression: str, name: str) -> Limits:
-    """What a condition says of the column called `name` (VALUE in a domain's). Only what holds whenever the condition does."""
+def limits_of(expression: str, name: str, *, whole: bool = False) -> Limits:
+    """What a condition says of the column called `name` (VALUE in a domain's). Only what holds whenever the condition does.
+    `whole`: the column holds integers, which a cast to another kind of them does not change."""
     found = Limits()
     for part in _conjuncts(expression):
-        found = found.narrowed(_limit(part, name))
+        found = found.narrowed(_limit(part, name, WHOLE if whole else EXACT))
     return found
 
 
-def _limit(part: str, name: str) -> Limits:
+def _limit(part: str, name: str, casts: str) -> Limits:
     column = f"(?:{re.escape(name)}|{re.escape(_quoted(name))})"
-    if compared := re.fullmatch(COMPARISON.format(name=column) + NUMBER, part):
+    if compared := re.fullmatch(COMPARISON.format(name=column, casts=casts) + NUMBER, part):
         sign, number = compared[1], int(compared[2])
         fits = {
             ">=": Limits(minimum=number),
