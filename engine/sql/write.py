@@ -148,9 +148,8 @@ class Writes:
         """(cxg_ord) of the rows of `rows` that, as they are going to stand, do not meet the rules."""
         names = tuple(sorted({name for rule in rules for name in rule.columns}))
         given = self._input(resource, names, "cxg_ord")
-        columns = [given.c[name] for name in names]
-        columns += [bind("tenant", UUID).label("tenant_id")] if resource.scope.tenant_bound else []
-        row = sa.select(given.c.cxg_ord, *columns).subquery("t")
+        tenant = [bind("tenant", UUID).label("tenant_id")] if resource.scope.tenant_bound else []
+        row = sa.select(given.c.cxg_ord, *(given.c[name] for name in names), *tenant).subquery("t")
         fits = sa.func.coalesce(sa.and_(*self._scene(rules).owned(resource, row)), sa.false())
         return compile_statement(sa.select(row.c.cxg_ord).where(sa.not_(fits)))
 
