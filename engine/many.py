@@ -7,7 +7,7 @@ AFTER rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from engine.catalog import Resource
@@ -156,7 +156,7 @@ class Many:
         await self._refuse_keyless(unit, resource, key, (values, paths))
         written: dict[int, Written] = {}
         for look in range(LOOKS):
-            known = await self._known(unit, resource, key, values)
+            known, others = await self._known(unit, resource, key, rows, values)
             # in the order of the keys, so that two sets with the same ones do not wait for each other
             fresh = sorted(set(range(len(rows))) - known.keys(), key=lambda i: repr(_key_of(key, values[i])))
             try:
@@ -166,6 +166,9 @@ class Many:
             except ApiError as error:
                 if look == LOOKS - 1 or not _is_of(error, key):
                     raise
+        faults = [fault.under(paths[i]) for i in known for fault in _set_once(resource, rows[i], others[i])]
+        if faults:
+            raise invalid(faults)
         written |= await self._update_known(unit, resource, known, rows, paths)
         return [written[i] for i in range(len(rows))]
 
@@ -177,10 +180,7 @@ class Many:
         rows: Sequence[Incoming],
         paths: Sequence[str],
     ) -> dict[int, Written]:
-        """Bring stored rows to what the bodies say; what only a creation may set has to be the same already."""
-        faults = [fault.under(paths[i]) for i, old in known.items() for fault in _set_once(resource, rows[i], old)]
-        if faults:
-            raise invalid(faults)
+        """Bring stored rows to what the bodies say."""
         asked = [_patch(resource, row) for row in rows]
         changes = [Change(i, old, asked[i].values, asked[i].inputs) for i, old in known.items()]
         for change in changes:
@@ -198,13 +198,27 @@ class Many:
             return await self.operations.create(unit, resource, rows, paths)
 
     async def _known(
-        self, unit: UnitOfWork, resource: Resource, key: Unique, values: Sequence[Mapping[str, Any]]
-    ) -> dict[int, dict[str, Any]]:
-        """Place in the body -> the stored row with the same unique key, locked."""
-        statement = self.shop.question("same_unique", resource, key, resource.limits(unit.principal, "read"))
-        found = await unit.run(statement, unit.base(resource, rows=_records(resource, key, values)))
-        rows = [self.operations.row(resource, record) for record in found]
-        return {row.pop("cxg_ord"): row for row in rows}
+        self,
+        unit: UnitOfWork,
+        resource: Resource,
+        key: Unique,
+        rows: Sequence[Incoming],
+        values: Sequence[Mapping[str, Any]],
+    ) -> tuple[dict[int, dict[str, Any]], dict[int, Collection[str]]]:
+        """Place in the body -> the stored row with the same unique key, locked; and what the body says of it otherwise, though
+        only a creation may say it. Of somebody else's table its database tells, which knows one value in two spellings."""
+        fixed = (
+            {n for row in rows for n in row.values if not resource.fields[n].updatable} if resource.foreign else set()
+        )
+        once = tuple(sorted(fixed - set(key.columns)))
+        statement = self.shop.question("same_unique", resource, key, once, resource.limits(unit.principal, "read"))
+        given = _records(resource, (*named_by(resource, key), *once), values)
+        found = await unit.run(statement, unit.base(resource, rows=given))
+        known = {row.pop("cxg_ord"): row for row in (self.operations.row(resource, record) for record in found)}
+        others = {place: row.pop("cxg_other") for place, row in known.items()}
+        if not resource.foreign:
+            others = {place: _others(resource, rows[place], row) for place, row in known.items()}
+        return known, others
 
     async def _refuse_keyless(
         self,
@@ -220,7 +234,7 @@ class Many:
             fault.under(path) for row, path in zip(values, paths, strict=True) for fault in _empty(resource, key, row)
         ]
         if not faults and key.where:
-            rows = {"rows": _records(resource, key, values)}
+            rows = {"rows": _records(resource, named_by(resource, key), values)}
             under = {record[0] for record in await unit.run(self.shop.question("covered", resource, key), rows)}
             outside = _outside(resource, key)
             faults = [outside.under(path) for place, path in enumerate(paths) if place not in under]
@@ -266,18 +280,27 @@ def _outside(resource: Resource, key: Unique) -> Fault:
     return Fault(named[0], "outside_key", text)
 
 
-def _records(resource: Resource, key: Unique, values: Sequence[Mapping[str, Any]]) -> str:
-    names = named_by(resource, key)
+def _records(resource: Resource, names: Collection[str], values: Sequence[Mapping[str, Any]]) -> str:
     records = [
-        {**{name: row.get(name) for name in names}, "cxg_ord": place, LEFT: sorted(resource.silent - row.keys())}
+        {
+            **{name: row.get(name) for name in names},
+            "cxg_ord": place,
+            LEFT: sorted(resource.silent - row.keys()),
+            "cxg_said": [name for name in names if name in row],
+        }
         for place, row in enumerate(values)
     ]
     return ENCODER.encode(records).decode()
 
 
-def _set_once(resource: Resource, row: Incoming, old: Mapping[str, Any]) -> list[Fault]:
+def _others(resource: Resource, row: Incoming, old: Mapping[str, Any]) -> list[str]:
+    """The columns that only a creation may say, and that are another in the stored row."""
+    return [n for n, value in row.values.items() if not resource.fields[n].updatable and old[n] != value]
+
+
+def _set_once(resource: Resource, row: Incoming, others: Collection[str]) -> list[Fault]:
     """What a body says otherwise than the stored row, though only a creation may say it."""
-    once = [n for n, value in row.values.items() if not resource.fields[n].updatable and old[n] != value]
+    once = [name for name in others if name]
     once += [name for name in row.nested if "u" not in resource.nested[name].on]
     return [Fault(name, "write_once", "can only be given at creation") for name in once]
 

@@ -15,7 +15,7 @@ NUMBER = r"\(*'?(-?[0-9]+)(?:\.0*)?'?\)*(?:::[a-z0-9 ]+)?\)*"
 # casts of the column that leave its value as it is: what others make of it, the condition says nothing of the column by
 CAST = r"(?:\)?::(?:text|character varying))?\)*"
 COMPARISON = r"\(*{name}\)?(?:::(?:{casts}))?\)*\s*(>=|<=|>|<|=)\s*"
-WHOLE = "numeric|bigint|integer|smallint"
+EXACT, WHOLE = "numeric", "numeric|smallint|integer|bigint"
 LENGTH = r"\(*(?:length|char_length|character_length)\(\(*{name}" + CAST + r"\)*\s*(<=|<)\s*"
 CHOICES = r"\(*{name}" + CAST + r"\s*=\s*ANY\s*\(+ARRAY\[(.*)\]" + r"(?:\)?::[a-z ]+\[\])?\)*"
 WORD = re.compile(r"\(*'((?:[^']|'')*)'(?:::[a-z ]+)?\)*(?:::[a-z ]+)?")
@@ -52,11 +52,11 @@ def _least(one: int | None, other: int | None) -> int | None:
 
 
 def limits_of(expression: str, name: str, *, whole: bool = False) -> Limits:
-    """What a condition says of the column called `name` (VALUE in a domain's), which holds `whole` numbers or others. Only what
-    holds whenever the condition does."""
+    """What a condition says of the column called `name` (VALUE in a domain's). Only what holds whenever the condition does.
+    `whole`: the column holds integers, which a cast to another kind of them does not change."""
     found = Limits()
     for part in _conjuncts(expression):
-        found = found.narrowed(_limit(part, name, WHOLE if whole else "numeric"))
+        found = found.narrowed(_limit(part, name, WHOLE if whole else EXACT))
     return found
 
 

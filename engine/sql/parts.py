@@ -71,6 +71,11 @@ def travels(field: Field) -> Any:
     return field.type if field.scalar.record_type == "native" else TYPES[field.scalar.record_type]
 
 
+def kept(field: Field, value: Any) -> Any:
+    """A value of a JSON record set as its column has it."""
+    return field.scalar.keep(value, field.type) if field.scalar.keep else value
+
+
 def compared_as(field: Field) -> Any:
     """The type in which the values of a field, or its items, are compared; those of jsonb are texts."""
     one = field.item or field
@@ -148,9 +153,13 @@ def given_keys(resource: Resource) -> Any:
     """The record set of the parameter `keys`, with the place of each key in `cxg_given`."""
     columns = [sa.column(name, travels(resource.fields[name])) for name in resource.keys]
     records = sa.func.json_to_recordset(bind("keys", pg.JSON()))
-    return records.table_valued(*columns, sa.column("cxg_given", sa.Integer()), name="k").render_derived(
+    given = records.table_valued(*columns, sa.column("cxg_given", sa.Integer()), name="k").render_derived(
         with_types=True
     )
+    if not any(resource.fields[name].scalar.keep for name in resource.keys):
+        return given
+    keys = (kept(resource.fields[name], given.c[name]).label(name) for name in resource.keys)
+    return sa.select(*keys, given.c.cxg_given).subquery("kept")
 
 
 def same_key(resource: Resource, one: Any, other: Any) -> Column:
@@ -213,6 +222,8 @@ def _told(resource: Resource, column: Any, field: Field) -> Any:
     """A column of a row; of somebody else's table as text, where Python has no such values: months, years before Christ."""
     if not resource.foreign:
         return column
+    if field.scalar.name == "money" and field.scalar.show:  # its own text is that of the server's language
+        return field.scalar.show(column).label(field.name)
     exact = isinstance(field.type, Native) or field.scalar.name in ("date", "timestamptz", "time", "array")
     return (sa.cast(column, sa.Text) if exact else column).label(field.name)
 

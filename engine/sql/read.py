@@ -195,11 +195,11 @@ class Reads:
         there = presence(resource, row, "exclude" if active else "include")
         return sets.clashing(resource, row, key, [*wall(resource, row, self.walled), *there])
 
-    def same_unique(self, resource: Resource, key: Unique, own: frozenset[RowRule]) -> Statement:
-        """The stored rows that have the unique key of one of `rows`, locked."""
+    def same_unique(self, resource: Resource, key: Unique, once: tuple[str, ...], own: frozenset[RowRule]) -> Statement:
+        """The stored rows that have the unique key of one of `rows`, locked; and which columns of `once` are said otherwise."""
         row = resource.table.alias("t")
         where = [*wall(resource, row, self.walled), *self._scene(own).owned(resource, row)]
-        return sets.same_unique(resource, row, key, where)
+        return sets.same_unique(resource, row, key, once, where)
 
     def _limited(self, resource: Resource, row: Any, limits: Limited) -> list[Any]:
         """Whether the row exists for the caller (`cxg_seen`), and whether he may write it (`cxg_own`)."""

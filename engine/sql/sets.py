@@ -12,6 +12,8 @@ from sqlalchemy.dialects import postgresql as pg
 from engine.catalog import Resource
 from engine.entity import Period, Unique
 from engine.fields import Field
+from engine.filters import TEXTS
+from engine.scalars import Native
 from engine.shapes import Statement
 from engine.sql.parts import (
     LEFT,
@@ -20,6 +22,7 @@ from engine.sql.parts import (
     compile_statement,
     constant,
     given_keys,
+    kept,
     locked,
     presence,
     same_key,
@@ -62,17 +65,19 @@ def named_by(resource: Resource, key: Key) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_compared(key), *(word for word in words if word in resource.table.c))))
 
 
-def _covered(resource: Resource, key: Key) -> Any:
-    """Of the record set `rows`: those that the key's condition concerns, by `cxg_ord`, with the columns of the key."""
-    names = named_by(resource, key)
+def _covered(resource: Resource, key: Key, once: tuple[str, ...] = ()) -> Any:
+    """Of the record set `rows`: those that the key's condition concerns, by `cxg_ord`, with the columns of the key, and those of
+    `once` with the names that a row gives."""
+    names = tuple(dict.fromkeys((*named_by(resource, key), *once)))
     columns = [sa.column(name, travels(resource.fields[name])) for name in names]
-    columns += [sa.column("cxg_ord", sa.Integer()), sa.column(LEFT, pg.JSONB())]
+    columns += [sa.column("cxg_ord", sa.Integer()), sa.column(LEFT, pg.JSONB()), sa.column("cxg_said", pg.JSONB())]
     records = sa.func.json_to_recordset(bind("rows", pg.JSON(none_as_null=True)))
     given = records.table_valued(*columns, name="i").render_derived(with_types=True)
-    kept = [_begun(resource.fields[name], given).label(name) for name in names]
-    rows = sa.select(given.c.cxg_ord, *kept).subquery("g")
+    begun = [_begun(resource.fields[name], given).label(name) for name in names]
+    rows = sa.select(given.c.cxg_ord, given.c.cxg_said, *begun).subquery("g")
     # the condition names columns without their table, so nothing else here may have them
-    own = sa.select(rows.c.cxg_ord, *(rows.c[name].label(f"cxg_{place}") for place, name in enumerate(_compared(key))))
+    called = enumerate((*_compared(key), *once))
+    own = sa.select(rows.c.cxg_ord, rows.c.cxg_said, *(rows.c[name].label(f"cxg_{place}") for place, name in called))
     return (own.where(sa.text(key.where)) if key.where else own).cte("covered")
 
 
@@ -84,7 +89,7 @@ def has_constant(field: Field) -> bool:
 
 def _begun(field: Field, given: Any) -> Any:
     """The value with which a creation begins: of a row that leaves it out the column's default, if that is a constant."""
-    value = field.scalar.keep(given.c[field.name], field.type) if field.scalar.keep else given.c[field.name]
+    value = kept(field, given.c[field.name])
     if not has_constant(field):
         return value
     default: Any = field.column.server_default  # type: ignore[union-attr]
@@ -135,12 +140,30 @@ def covered(resource: Resource, key: Unique) -> Statement:
     return compile_statement(sa.select(rows.c.cxg_ord))
 
 
-def same_unique(resource: Resource, row: Any, key: Unique, where: list[Any]) -> Statement:
-    """(cxg_ord, all columns) of the active rows that have the unique key of one of `rows` and meet `where`, locked."""
-    rows = _covered(resource, key)
+def same_unique(resource: Resource, row: Any, key: Unique, once: tuple[str, ...], where: list[Any]) -> Statement:
+    """(cxg_ord, cxg_other, all columns) of the active rows that have the unique key of one of `rows` and meet `where`, locked.
+    `cxg_other`: the columns of `once` that the given row says, and says otherwise."""
+    rows = _covered(resource, key, once)
     pairs = _collide(resource, key, row.c, _columns(key, rows))
     where = [*presence(resource, row, "exclude"), *where, *([sa.text(key.where)] if key.where else [])]
-    statement = sa.select(rows.c.cxg_ord, *stored(resource, row))
+    others = [
+        sa.case(
+            (sa.and_(_said(rows, name), _differs(resource.fields[name], row, rows.c[f"cxg_{place}"])), constant(name))
+        )
+        for place, name in enumerate(once, len(key.columns))
+    ]
+    told: Any = pg.array(others) if others else sa.cast(sa.literal_column("'{}'"), TEXTS)
+    statement = sa.select(rows.c.cxg_ord, told.label("cxg_other"), *stored(resource, row))
     joined = statement.select_from(rows.join(row, sa.and_(*pairs))).where(*where)
     ordered = joined.order_by(*(row.c[name] for name in resource.keys))
     return compile_statement(locked(ordered, resource, going=False, of=row))
+
+
+def _said(rows: Any, name: str) -> Any:
+    return rows.c.cxg_said.op("?", is_comparison=True)(constant(name))
+
+
+def _differs(field: Field, row: Any, given: Any) -> Any:
+    """Whether a stored value is another than the given one, however that is spelled; not every type knows what is equal."""
+    kind = pg.JSONB() if field.scalar.name == "json" else sa.Text() if isinstance(field.type, Native) else field.type
+    return sa.cast(row.c[field.name], kind).is_distinct_from(sa.cast(given, kind))

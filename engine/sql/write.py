@@ -29,6 +29,7 @@ from engine.sql.parts import (
     compile_statement,
     constant,
     entity_id,
+    kept,
     key_predicate,
     living,
     locked,
@@ -62,7 +63,7 @@ class Writes:
         """Insert the rows of `rows` whose references name active rows; returns (version, document), or all columns."""
         names = shape.columns if resource.foreign else (*resource.keys, *shape.columns)
         given = self._input(resource, names, "cxg_ord", "cxg_log", *((LEFT,) if resource.silent else ()))
-        values: dict[str, Any] = {name: _kept(resource.fields[name], given.c[name]) for name in names}
+        values: dict[str, Any] = {name: _filled(resource.fields[name], given.c[name]) for name in names}
         for name in resource.silent & values.keys():
             values[name] = _unless_left(resource.fields[name], given, values[name])
         values |= self._engine_values(resource, values)
@@ -147,16 +148,15 @@ class Writes:
         """(cxg_ord) of the rows of `rows` that, as they are going to stand, do not meet the rules."""
         names = tuple(sorted({name for rule in rules for name in rule.columns}))
         given = self._input(resource, names, "cxg_ord")
-        columns = [_kept(resource.fields[name], given.c[name]).label(name) for name in names]
-        columns += [bind("tenant", UUID).label("tenant_id")] if resource.scope.tenant_bound else []
-        row = sa.select(given.c.cxg_ord, *columns).subquery("t")
+        tenant = [bind("tenant", UUID).label("tenant_id")] if resource.scope.tenant_bound else []
+        row = sa.select(given.c.cxg_ord, *(given.c[name] for name in names), *tenant).subquery("t")
         fits = sa.func.coalesce(sa.and_(*self._scene(rules).owned(resource, row)), sa.false())
         return compile_statement(sa.select(row.c.cxg_ord).where(sa.not_(fits)))
 
     def _changed(self, resource: Resource, shape: ChangeShape, given: Any, known: Any) -> dict[str, Any]:
         """What the columns become. `known` is the version before."""
         marks = resource.marks
-        values: dict[str, Any] = {name: _kept(resource.fields[name], given.c[name]) for name in shape.columns}
+        values: dict[str, Any] = {name: _filled(resource.fields[name], given.c[name]) for name in shape.columns}
         for name in resource.silent & values.keys():
             values[name] = _unless_left(resource.fields[name], given, values[name])
         values |= {marks.version: known + sa.literal_column("1")} if marks.version else {}
@@ -228,7 +228,8 @@ class Writes:
         return found
 
     def _input(self, resource: Resource, names: tuple[str, ...], *extra: str) -> Any:
-        """The record set of the rows. A key that the database makes is drawn here, so that the audit record has it."""
+        """The record set of the rows, as their columns have them. A key that the database makes is drawn here, so that the audit
+        record has it."""
         numbered = "cxg_log" in extra and "cxg_expected" not in extra and not resource.foreign
         types: dict[str, Any] = {"cxg_ord": sa.Integer(), "cxg_log": UUID, LEFT: pg.JSONB()}
         types["cxg_expected"] = sa.Integer() if resource.versioned else sa.Text()
@@ -237,7 +238,8 @@ class Writes:
         columns += [sa.column(name, type_) for name, type_ in types.items()]
         rows = sa.func.json_to_recordset(bind("rows", pg.JSON(none_as_null=True)))
         given = rows.table_valued(*columns, name="i").render_derived(with_types=True)
-        return sa.select(*(_drawn(resource, name, c) if numbered else c for name, c in given.c.items())).cte("given")
+        kept_as = {n: kept(resource.fields[n], c).label(n) if n in names else c for n, c in given.c.items()}
+        return sa.select(*(_drawn(resource, n, c) if numbered else c for n, c in kept_as.items())).cte("given")
 
     def _answer(
         self, resource: Resource, new: Any, joined: Any, parts: tuple[Any, Any, InsertShape | ChangeShape]
@@ -366,11 +368,10 @@ def _merged(parts: list[Any]) -> Column:
     return merged
 
 
-def _kept(field: Field, value: Any) -> Any:
-    kept = field.scalar.keep(value, field.type) if field.scalar.keep else value
+def _filled(field: Field, value: Any) -> Any:
     # what the database computes or numbers by itself has no expression to repeat here
     server = getattr(field.column.server_default, "arg", None) if field.column is not None else None
-    return sa.func.coalesce(kept, server) if server is not None and not field.nullable else kept
+    return sa.func.coalesce(value, server) if server is not None and not field.nullable else value
 
 
 def _unless_left(field: Field, given: Any, value: Any) -> Any:

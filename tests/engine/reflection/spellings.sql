@@ -1,0 +1,6 @@
+-- one value in several spellings; values that other languages have none of
+create schema spell;
+create table spell.moments (at timestamptz primary key, code text unique, note text);
+create table spell.stamps (at timestamp, day date, price money, primary key (at, day, price));
+create table spell.prices (price money primary key, note text);
+create table spell.doubles (at timestamptz, lapse interval, n numeric, code text unique, note text, primary key (at, lapse, n));
