@@ -23,7 +23,8 @@ Result = TypeVar("Result")
 
 err = Console(stderr=True, highlight=False)
 Registries = Annotated[
-    list[str] | None, Parameter(name="--registry", help="Package to serve; may be given several times.")
+    list[str] | None,
+    Parameter(name="--registry", negative="--no-registry", help="Package to serve; may be given several times."),
 ]
 Data = Annotated[Path | None, Parameter(help="Folder of the embedded server, keys and first password.")]
 

@@ -19,13 +19,14 @@ from engine.app import build_app, plain
 from engine.auth.keys import secret_file
 from engine.auth.vault import KeyRing, PasswordVault
 from engine.batch import Batch
+from engine.budgets import BUDGETS
 from engine.catalog import Catalog, compile_catalog
 from engine.chain import add_heads, home_of, logs_of
 from engine.checks import check_declarations, check_scope
 from engine.clock import random_token
 from engine.dispatch import Dispatcher
 from engine.docs import docs_routes
-from engine.entrance import Entrance, WayIn, entrance
+from engine.entrance import Entrance, WayIn, check_entrance, entrance
 from engine.errors import StartupFault
 from engine.load import Registry, load_registries, refuse_strangers
 from engine.meta import Meta
@@ -56,11 +57,6 @@ if TYPE_CHECKING:
     from tenancy.migrate import MigrationOptions
 
 Say = Callable[[str], None]
-# settings that say what a query may cost
-BUDGETS = (
-    *("max_expand_depth", "max_filters", "max_in_values"),
-    *("role_timeouts", "max_query_cost", "tenant_query_costs", "facet_timeout"),
-)
 # settings that a running server keeps
 FIXED = ("data", "pg_bin", "host", "port", "workers", "environment")
 
@@ -74,7 +70,8 @@ def load(packages: list[str], reflected: Reflected | None = None) -> tuple[Regis
     # thousands of long-lived objects come now: collecting while they are made costs seconds and finds nothing
     gc.disable()
     try:
-        registry = load_registries(packages)
+        # a database that is served as it is needs no package beside it
+        registry = load_registries(packages) if packages or reflected is None else Registry()
         return registry, compiled(registry, reflected)
     finally:
         gc.enable()
@@ -387,6 +384,7 @@ async def fresh_system(former: System) -> System:
     if moved := [name for name in FIXED if getattr(settings, name) != getattr(former.settings, name)]:
         raise StartupFault(f"{moved[0]} changes only when the server is started again")
     system = await asyncio.to_thread(System, settings, former.say)
+    check_entrance(settings, system.catalog)
     await asyncio.to_thread(system.locate)
     try:
         await system.prepare_databases()

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from engine.addresses import UNREACHABLE, unreachable
 from engine.errors import StartupFault
 
 CONNECT_SECONDS = 10
@@ -94,7 +95,8 @@ class Index(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """A database as its catalogue describes it. `bases`: view -> the tables that it reads."""
+    """A database as its catalogue describes it. `bases`: view -> the tables that it reads; `beside`: what the schema holds that
+    is left out, with its columns."""
 
     relations: tuple[Relation, ...]
     columns: tuple[Column, ...]
@@ -102,6 +104,7 @@ class Reading:
     constraints: tuple[Constraint, ...]
     indexes: tuple[Index, ...]
     bases: tuple[tuple[int, int], ...]
+    beside: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -160,6 +163,14 @@ from pg_index i join pg_class c on c.oid = i.indexrelid
 where i.indrelid = any($1::oid[]) and i.indisvalid
 order by i.indrelid, c.relname
 """
+BESIDE = """
+select c.relname::text, coalesce(array_agg(a.attname::text) filter (where a.attname is not null), '{}')
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
+group by c.relname
+order by c.relname
+"""
 BASES = """
 select distinct r.ev_class::int8, d.refobjid::int8
 from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
@@ -194,6 +205,7 @@ async def _ask(connection: Any, schemas: Sequence[str], without: str) -> Reading
         tuple(Constraint(*(_frozen(value) for value in row)) for row in await connection.fetch(CONSTRAINTS, oids)),
         tuple(Index(*(_frozen(value) for value in row)) for row in await connection.fetch(INDEXES, oids)),
         tuple((row[0], row[1]) for row in await connection.fetch(BASES, views)),
+        tuple((row[0], tuple(row[1])) for row in await connection.fetch(BESIDE, without)),
     )
 
 
@@ -206,6 +218,5 @@ def read_now(url: str, schemas: Sequence[str] = (), without: str = "") -> Readin
     with ThreadPoolExecutor(1) as thread:
         try:
             return thread.submit(lambda: asyncio.run(read(url, schemas, without))).result()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-            # of the address only what is no secret may be told, and drivers repeat it in their messages
-            raise StartupFault(f"the database to be served cannot be read: {type(error).__name__}") from None
+        except UNREACHABLE as error:
+            raise unreachable(url, error) from None
