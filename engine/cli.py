@@ -226,16 +226,21 @@ def openapi(*, registry: Registries = None) -> None:
 
 
 @migrate_app.default
-def migrate(*, registry: Registries = None, data: Data = None) -> None:
+def migrate(
+    *,
+    stamp: Annotated[bool, Parameter(negative="", help="Take them for done: development has made the tables.")] = False,
+    registry: Registries = None,
+    data: Data = None,
+) -> None:
     """Run the pending migrations of every database."""
     say = Progress()
     with located(configure(registries=registry, data=data), say) as system:
-        asyncio.run(_upgrade(system))
+        asyncio.run(_upgrade(system, stamp))
 
 
-async def _upgrade(system: System) -> None:
+async def _upgrade(system: System, stamp: bool) -> None:
     await system.prepare_roles()
-    for scope, done in (await system.upgrade()).items():
+    for scope, done in (await system.upgrade(stamped=stamp)).items():
         print(f"{scope}: {', '.join(done) if done else 'nothing to do'}")
 
 

@@ -207,13 +207,16 @@ class System:
         if self.settings.environment != "production":
             await offer_trigrams(owner)
 
-    async def upgrade(self) -> dict[str, list[str]]:
-        """Run the pending revisions of every scope."""
-        from tenancy.migrate import upgrade
+    async def upgrade(self, *, stamped: bool = False) -> dict[str, list[str]]:
+        """Run the pending revisions of every scope, or take them for done (`stamped`), where development made the tables."""
+        from tenancy.migrate import stamp, upgrade
 
-        for scope in self.own_scopes:
-            await offer_trigrams(self.places[scope.stored_in].owner)
-        return {s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s)) for s in self.own_scopes}
+        own = [(scope, self.places[scope.stored_in].owner) for scope in self.own_scopes]
+        if stamped:
+            return {s.name: await stamp(url, s.metadata, self.migration(s)) for s, url in own}
+        for _, url in own:
+            await offer_trigrams(url)
+        return {s.name: await upgrade(url, self.migration(s)) for s, url in own}
 
     async def make_migrations(self, name: str) -> list[Path]:
         """Write the next revision of each scope whose models changed, compared with a scratch database that only
