@@ -41,6 +41,11 @@ KINDS = {
     **dict.fromkeys(("contains", "icontains", "startswith", "istartswith", "endswith"), "trigram"),
     **dict.fromkeys(("has", "hasany", "hasall"), "gin"),
 }
+# settings that say what a query may cost
+BUDGETS = (
+    *("max_expand_depth", "max_filters", "max_in_values"),
+    *("role_timeouts", "max_query_cost", "tenant_query_costs", "facet_timeout"),
+)
 
 
 class Budgets:

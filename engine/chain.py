@@ -88,10 +88,10 @@ def add_heads(metadata: sa.MetaData) -> None:
 
 
 def home_of(catalog: Catalog) -> str | None:
-    """The scope whose database keeps the heads: the identity's, else the first that is not bound to tenants."""
+    """The scope whose database keeps the heads: the identity's, else the first of the engine's own that is not bound to tenants."""
     if catalog.identity is not None:
         return catalog.identity.scope
-    return next((name for name, scope in catalog.scopes.items() if not scope.tenant_bound), None)
+    return next((name for name, scope in catalog.scopes.items() if not scope.tenant_bound and not scope.foreign), None)
 
 
 @dataclass(frozen=True)

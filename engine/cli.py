@@ -28,6 +28,7 @@ from engine.commands.rollups import rollups_app
 from engine.commands.secrets import secrets_app
 from engine.commands.worker import worker_app
 from engine.console import Data, Progress, Registries, configure, err, located, out, run_and_close
+from engine.entrance import check_entrance
 from engine.errors import ApiError, StartupFault
 from engine.grants import read_grants
 from engine.main import System, fresh_system, load
@@ -99,6 +100,7 @@ def serve(  # budget: an argument is an option of the command line
     cxg serve --port 9000 --workers 2          another port, two processes
     cxg serve --registry registry --registry shop   your package beside the bundled one
     cxg serve --database postgresql://me:secret@host/shop --scope shop   every table of a database, at /shop/<schema>/<table>
+    cxg serve --database postgresql://me:secret@host/shop --no-registry   the same alone, for who sends the access key
     """
     say = Progress()
     outside = {"issuer": issuer, "jwks_url": jwks_url, "audience": audience, "policy": policy}
@@ -112,12 +114,15 @@ def serve(  # budget: an argument is an option of the command line
     signal.signal(signal.SIGTERM, _terminate)
     system = System(settings, say)
     try:
+        check_entrance(settings, system.catalog)
         system.locate()
         for line in asyncio.run(_prepare(system, say)):
             err.print(line, style="bold", soft_wrap=True)
         address = f"http://{settings.host}:{settings.port}"
         serving = f"serving {len(system.catalog.resources)} entities at {address}"
         say(Text.assemble((serving, "bold green"), f"  docs: {address}/docs"))
+        if system.reflected is not None and system.reflected.empty:
+            say(Text(system.reflected.empty, "bold yellow"))
         with findable(settings.data):
             _listen(system, reload)
     finally:
@@ -204,9 +209,13 @@ def registries(*, registry: Registries = None) -> None:
 @app.command
 def check(*, registry: Registries = None) -> None:
     """Run the numbered start-up checks alone, those of a policy included, without a database but one to be served as it is."""
-    catalog, settings = _catalog(registry), configure(registries=registry)
+    settings = configure(registries=registry)
+    reflected = reflected_of(settings)
+    catalog = load(packages_of(settings), reflected)[1]
     if settings.policy is not None:
         read_grants(settings.policy, catalog)
+    if reflected is not None and reflected.empty:
+        print(reflected.empty)
     print(f"{len(catalog.resources)} entities in {len(catalog.scopes)} scopes: no faults")
 
 
@@ -220,16 +229,21 @@ def openapi(*, registry: Registries = None) -> None:
 
 
 @migrate_app.default
-def migrate(*, registry: Registries = None, data: Data = None) -> None:
+def migrate(
+    *,
+    stamp: Annotated[bool, Parameter(negative="", help="Take them for done: development has made the tables.")] = False,
+    registry: Registries = None,
+    data: Data = None,
+) -> None:
     """Run the pending migrations of every database."""
     say = Progress()
     with located(configure(registries=registry, data=data), say) as system:
-        asyncio.run(_upgrade(system))
+        asyncio.run(_upgrade(system, stamp))
 
 
-async def _upgrade(system: System) -> None:
+async def _upgrade(system: System, stamp: bool) -> None:
     await system.prepare_roles()
-    for scope, done in (await system.upgrade()).items():
+    for scope, done in (await system.upgrade(stamped=stamp)).items():
         print(f"{scope}: {', '.join(done) if done else 'nothing to do'}")
 
 

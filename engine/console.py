@@ -19,14 +19,18 @@ from rich.text import Text
 
 from engine.errors import StartupFault
 from engine.main import System
+from engine.moment import UnitOfWork
+from engine.operations import Operations
 from engine.settings import Settings
+from engine.types import ENGINE, TenantRef
 
 Result = TypeVar("Result")
 
 # what is printed is other people's text as a rule, whose brackets are no markup; styles are those of a Text
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 Registries = Annotated[
-    list[str] | None, Parameter(name="--registry", help="Package to serve; may be given several times.")
+    list[str] | None,
+    Parameter(name="--registry", negative="--no-registry", help="Package to serve; may be given several times."),
 ]
 Data = Annotated[Path | None, Parameter(help="Folder of the embedded server, keys and first password.")]
 
@@ -89,3 +93,21 @@ def run_and_close(system: System, work: Coroutine[Any, Any, Result]) -> Result:
             await system.close()
 
     return asyncio.run(bounded())
+
+
+async def tenants_of(operations: Operations, slug: str | None = None, *, used: bool = False) -> list[TenantRef]:
+    """The tenants whose rows there are, or the one called `slug`; `used`: those in use alone. StartupFault where rows belong to
+    tenants whom nobody lists."""
+    catalog = operations.shop.catalog
+    bound = [scope.name for scope in catalog.scopes.values() if scope.tenant_bound]
+    if catalog.identity is None:
+        if bound or slug is not None:
+            whose = f"rows of the scope {bound[0]!r} belong to tenants" if bound else f"there is no tenant {slug!r}"
+            raise StartupFault(f"{whose}: the registry that lists them must be served beside (--registry registry)")
+        return []
+    async with UnitOfWork(operations, catalog.identity.scope, ENGINE) as unit:
+        every = await (catalog.identity.tenants(unit) if used else catalog.identity.all_tenants(unit))
+    found = [tenant for tenant in every if slug in (None, tenant.slug)]
+    if slug is not None and not found:
+        raise StartupFault(f"there is no tenant {slug!r}")
+    return found

@@ -13,6 +13,7 @@ from engine.auth.outside import Mapped, Outside
 from engine.auth.tokens import ISSUER, Tokens
 from engine.catalog import Catalog
 from engine.errors import StartupFault
+from engine.grants import read_grants
 from engine.operations import Operations
 from engine.settings import Settings
 from engine.signin import Endpoint, OutsideEndpoints, PrincipalLoader, SignInEndpoints, callers_of, routes_of
@@ -53,6 +54,14 @@ def uses_key(settings: Settings, catalog: Catalog) -> bool:
             f"rows of the scope {bound[0]!r} belong to tenants, whom an access key does not know: {WAYS_IN}"
         )
     return True
+
+
+def check_entrance(settings: Settings, catalog: Catalog) -> None:
+    """StartupFault where nobody could enter, half of an issuer is said, or the policy does not fit: before anything is made."""
+    uses_key(settings, catalog)
+    outside_of(settings)
+    if settings.policy is not None:
+        read_grants(settings.policy, catalog)
 
 
 def entrance(settings: Settings, operations: Operations) -> Entrance:

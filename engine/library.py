@@ -28,6 +28,7 @@ from engine.load import Registry, load_registries
 from engine.main import System
 from engine.observe import Observer
 from engine.places import Place
+from engine.reflection import Reflected, reflected_of
 from engine.request import Receive, Request, Send
 from engine.request import Scope as AsgiScope
 from engine.session import Session
@@ -65,8 +66,15 @@ class HostedDispatcher(Dispatcher):
 class HostedSystem(System):
     """A system over databases of its host's: pools that are lent, URLs that are given, and the rest as settings say."""
 
-    def __init__(self, settings: Settings, loaded: tuple[Registry, Any], given: Mapping[str, str | Source]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        loaded: tuple[Registry, Any],
+        given: Mapping[str, str | Source],
+        reflected: Reflected | None = None,
+    ) -> None:
         super().__init__(settings, loaded=loaded)
+        self.reflected = reflected
         self.lent = {name: once(source) for name, source in given.items() if not isinstance(source, str)}
         role = settings.runtime_role
         self.places |= {name: Place(url, url, role) for name, url in given.items() if isinstance(url, str)}
@@ -106,7 +114,8 @@ class Engine:
     jobs, events and scopes that belong to them; without a Scope their tables are the scope that `databases` names.
     `databases`: name -> URL (as its owner) or an asyncpg pool, or a function that gives one when the engine starts; what is
     not named is found as settings say. `authenticate`: who sends a request, and what he may. `settings`: a Settings record,
-    or single ones by name; what is not said comes from `CXG_*` and `cxg.toml`.
+    or single ones by name; what is not said comes from `CXG_*` and `cxg.toml`. `database` among them is one that is served as it
+    is, beside the others or alone; its log (`audit_schema`) is made by `synchronise`.
 
     >>> class DeskModel(Model, abstract=True): ...
     >>> class Note(DeskModel, table="office.notes"):
@@ -134,14 +143,17 @@ class Engine:
     ) -> None:
         given = dict(databases or {})
         self.settings = settings if isinstance(settings, Settings) else Settings(**(settings or {}))
-        registry = _declared(registries, entities, list(given))
-        self.loaded = (registry, compiled(registry))
+        self.reflected = reflected_of(self.settings)
+        registry = _declared(registries, entities, list(given), alone=self.reflected is not None)
+        self.loaded = (registry, compiled(registry, self.reflected))
         self.given, self.authenticate = given, authenticate
         known = [scope.stored_in for scope in registry.scopes]
         if unknown := sorted(set(given) - set(known)):
             raise StartupFault(
                 f"databases: no scope lives in {unknown[0]!r}; there are {', '.join(dict.fromkeys(known))}"
             )
+        if self.reflected is not None and self.reflected.scope.stored_in in given:
+            raise StartupFault("a database that is served as it is has its address in `settings`, not in `databases`")
         if authenticate is None and registry.identity is None and not self.settings.issuer:
             raise StartupFault(
                 "who may enter? Give authenticate=, a function of the request that answers a Principal or None"
@@ -161,7 +173,7 @@ class Engine:
 
     async def __aenter__(self) -> Engine:
         """Find the databases, open what goes on beside the requests, and answer from now on."""
-        system = HostedSystem(self.settings, self.loaded, self.given)
+        system = HostedSystem(self.settings, self.loaded, self.given, self.reflected)
         await asyncio.to_thread(system.locate)
         try:
             for pool in system.pools.values():
@@ -217,7 +229,7 @@ class Engine:
         given = {**self.given, **(owners or {})}
         if lent := [name for name, source in given.items() if not isinstance(source, str)]:
             raise StartupFault(f"synchronise needs the owner's URL of {lent[0]!r}: synchronise({{{lent[0]!r}: url}})")
-        system = HostedSystem(self.settings, self.loaded, given)
+        system = HostedSystem(self.settings, self.loaded, given, self.reflected)
         await asyncio.to_thread(system.locate)
         try:
             await system.prepare_databases()
@@ -226,8 +238,10 @@ class Engine:
                 await asyncio.to_thread(system.server.stop)
 
 
-def _declared(registries: Sequence[str], entities: Sequence[Any], names: Sequence[str]) -> Registry:
-    """What packages and the program itself declare."""
+def _declared(
+    registries: Sequence[str], entities: Sequence[Any], names: Sequence[str], *, alone: bool = False
+) -> Registry:
+    """What packages and the program itself declare; `alone`: nothing need be, for a database is served as it is."""
     registry = load_registries(registries) if registries else Registry()
     own = ModuleType("declared")
     own.__dict__["declared"] = list(entities)
@@ -242,6 +256,6 @@ def _declared(registries: Sequence[str], entities: Sequence[Any], names: Sequenc
             )
         registry.scopes.append(Scope(free[0], homeless[0].table.metadata, database=free[0]))
         registry.origin[id(registry.scopes[-1])] = own
-    if not registry.scopes:
+    if not registry.scopes and not alone:
         raise StartupFault("nothing is declared: give registries=[...] or entities=[...]")
     return registry

@@ -63,6 +63,8 @@ class Registry:
 
 def load_registries(packages: Sequence[str]) -> Registry:
     """Import each package with all its modules. StartupFault names a package that cannot be found."""
+    if not packages:
+        raise StartupFault("nothing is served: name a registry (--registry), or a database as it is (--database)")
     registry = Registry()
     for package in packages:
         root = find_package(package)

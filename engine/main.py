@@ -19,11 +19,12 @@ from engine.assembly import compiled
 from engine.auth.keys import secret_file
 from engine.auth.vault import KeyRing, PasswordVault
 from engine.batch import Batch
+from engine.budgets import BUDGETS
 from engine.catalog import Catalog
 from engine.clock import random_token
 from engine.dispatch import Dispatcher
 from engine.docs import docs_routes
-from engine.entrance import Entrance, WayIn, entrance
+from engine.entrance import Entrance, WayIn, check_entrance, entrance
 from engine.errors import StartupFault
 from engine.load import Registry, load_registries, refuse_strangers
 from engine.meta import Meta
@@ -50,11 +51,6 @@ if TYPE_CHECKING:
     from tenancy.migrate import MigrationOptions
 
 Say = Callable[[str], None]
-# settings that say what a query may cost
-BUDGETS = (
-    *("max_expand_depth", "max_filters", "max_in_values"),
-    *("role_timeouts", "max_query_cost", "tenant_query_costs", "facet_timeout"),
-)
 # settings that a running server keeps
 FIXED = ("data", "pg_bin", "host", "port", "workers", "environment")
 
@@ -68,7 +64,8 @@ def load(packages: list[str], reflected: Reflected | None = None) -> tuple[Regis
     # thousands of long-lived objects come now: collecting while they are made costs seconds and finds nothing
     gc.disable()
     try:
-        registry = load_registries(packages)
+        # a database that is served as it is needs no package beside it
+        registry = load_registries(packages) if packages or reflected is None else Registry()
         return registry, compiled(registry, reflected)
     finally:
         gc.enable()
@@ -182,13 +179,16 @@ class System:
         if self.settings.environment != "production":
             await offer_trigrams(owner)
 
-    async def upgrade(self) -> dict[str, list[str]]:
-        """Run the pending revisions of every scope."""
-        from tenancy.migrate import upgrade
+    async def upgrade(self, *, stamped: bool = False) -> dict[str, list[str]]:
+        """Run the pending revisions of every scope, or take them for done (`stamped`), where development made the tables."""
+        from tenancy.migrate import stamp, upgrade
 
-        for scope in self.own_scopes:
-            await offer_trigrams(self.places[scope.stored_in].owner)
-        return {s.name: await upgrade(self.places[s.stored_in].owner, self.migration(s)) for s in self.own_scopes}
+        own = [(scope, self.places[scope.stored_in].owner) for scope in self.own_scopes]
+        if stamped:
+            return {s.name: await stamp(url, s.metadata, self.migration(s)) for s, url in own}
+        for _, url in own:
+            await offer_trigrams(url)
+        return {s.name: await upgrade(url, self.migration(s)) for s, url in own}
 
     async def make_migrations(self, name: str) -> list[Path]:
         """Write the next revision of each scope whose models changed, compared with a scratch database that only
@@ -359,6 +359,7 @@ async def fresh_system(former: System) -> System:
     if moved := [name for name in FIXED if getattr(settings, name) != getattr(former.settings, name)]:
         raise StartupFault(f"{moved[0]} changes only when the server is started again")
     system = await asyncio.to_thread(System, settings, former.say)
+    check_entrance(settings, system.catalog)
     await asyncio.to_thread(system.locate)
     try:
         await system.prepare_databases()

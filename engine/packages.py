@@ -25,6 +25,8 @@ def announced() -> dict[str, EntryPoint]:
 def find_package(name: str) -> ModuleType:
     """The module of a registry: `shop` is one that an installed package announces, else a package that can be imported from
     here; `./shop` or another path is a folder. StartupFault says what is missing."""
+    if not name:
+        raise StartupFault("a registry has a name; `--no-registry` serves a --database without any")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     point = announced().get(name)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from engine.addresses import UNREACHABLE, unreachable
+
 
 @dataclass
 class Place:
@@ -17,8 +19,11 @@ class Place:
 
 
 async def ensure_role(owner_url: str, role: str) -> None:
-    """Make the role that requests run as, and let the owner take it on."""
-    connection = await asyncpg.connect(owner_url, timeout=10)
+    """Make the role that requests run as, and let the owner take it on. StartupFault for a database that cannot be reached."""
+    try:
+        connection = await asyncpg.connect(owner_url, timeout=10)
+    except UNREACHABLE as error:
+        raise unreachable(owner_url, error) from None
     try:
         if not await connection.fetchval("select 1 from pg_roles where rolname = $1", role):
             quoted = role.replace('"', '""')

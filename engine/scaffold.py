@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from keyword import iskeyword
 from pathlib import Path
 from typing import NamedTuple
@@ -152,6 +153,10 @@ def write_entity(folder: Path, target: Target, columns: Sequence[Column]) -> dic
     """The files to write, by path; what is in them already stays. StartupFault where the entity is there, or has no place."""
     root = folder / target.package
     made: dict[Path, str] = {}
+    if not root.exists() and find_spec(target.package) is not None:
+        raise StartupFault(
+            f"{target.package!r} is installed already, and would hide a package here; choose another name"
+        )
     if root.exists():
         _refuse_twice(root, target)
         base = find_base(root)

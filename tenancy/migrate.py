@@ -142,7 +142,8 @@ async def make_migration(url: str, metadata: MetaData, options: MigrationOptions
 
 
 async def upgrade(url: str, options: MigrationOptions) -> list[str]:
-    """Run the pending revisions in one transaction and return their names.
+    """Run the pending revisions in one transaction and return their names. StartupFault where development made the tables, which
+    revisions would make once more.
 
     Waits half a second for a table's lock, gives way and tries again, for some 20 seconds; then DBAPIError or
     LockNotAvailableError is raised, with nothing done.
@@ -153,6 +154,11 @@ async def upgrade(url: str, options: MigrationOptions) -> list[str]:
             return []
         try:
             async with _opened(url) as raw, _turn(raw, LOCK_TIMEOUT) as connection:
+                if await _stored(raw, options):
+                    raise StartupFault(
+                        f"{options.scope}: development made the tables of this database, so {todo[0]} cannot make them; if they are"
+                        " to stay, `cxg migrate --stamp` takes the migrations for done, else name a new database"
+                    )
                 await connection.run_sync(_run_revisions, options)
                 await connection.commit()
             return todo
@@ -162,6 +168,24 @@ async def upgrade(url: str, options: MigrationOptions) -> list[str]:
             options.say(f"{options.scope}: a table is in use, attempt {attempt} of {ATTEMPTS}")
             await asyncio.sleep(PAUSE)
     return []
+
+
+async def stamp(url: str, metadata: MetaData, options: MigrationOptions) -> list[str]:
+    """Take the pending revisions for done, whose tables development has made already, and return their names. From then on
+    revisions alone change them. StartupFault when the tables are not as the models say."""
+    todo = await pending(url, options)
+    if not todo:
+        return []
+    async with _opened(url) as raw, _turn(raw, TURN_TIMEOUT) as connection:
+        if await _stored(raw, options) != fingerprint(metadata, options):
+            raise StartupFault(
+                f"{options.scope}: the tables are not what development made of these models; start `cxg serve` there once, or"
+                " run the migrations (`cxg migrate`) on a new database"
+            )
+        await connection.run_sync(_run_revisions, options, command.stamp)
+        await raw.execute("DELETE FROM public.cxg_schema WHERE scope = $1", options.scope)
+        await connection.commit()
+    return todo
 
 
 async def pending(url: str, options: MigrationOptions) -> list[str]:
@@ -292,10 +316,12 @@ def _config(options: MigrationOptions) -> Config:
     return config
 
 
-def _run_revisions(connection: Connection, options: MigrationOptions) -> None:
+def _run_revisions(
+    connection: Connection, options: MigrationOptions, run: Callable[[Config, str], None] = command.upgrade
+) -> None:
     config = _config(options)
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    run(config, "head")
 
 
 def _write_revision(options: MigrationOptions, name: str, found: Difference) -> Path:

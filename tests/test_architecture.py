@@ -22,7 +22,7 @@ fields constraints
 catalog declared
 chain checks_behaviour checks_jobs conditions described past
 expansions row_rules grouping
-auth checks cursors encode grants load observe openapi parse query routes secrets sql store
+addresses auth checks cursors encode grants load observe openapi parse query routes secrets sql store
 setting_lookup attempts stored query_body questions
 moment
 budgets clashes delivery request records verify wire patches replacing
@@ -60,7 +60,7 @@ DECLARING = {
 }  # all that a registry sees
 ENGINE_FOR_TENANCY = {"engine.types", "engine.errors"}
 PURE = ("parse", "query", "sql", "encode", "catalog", "filters", "scalars", "paging", "routes", "openapi")
-ASYNCPG = {"store", "places", "reflection", "reloading", *DOOR}
+ASYNCPG = {"addresses", "store", "places", "reflection", "reloading", *DOOR}
 MAX_FILE, MAX_FUNCTION, MAX_ARGUMENTS = 400, 40, 5
 VAGUE = {"utils", "helpers", "common", "base", "misc"}
 FILES = [p for top in ("engine", "registry", "tenancy", "tests") for p in sorted((ROOT / top).rglob("*.py"))]

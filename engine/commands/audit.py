@@ -10,11 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from engine.chain import Log, home_of, logs_of
-from engine.console import Data, Progress, Registries, configure, err, located, run_and_close
-from engine.errors import StartupFault
-from engine.moment import UnitOfWork, Workshop
+from engine.console import Data, Progress, Registries, configure, err, located, run_and_close, tenants_of
+from engine.moment import Workshop
 from engine.operations import Operations
-from engine.types import ENGINE, TenantRef
+from engine.types import TenantRef
 from engine.verify import Verifier
 
 COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -57,14 +56,7 @@ def verify(
 async def verify_logs(operations: Operations, slug: str | None = None) -> list[Verdict]:
     """What is found of every log, or of one tenant's alone."""
     catalog = operations.shop.catalog
-    if catalog.identity is None:
-        raise StartupFault("the registry has no identity, so there are no users and tenants")
-    async with UnitOfWork(operations, catalog.identity.scope, ENGINE) as unit:
-        tenants = await catalog.identity.all_tenants(unit)
-    if slug is not None:
-        tenants = [tenant for tenant in tenants if tenant.slug == slug]
-        if not tenants:
-            raise StartupFault(f"there is no tenant {slug!r}")
+    tenants = await tenants_of(operations, slug)
     logs = logs_of(catalog)
     places: list[tuple[Log, TenantRef | None]] = [(log, None) for log in logs if not log.bound and slug is None]
     places += [(log, tenant) for log in logs if log.bound for tenant in tenants]

@@ -67,13 +67,15 @@ def write(files: dict[Path, str], package: str) -> None:
             load([package])
         finally:
             sys.dont_write_bytecode = kept
-    except StartupFault as fault:
+    except Exception as fault:
         for path, content in before.items():
             path.unlink(missing_ok=True)
             if content is not None:
                 path.write_bytes(content)
         for folder in sorted(set(folders), reverse=True):
-            folder.rmdir()
-        raise StartupFault(f"nothing was written, since it would not start: {fault}") from fault
+            if folder.exists():
+                folder.rmdir()
+        said = str(fault) if isinstance(fault, StartupFault) else repr(fault)
+        raise StartupFault(f"nothing was written, since it would not start: {said}") from fault
     for path in files:
         print(f"{'changed' if before[path] is not None else 'wrote'} {path.relative_to(Path.cwd())}")

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from engine.console import Data, Progress, Registries, configure, err, located, out, run_and_close
+from engine.console import Data, Progress, Registries, configure, err, located, out, run_and_close, tenants_of
 from engine.main import System
 from engine.moment import UnitOfWork
 from engine.rollups import Drift, computing, drifts, mend
@@ -54,10 +54,7 @@ def _tell(found: list[tuple[str, Drift]]) -> None:
 
 async def _units(system: System, tenant: str | None) -> AsyncIterator[tuple[str, UnitOfWork]]:
     """A unit of work for each scope, and in tenant-bound scopes for each tenant."""
-    identity = system.catalog.identity
-    assert identity is not None
-    async with system.unit(identity.scope) as moment:
-        places = [place for place in await identity.tenants(moment) if tenant in (None, place.slug)]
+    places = await tenants_of(system.operations, tenant, used=True)
     for scope in system.catalog.scopes.values():
         if not scope.tenant_bound and tenant is None:
             yield "", system.unit(scope.name)

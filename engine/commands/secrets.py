@@ -8,9 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from engine.console import Data, Progress, Registries, configure, err, located, out, run_and_close
+from engine.console import Data, Progress, Registries, configure, err, located, out, run_and_close, tenants_of
 from engine.errors import StartupFault
-from engine.install import identity_of
 from engine.main import System
 from engine.relay import renew_signatures
 from engine.rotation import Rotated, entities_with_secrets, rotate
@@ -36,9 +35,7 @@ def rotate_command(*, registry: Registries = None, data: Data = None) -> None:
 
 async def rotate_secrets(system: System) -> dict[str, Rotated]:
     """Re-encrypt all there is; counts by entity path."""
-    identity = identity_of(system)
-    async with system.unit(identity.scope) as unit:
-        tenants = await identity.all_tenants(unit)
+    tenants = await tenants_of(system.operations)
     entities = entities_with_secrets(system.operations)
     total = sum(len(tenants) if resource.scope.tenant_bound else 1 for resource in entities)
     with Bar(*COLUMNS, console=err, transient=True) as bar:

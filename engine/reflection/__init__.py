@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from engine.addresses import place_of
 from engine.entity import Entity
 from engine.observe import LOG
 from engine.reflection.building import build, unserved
 from engine.reflection.parts import check_parts
 from engine.reflection.reading import Reading, read_now
-from engine.reflection.trail import log_of, make_schema
+from engine.reflection.trail import check_own, log_of, make_schema
 from engine.settings import Settings
 from engine.types import Scope
 
@@ -49,6 +50,16 @@ class Reflected:
         """Make the engine's own schema, if there is to be one."""
         if self.log is not None:
             await make_schema(self.wish.url, self.log, self.scope.name)
+
+    @property
+    def empty(self) -> str:
+        """Why nothing of the database is served, where that is so; else nothing."""
+        if any(entity.role != "change_log" for entity in self.entities):
+            return ""
+        return (
+            f"0 tables of {place_of(self.wish.url)} are served: it is empty, or the role may read none; then its owner says"
+            " grant usage on schema S and grant select on all tables in schema S to the role"
+        )
 
     def fresh(self) -> Reflected | None:
         """The database as it is now; None while it is as it was."""
@@ -94,7 +105,10 @@ def reflect(wish: Wish) -> Reflected:
 
 
 def _read(wish: Wish) -> Reading:
-    return read_now(wish.url, wish.schemas, wish.audit_schema)
+    reading = read_now(wish.url, wish.schemas, wish.audit_schema)
+    if wish.audit_schema:
+        check_own(wish.audit_schema, reading.beside)
+    return reading
 
 
 def made_of(reading: Reading, wish: Wish) -> Reflected:

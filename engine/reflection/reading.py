@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from engine.addresses import UNREACHABLE, unreachable
 from engine.errors import StartupFault
 from engine.reflection.origins import Origin, origins_of
 
@@ -100,7 +101,8 @@ class Index(NamedTuple):
 @dataclass(frozen=True)
 class Reading:
     """A database as its catalogue describes it. Of what stands under its views, served or not, there are columns and keys.
-    `parents`: tables that others inherit from, which is not what partitions do."""
+    `parents`: tables that others inherit from, which is not what partitions do; `beside`: what the schema holds that is left
+    out, with its columns."""
 
     relations: tuple[Relation, ...]
     columns: tuple[Column, ...]
@@ -109,6 +111,7 @@ class Reading:
     indexes: tuple[Index, ...]
     origins: tuple[Origin, ...]
     parents: tuple[int, ...]
+    beside: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -191,6 +194,14 @@ order by c.oid
 PARENTS = """
 select distinct c.oid::int8 from pg_inherits i join pg_class c on c.oid = i.inhparent where c.relkind in ('r', 'f') order by 1
 """
+BESIDE = """
+select c.relname::text, coalesce(array_agg(a.attname::text) filter (where a.attname is not null), '{}')
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
+group by c.relname
+order by c.relname
+"""
 
 
 async def read(url: str, schemas: Sequence[str] = (), without: str = "") -> Reading:
@@ -222,6 +233,7 @@ async def _ask(connection: Any, schemas: Sequence[str], without: str) -> Reading
         tuple(Index(*(_frozen(value) for value in row)) for row in await connection.fetch(INDEXES, oids)),
         origins,
         tuple(row[0] for row in await connection.fetch(PARENTS)),
+        tuple((row[0], tuple(row[1])) for row in await connection.fetch(BESIDE, without)),
     )
 
 
@@ -234,6 +246,5 @@ def read_now(url: str, schemas: Sequence[str] = (), without: str = "") -> Readin
     with ThreadPoolExecutor(1) as thread:
         try:
             return thread.submit(lambda: asyncio.run(read(url, schemas, without))).result()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-            # of the address only what is no secret may be told, and drivers repeat it in their messages
-            raise StartupFault(f"the database to be served cannot be read: {type(error).__name__}") from None
+        except UNREACHABLE as error:
+            raise unreachable(url, error) from None

@@ -196,3 +196,18 @@ def test_what_would_not_start_is_taken_back(tmp_path: Path) -> None:
     assert cxg(tmp_path, "new", "entity", "shop.sales.orders", "--column", "x:sales.nothing").returncode == 1
     assert (tmp_path / "shop" / "sales.py").read_text() == before
     assert not (tmp_path / "tests" / "test_shop_sales_orders.py").exists()
+
+
+@pytest.mark.parametrize("name", ["engine", "json", "sqlalchemy"])
+def test_a_package_does_not_hide_one_that_is_installed(tmp_path: Path, name: str) -> None:
+    refused = cxg(tmp_path, "new", "entity", f"{name}.sales.orders")
+    assert refused.returncode == 1 and "is installed already" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_imported_is_taken_back_too(tmp_path: Path) -> None:
+    assert cxg(tmp_path, "new", "entity", "shop.sales.customers").returncode == 0
+    (tmp_path / "shop" / "broken.py").write_text("1 / 0")
+    refused = cxg(tmp_path, "new", "entity", "shop.stock.items")
+    assert refused.returncode == 1 and "nothing was written" in refused.stderr and "ZeroDivision" in refused.stderr
+    assert not (tmp_path / "shop" / "stock.py").exists()
