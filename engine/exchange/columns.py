@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from engine.entity import Unique
 from engine.errors import Fault, invalid
-from engine.exchange.cells import Read, read_document, reader_of, taker_of
+from engine.exchange.cells import MASK, Read, read_document, reader_of, taker_of
 from engine.parse import BodyReader, hint, printable
 from engine.scalars import BadValue
 
@@ -109,11 +109,15 @@ class Columns:
         return Target(name, field.scalar.name, read, take, self.key is not None and field.nullable)
 
     def _cleaner(self, child: BodyReader, path: str) -> Read:
-        """Takes what reads alone show out of child rows; what is no list of objects stays as it is, to be refused."""
+        """Takes what reads alone show out of child rows; what is no list of objects stays as it is, to be refused. BadValue for a
+        mask."""
         engines, related = (frozenset(names) for names in _only_shown(child))
         below = {name: self._cleaner(reader, f"{path}.{name}") for name, reader in child.nested.items()}
+        masked = frozenset(name for name, field in child.fields.items() if field.masked)
 
         def member(name: str, value: Any) -> bool:
+            if value == MASK and name in masked:
+                raise BadValue("invalid_format", f"{path}.{name} is the mask that hides a value, not the value")
             shown = name in engines or (name in related and (value is None or isinstance(value, (dict, list))))
             if shown:
                 self.skipped[f"{path}.{name}"] = None

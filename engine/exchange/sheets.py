@@ -20,7 +20,7 @@ MAX_SHEET = 256 << 20
 WORKBOOK, RELATED = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
 # the type of a cell that holds an error, and the longest text of either
 ERROR, SPAN = re.compile(rb"""\st\s*=\s*["']e["']""").search, 64
-BROKEN = (zipfile.BadZipFile, zlib.error, expat.ExpatError, KeyError, OSError, ValueError)
+BROKEN = (zipfile.BadZipFile, zlib.error, expat.ExpatError, KeyError, OSError, RuntimeError, ValueError)
 
 
 class CellError(str):

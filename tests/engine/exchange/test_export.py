@@ -44,7 +44,7 @@ def test_escaping_is_undone(text: str) -> None:
 
 def test_numbers_are_no_formulas(here: Trader) -> None:
     here.make({"title": "a", "price": "-5", "amount": -3, "ratio": -0.5})
-    assert lines(here.export("csv", "fields=price,amount,ratio").text)[1:] == [["-3", "-5.0000", "-0.5"]]
+    assert lines(here.export("csv", "fields=price,amount,ratio").text)[1:] == [["-5.0000", "-3", "-0.5"]]
 
 
 def test_it_is_the_list_without_pages(here: Trader) -> None:

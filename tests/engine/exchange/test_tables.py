@@ -229,6 +229,14 @@ def test_expanded_rows_come_back(here: Trader, there: Trader, form: str) -> None
     assert sorted(part["sku"] for part in row["parts"]) == ["1", "2"]
 
 
+def test_the_mask_of_a_child_row_is_no_value(here: Trader, there: Trader) -> None:
+    here.make({"title": "head", "parts": [{"sku": "1", "pin": "1234"}]})
+    clerk = here.but(permissions=frozenset({"stall.wares.read", "stall.parts.read"}))
+    refused = there.bring(clerk.export("ndjson", "expand=parts&fields=title").content, "ndjson")
+    assert refused.status_code == 422 and "parts.pin is the mask" in refused.text
+    assert there.report(here.export("ndjson", "expand=parts&fields=title").content, "ndjson")["created"] == 1
+
+
 def test_what_a_child_row_may_not_give_is_still_refused(here: Trader) -> None:
     line = json.dumps({"title": "a", "parts": [{"sku": "1", "suk": 2}, {"sku": "1", "ware": "x"}, 5]})
     report = here.report(line, "ndjson", prefer="each")

@@ -96,9 +96,10 @@ class Part(StallModel, table="stall.parts"):
 
     ware_id: Mapped[UUID] = reference("stall.wares", "cascade")
     sku: Mapped[Name]
+    pin: Mapped[str | None] = column(sa.String(8))
 
 
-parts = Entity(Part, label="sku", parent=("stall.wares", "ware_id"))
+parts = Entity(Part, label="sku", masked=["pin"], parent=("stall.wares", "ware_id"))
 
 
 class Letter(StallModel, table="stall.letters"):
