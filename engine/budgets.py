@@ -150,11 +150,12 @@ async def _price(unit: UnitOfWork, explained: Statement, values: Mapping[str, An
 
 class Place(NamedTuple):
     """Where a condition stands: behind which relations, a dot after each; together with which others, in one `and`, that an
-    index can serve at once (0 = by itself); whether it must not hold."""
+    index can serve at once (0 = by itself); whether it must not hold, and whether that is how `ne` of one row is asked."""
 
     path: str = ""
     beside: int = 1
     negated: bool = False
+    contrary: bool = False
 
 
 class Asked(NamedTuple):
@@ -184,24 +185,26 @@ def _leaves(
     if isinstance(node, Condition):
         yield Asked(resource, node, place)
     elif isinstance(node, Through):
-        target = catalog.resources[resource.relations[node.relation].target]
-        beside = next(bunches) if place.beside else 0
-        below = Place(f"{place.path}{node.relation}.", beside, place.negated or node.match != "some")
-        yield from _leaves(catalog, target, (node.part, below), bunches)
+        relation = resource.relations[node.relation]
+        below = Place(
+            f"{place.path}{node.relation}.",
+            next(bunches) if place.beside else 0,
+            place.negated or node.match != "some",
+            place.contrary or (node.match == "none" and not relation.many),
+        )
+        yield from _leaves(catalog, catalog.resources[relation.target], (node.part, below), bunches)
     elif isinstance(node, Group):
         beside, negated = place.beside if node.kind == "and" else 0, place.negated or node.kind == "not"
         for part in node.parts:
-            yield from _leaves(catalog, resource, (part, Place(place.path, beside, negated)), bunches)
+            yield from _leaves(catalog, resource, (part, place._replace(beside=beside, negated=negated)), bunches)
 
 
 def _filter(one: Asked, asked: Sequence[Asked], listing: Listing) -> Fault | None:
-    resource, (field, operator, _), (path, beside, negated) = one
-    name = f"filter[{path}{field}][{operator}]"
+    resource, (field, operator, _), (path, beside, negated, contrary) = one
+    name = f"filter[{path}{field}][{CONTRARY.get(operator, operator) if contrary else operator}]"
     if negated:
-        text = "no index finds the rows of which this does not hold; add a filter that few rows meet"
-        return Fault(
-            f"filter[{path}{field}][{CONTRARY.get(operator, operator)}]" if path else name, "not_indexed", text
-        )
+        text = "no index finds the rows of which something does not hold; add a filter that few rows meet"
+        return Fault(name, "not_indexed", text)
     if operator in KINDS:
         return _fault(name, resource, [field], KINDS[operator])
     if operator not in EQUAL | ORDERED:

@@ -345,11 +345,12 @@ def comparison(
 
 def read_names(text: str) -> tuple[str, ...]:
     """`a,b` -> names, each once."""
-    names = tuple(part.strip() for part in text.split(","))
-    for name in names:
-        if names.count(name) > 1:
+    names: dict[str, None] = {}
+    for name in map(str.strip, text.split(",")):
+        if name in names:
             raise BadValue("repeated", f"names {name[:64]!r} twice")
-    return names
+        names[name] = None
+    return tuple(names)
 
 
 def read_orders(text: str, check: Callable[[str], object]) -> tuple[Order, ...]:

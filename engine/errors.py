@@ -162,6 +162,7 @@ CODES: dict[str, tuple[str, int, str]] = {
     "url_too_long": ("ValidationError", 414, "The URL has more than 65535 bytes; send the query as a body, by QUERY"),
     "headers_too_large": ("ValidationError", 431, "The headers are too large or too many"),
     "payload_too_large": ("ValidationError", 413, "The body is too large"),
+    "not_acceptable": ("ValidationError", 406, "The answer has none of the media types that Accept names"),
     "unsupported_media_type": ("ValidationError", 415, "Send the body as application/json"),
     "version_required": ("ValidationError", 428, "Send If-Match or version"),
     "weak_password": ("ValidationError", 422, "The password is too weak"),

@@ -44,12 +44,12 @@ FORMATS: dict[str, Format] = {
 MEDIA = {media: row for row in FORMATS.values() for media in row.media}
 
 
-def _unknown(asked: str) -> ApiError:
-    return generic("unsupported_media_type", f"{asked} one of {', '.join(row.media[0] for row in FORMATS.values())}")
+def _unknown(code: str, asked: str) -> ApiError:
+    return generic(code, f"{asked} one of {', '.join(row.media[0] for row in FORMATS.values())}")
 
 
 def format_of_answer(accept: bytes | None) -> Format:
-    """The format that an Accept header likes best; CSV when it takes anything. 415 when it takes none of them."""
+    """The format that an Accept header likes best; CSV when it takes anything. 406 when it takes none of them."""
     likings: list[tuple[float, Format]] = []
     for part in (accept or b"*/*").decode("latin-1").split(","):
         media, *rest = (piece.strip().lower() for piece in part.split(";"))
@@ -59,7 +59,7 @@ def format_of_answer(accept: bytes | None) -> Format:
         if found is not None and liking > 0:
             likings.append((liking, found))
     if not likings:
-        raise _unknown("This route gives")
+        raise _unknown("not_acceptable", "This route gives")
     return max(likings, key=lambda liking: liking[0])[1]
 
 
@@ -69,7 +69,7 @@ def format_of_body(content_type: bytes | None) -> Format:
     charset = parameters.replace(" ", "").replace('"', "")
     found = MEDIA.get(media.strip())
     if found is None or ("charset=" in charset and "charset=utf-8" not in charset):
-        raise _unknown("Send the table in UTF-8 as")
+        raise _unknown("unsupported_media_type", "Send the table in UTF-8 as")
     return found
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from engine.entity import Entity
 from engine.errors import CODES
 from engine.filters import OPERATORS
 from engine.settings import Settings
+from engine.testing.harness import Live
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -65,6 +68,24 @@ def test_the_map_names_real_places() -> None:
             if not any(path.exists() for path in known):
                 missing.append(name)
     assert missing == []
+
+
+def asked_by_query() -> list[list[str]]:
+    """The commands that ask by the method QUERY, taken apart."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line) for line in lines if "-X QUERY" in line]
+
+
+def test_what_is_asked_by_query_is_answered(live: Live) -> None:
+    commands = asked_by_query()
+    assert commands
+    for words in commands:
+        path = next(word.removeprefix("$B") for word in words if word.startswith("$B"))
+        body = json.loads(words[words.index("-d") + 1])
+        answer = live.client(path.split("/")[1]).request("QUERY", path, json=body)
+        assert answer.status_code == 200, answer.text
+        assert all(set(body["expand"]) <= set(row) for row in answer.json()["data"]["items"])
 
 
 def pinned(lock: str) -> set[str]:

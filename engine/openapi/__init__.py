@@ -22,6 +22,10 @@ Every answer is `{"success", "data", "error"}`; an error has a `code`, a `messag
 numeric and bigint values are strings. Each row has a `version`; its ETag begins with it. Deletion is soft.
 Unknown, repeated or misspelt parameters are errors, never ignored. An operation names the codes that are its own;
 `x-error-codes` has all of them."""
+BESIDE = """Beside the parameters below: `filter[relation.field][op]`, and of what `expand` shows `fields[path]`,
+`expand[path][limit]`, `expand[path][sort]`, `expand[path][filter][field][op]`; `POST .../query` takes all of it as a body.
+
+"""
 SIGN_IN = """An access token of `POST /auth/token`. On the Swagger page a person of a tenant signs in with the user name
 `tenant/address`, such as `acme/ann@example.com`; elsewhere the form has a field `tenant`."""
 
@@ -284,7 +288,8 @@ def describe(resource: Resource, op: Op, codes: answers.Codes) -> str:
     }
     errors = "\n".join(f"- {status}: {', '.join(names)}" for status, names in told.items() if names)
     needed = " and ".join(f"`{name}`" for name in resource.needed(op))
-    return f"{resource.entity.description}\n\nNeeds {needed}.\n\n{errors}"
+    more = BESIDE if op is Op.LIST and resource.relations else ""
+    return f"{resource.entity.description}\n\nNeeds {needed}.\n\n{more}{errors}"
 
 
 def tags_of(catalog: Catalog) -> list[Schema]:

@@ -18,6 +18,7 @@ TITLES = {
     403: "You may not",
     404: "There is no such row for you",
     405: "The route does not take this method",
+    406: "Accept names no media type of the answer",
     409: "Right in itself, but not in the present state of the data",
     412: "The row has moved on since the version in If-Match",
     413: "The body is too large",
@@ -104,13 +105,14 @@ LIKE: dict[Op, tuple[Op, ...]] = {
     Op.IMPORT: (Op.CREATE, Op.UPDATE),
 }
 CHOOSING = frozenset({Op.UPDATE_MANY, Op.DELETE_MANY})
-CHOSEN = ("filter_required", "max_affected_required", "too_many_rows")
+CHOSEN = ("filter_required", "max_affected_required", "too_many_rows", "too_expensive")
 WRITES = frozenset({Op.CREATE, Op.UPDATE, Op.REPLACE, Op.DELETE, Op.STATUS, *LIKE})
 BODIES = WRITES - {Op.DELETE_MANY}
 LISTS = {
     Op.LIST: ("too_expensive", "invalid_cursor"),
     Op.QUERY: ("too_expensive", "invalid_cursor"),
     Op.HISTORY: ("invalid_cursor",),
+    Op.EXPORT: ("too_expensive", "not_acceptable"),
 }
 POINTS: dict[Op, tuple[Point, ...]] = {
     Op.CREATE: (Point.BEFORE_CREATE, Point.AFTER_CREATE),

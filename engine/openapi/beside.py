@@ -93,14 +93,17 @@ SCHEMAS: dict[str, Schema] = {
             "additionalProperties": ref("RelationMeta"),
         },
     ),
-    "FieldMeta": opened(
-        "Name, type, flags and filter operators of a field",
-        name=TEXT,
-        references={
-            "type": ["string", "null"],
-            "description": "Table that it names a row of; null: one that is not served",
+    "FieldMeta": {
+        **opened("Name, type, flags and filter operators of a field"),
+        "properties": {
+            "name": TEXT,
+            "references": {
+                "type": ["string", "null"],
+                "description": "Table of which it names a row; null: one that is not served",
+            },
         },
-    ),
+        "required": ["name"],
+    },
     "RelationMeta": closed(
         {
             "entity": {**TEXT, "description": "Its path, scope/domain/entity"},

@@ -18,7 +18,15 @@ GROUP = "With `aggregate`: by what. A period of time is called by its start in U
 HAVING = "With `aggregate`: which groups. `having[n]=5`, `having[n][gt]=5` with the operators of the result's type"
 FACETS = "Fields whose values are counted, in `facets`, without the field's own filter"
 NAME = f"([A-Za-z_][A-Za-z0-9_]{{0,{MAX_NAME - 1}}}:)?"
-RESULTS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+_TEXT: Schema = {"type": "string"}
+# `having[n]=5` and `having[n][gt]=5`
+RESULTS: Schema = {
+    "type": "object",
+    "additionalProperties": {
+        "anyOf": [_TEXT, {"type": "object", "minProperties": 1, "additionalProperties": _TEXT}],
+    },
+    "examples": [{"n": {"gt": "5"}}],
+}
 VALUE: Schema = {"type": ["string", "number", "boolean", "null"]}
 GROUPS: Schema = {
     "type": "array",

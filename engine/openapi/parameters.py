@@ -59,7 +59,8 @@ SCHEMAS: dict[str, Schema] = {
 }
 EXPAND = (
     "Related rows shown inside the row. A path such as `lines.product` goes on, three levels deep unless set; each may have "
-    "`fields[path]=a,b`, `expand[path][limit]=5`, `expand[path][sort]=-a` and `expand[path][filter][a][op]=value`"
+    "`fields[path]=a,b` and `expand[path][filter][a][op]=value`, and where it leads to many rows `expand[path][limit]=5` (100 "
+    "unless given) and `expand[path][sort]=-a`"
 )
 REPEAT = (
     "A name of the request, such as a fresh UUID. A request that comes again with it within 24 hours has no second effect and gets "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from engine.expansions import DEFAULT_LIMIT, MAX_LIMIT
 from engine.openapi import grouping
 from engine.openapi.parameters import AS_OF, LAST_PAGE, PAST
-from engine.openapi.schemas import SEARCHED, Schema, closed, opened, ref
+from engine.openapi.schemas import SEARCHED, Schema, closed, ref
 from engine.paging import DEFAULT_PAGE_SIZE, MAX_CURSOR, MAX_PAGE_SIZE
 
 TEXT: Schema = {"type": "string", "minLength": 1}
@@ -19,10 +20,33 @@ FILTER: Schema = {
     },
     "examples": [{"version": {"gte": 1}}],
 }
-WHERE: Schema = {
-    **opened("Nested conditions: field, op and value; and, or, not; some, none, every of a relation with where"),
-    "examples": [{"or": [{"field": "version", "op": "gt", "value": 1}]}],
-}
+_NODE, _NODES = ref("QueryWhere"), {"type": "array", "items": ref("QueryWhere"), "minItems": 1}
+# one object for every kind of condition: generators of clients make of it one type that holds itself
+WHERE = closed(
+    {
+        "and": {**_NODES, "description": "All hold"},
+        "or": {**_NODES, "description": "One holds"},
+        "not": {**_NODE, "description": "It does not hold"},
+        "some": {**TEXT, "description": "Name of a relation, of whose rows one meets `where`"},
+        "none": {**TEXT, "description": "Name of a relation, of whose rows none meets `where`"},
+        "every": {**TEXT, "description": "Name of a relation, whose rows all meet `where`"},
+        "where": {**_NODE, "description": "Beside some, none, every"},
+        "field": {**TEXT, "description": "A field, or a path through relations"},
+        "op": {**TEXT, "description": "An operator that the field takes; `eq` unless given"},
+        "value": VALUE,
+    },
+    [],
+    description="One of: field, op and value; and; or; not; some, none or every with where",
+    minProperties=1,
+    maxProperties=3,
+    dependentRequired={
+        **{match: ["where"] for match in ("some", "none", "every")},
+        "field": ["value"],
+        "value": ["field"],
+        "op": ["field"],
+    },
+    examples=[{"or": [{"field": "version", "op": "gt", "value": 1}, {"not": {"field": "version", "value": 1}}]}],
+)
 EXPAND: Schema = {
     "type": "object",
     "description": "By relation: true, or what is said of its rows",
@@ -31,7 +55,12 @@ EXPAND: Schema = {
 BRANCH = closed(
     {
         "fields": TEXTS,
-        "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "100 unless given"},
+        "limit": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_LIMIT,
+            "description": f"{DEFAULT_LIMIT} unless given; of relations to many rows, as `sort` is",
+        },
         "sort": TEXTS,
         "filter": ref("QueryFilter"),
         "where": ref("QueryWhere"),

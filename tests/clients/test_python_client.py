@@ -187,6 +187,39 @@ def test_related_rows_come_typed(generated: Generated, owner: Any) -> None:
     assert (asked.full_name, asked.customer.to_dict()) == ("Ann of Python", {"name": "Acme of Python"})
 
 
+def test_relations_and_nested_conditions_go_in_a_typed_body(generated: Generated, owner: Any) -> None:
+    models = generated.models
+    made = [
+        generated.call(
+            "tenants_crm_customers_create", owner, body=models.TenantsCrmCustomersCreate(name=name)
+        ).parsed.data
+        for name in ("Deep of Python", "Flat of Python")
+    ]
+    for position in ("Boss", "Buyer", "Clerk"):
+        contact = models.TenantsCrmContactsCreate(customer_id=made[0].id, full_name=position, position=position)
+        assert generated.call("tenants_crm_contacts_create", owner, body=contact).status_code == 201
+    boss = models.QueryWhere(field="position", op="eq", value="Boss")
+    mine = models.QueryWhere(field="name", op="endswith", value=" of Python")
+    expand = models.QueryExpand()
+    expand["contacts"] = models.QueryBranch(
+        fields=["position"], limit=1, sort=["-position"], where=models.QueryWhere(not_=boss)
+    )
+
+    def names(*conditions: Any) -> list[str]:
+        query = models.Query(where=models.QueryWhere(and_=[mine, *conditions]), sort="name", expand=expand)
+        found = generated.call("tenants_crm_customers_query", owner, body=query)
+        assert found.status_code == 200, found.content
+        if found.parsed.data.items:
+            shown.append([one.to_dict() for one in found.parsed.data.items[0].contacts])
+        return [one.name for one in found.parsed.data.items]
+
+    shown: list[Any] = []
+    assert names(models.QueryWhere(some="contacts", where=boss)) == ["Deep of Python"]
+    assert shown == [[{"position": "Clerk"}]]
+    without = models.QueryWhere(not_=models.QueryWhere(some="contacts", where=boss))
+    assert {"Deep of Python", "Flat of Python"} & set(names(without)) == {"Flat of Python"}
+
+
 def test_every_fault_is_told_in_the_generated_error(generated: Generated, admin: Any) -> None:
     class Newer(generated.models.ManagerBillPlansCreate):  # type: ignore[misc]  # the base is made at run time
         """A body of a later server: it has a field that this one does not know."""

@@ -248,9 +248,14 @@ def test_nothing_is_priced_without_a_ceiling(live: Live) -> None:
 
 
 LIKE, SMALL = {"field": "title", "op": "icontains", "value": "a"}, {"field": "small", "value": 1}
-EITHER, NEITHER, BOTH = (
+EITHER, NEITHER, BOTH, NONE = (
     quote(json.dumps(tree))
-    for tree in ({"or": [LIKE, SMALL]}, {"not": SMALL}, {"and": [SMALL, {"field": "amount", "op": "gt", "value": 1}]})
+    for tree in (
+        {"or": [LIKE, SMALL]},
+        {"not": SMALL},
+        {"and": [SMALL, {"field": "amount", "op": "gt", "value": 1}]},
+        {"none": "parts", "where": {"field": "sku", "value": "a"}},
+    )
 )
 
 
@@ -269,6 +274,7 @@ EITHER, NEITHER, BOTH = (
         (f"filter[kind]=new&where={EITHER}", "filter[title][icontains]", (["title"], "trigram")),
         (f"filter[kind]=new&where={EITHER}", "filter[kind][eq]", (["kind"], "btree")),
         (f"filter[kind]=new&where={BOTH}", "filter[amount][gt]", (["kind", "small", "amount"], "btree")),
+        (f"where={NONE}", "filter[parts.sku][eq]", None),
         (f"filter[kind]=new&where={NEITHER}", "filter[small][eq]", None),
         ("filter[parts.weight]=1&filter[parts.sku][gt]=a", "filter[parts.sku][gt]", (["sku"], "btree")),
         ("filter[id]=01a20596-0b53-73b5-9429-72e1b74a22f4&sort=title", "sort", (["title"], "btree")),

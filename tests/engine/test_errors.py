@@ -18,7 +18,7 @@ SIX = {"UnauthorizedError", "ForbiddenError", "NotFoundError", "ConflictError", 
 BESIDE = {
     "NotFoundError": {405},
     "ConflictError": {412, 423},
-    "ValidationError": {400, 408, 413, 414, 415, 428, 431},
+    "ValidationError": {400, 406, 408, 413, 414, 415, 428, 431},
     "UnavailableError": {429, 504, 500},
 }
 

@@ -82,7 +82,9 @@ def test_accept_chooses(here: Trader, accept: str, media: str) -> None:
 
 
 def test_a_format_that_is_none(here: Trader) -> None:
-    assert here.client.get(f"{WARES}/export", headers={"Accept": "application/pdf"}).status_code == 415
+    answer = here.client.get(f"{WARES}/export", headers={"Accept": "application/pdf"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (406, "not_acceptable")
+    assert "text/csv" in answer.json()["error"]["message"]
     assert here.export("pdf").json()["error"]["details"][0]["code"] == "invalid_choice"
 
 
