@@ -6,8 +6,9 @@ pattern here and by the type's own input function there; arrays are JSON lists. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from ipaddress import ip_interface, ip_network
 from typing import Annotated, Any, Literal
@@ -25,6 +26,7 @@ from engine.scalars import (
     Native,
     Scalar,
     as_text,
+    decimal_finish,
     described,
     explain,
     no_nul,
@@ -38,12 +40,17 @@ EQUAL = frozenset({"equal"})
 NOTHING = frozenset({"null"})
 MAX_DIMENSIONS = 6
 TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,DIGITS})?)?"
-DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+MIDNIGHT = r"24:00:00"
+DAY = r"-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+DATE = f"[0-9]{{4}}{DAY}"
+# years of five digits and more, those before Christ, and no end
+LONG = f"[0-9]{{5,7}}{DAY}"
+EVER = "-?infinity"
 ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2}){0,2})"
 WHOLE = r"-?[0-9]{1,9}"
 DURATION = (
     f"^P(?=.)({WHOLE}Y)?({WHOLE}M)?({WHOLE}W)?({WHOLE}D)?"
-    rf"(T(?=.)({WHOLE}H)?({WHOLE}M)?(-?[0-9]{{1,9}}(\.[0-9]{{1,DIGITS}})?S)?)?$"
+    rf"(T(?=.)(-?[0-9]{{1,10}}H)?({WHOLE}M)?(-?[0-9]{{1,9}}(\.[0-9]{{1,DIGITS}})?S)?)?$|^{EVER}$"
 )
 # a text that these shapes have can stand in a range's bounds; the rest is PostgreSQL's to say
 RANGE = r"^(empty|[\[(].*,.*[\])])$"
@@ -129,10 +136,10 @@ FORMS = (
     Form("char", families=WORDS, show=as_text),
     Form("citext", families=WORDS),
     Form("name", families=WORDS),
-    Form("timestamp", f"^{DATE}[T ]{TIME}$", "2026-01-31T10:00:00"),
-    Form("timestamptz", f"^{DATE}[T ]{TIME}{ZONE}$", "2026-01-31T10:00:00+00:00"),
-    Form("time", f"^{TIME}$", "10:00:00"),
-    Form("timetz", f"^{TIME}{ZONE}$", "10:00:00+02"),
+    Form("timestamp", f"^({DATE}|{LONG})[T ]{TIME}( BC)?$|^{EVER}$", "2026-01-31T10:00:00"),
+    Form("timestamptz", f"^({DATE}|{LONG})[T ]{TIME}{ZONE}( BC)?$|^{EVER}$", "2026-01-31T10:00:00+00:00"),
+    Form("time", f"^({TIME}|{MIDNIGHT})$", "10:00:00"),
+    Form("timetz", f"^({TIME}|{MIDNIGHT}){ZONE}$", "10:00:00+02"),
     Form("interval", DURATION, "P1DT2H"),
     Form("inet", r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$", "192.0.2.1", check=ip_interface),
     Form("cidr", r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$", "192.0.2.0/24", check=ip_network),
@@ -178,6 +185,95 @@ BY_NAME: dict[str, str] = {
     "varbit": "bits",
     "ltree": "ltree",
 }
+
+
+def _open(name: str, values: TypeEngine[Any], ordinary: str, beyond: str, example: str) -> Scalar:
+    """A row of `SCALARS` whose values may be beyond those that Python has."""
+    row = scalar_of(values)
+    kind, known = row.annotate(values, Bounds()), re.compile(beyond).fullmatch
+    read_more = row.finish(values, Bounds())
+
+    def read(text: str) -> Any:
+        if known(text):
+            return text
+        try:
+            value = msgspec.convert(text, kind)
+        except msgspec.ValidationError:
+            raise BadValue("invalid_format", f"is not a {name} value, such as {example}") from None
+        return value if read_more is None else read_more(value)
+
+    more = {"anyOf": [row.schema(values, Bounds()), {"type": "string", "pattern": f"^({beyond})$"}]}
+    annotation = Annotated[str, msgspec.Meta(pattern=f"^({ordinary}|{beyond})$")]
+    made = (plain(annotation), described(**more), lambda _type, _bounds: read)
+    return replace(row, annotate=made[0], schema=made[1], finish=made[2], beyond=known)
+
+
+def _open_numeric(type_: Any, bounds: Bounds) -> Finish:
+    finite = decimal_finish(type_, bounds)
+
+    def read(value: Decimal) -> Any:
+        # checks of the database say whether it takes them
+        return str(value) if ENDLESS(str(value)) else finite(value)
+
+    return read
+
+
+def _open_numeric_schema(type_: Any, bounds: Bounds) -> dict[str, Any]:
+    schema = scalar_of(sa.Numeric()).schema(type_, bounds)
+    finite = str(schema["pattern"]).removeprefix("^").removesuffix("$")
+    return {**schema, "pattern": f"^({finite}|{NO_NUMBER})$"}
+
+
+MOMENT = TIME.replace("DIGITS", "6")
+NO_NUMBER = "NaN|-?Infinity"
+ENDLESS = re.compile(NO_NUMBER).fullmatch
+OPEN: dict[str, Scalar] = {
+    "date": _open("date", sa.Date(), DATE, f"{EVER}|({DATE}|{LONG}) BC|{LONG}", "2026-01-31"),
+    "timestamptz": _open(
+        "timestamptz",
+        sa.DateTime(timezone=True),
+        f"{DATE}[T ]{MOMENT}{ZONE}",
+        f"{EVER}|({DATE}|{LONG})[T ]{MOMENT}{ZONE} BC|{LONG}[T ]{MOMENT}{ZONE}",
+        "2026-01-31T10:00:00Z",
+    ),
+    "float": replace(
+        scalar_of(sa.Double()),
+        annotate=plain(float | Literal["NaN", "Infinity", "-Infinity"]),
+        schema=described(anyOf=[{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]),
+        beyond=ENDLESS,
+    ),
+    "numeric": replace(scalar_of(sa.Numeric()), finish=_open_numeric, schema=_open_numeric_schema, beyond=ENDLESS),
+}
+
+
+class Date(sa.Date):
+    """A date of somebody else's: infinity, before Christ and after 9999 too."""
+
+    scalar = OPEN["date"]
+
+
+class Moment(sa.DateTime):
+    """The same of a timestamptz."""
+
+    scalar = OPEN["timestamptz"]
+
+
+class Numeric(sa.Numeric[Any]):
+    """A numeric of somebody else's: NaN and infinity too."""
+
+    scalar = OPEN["numeric"]
+
+
+class Real(sa.REAL[Any]):
+    """The same of four bytes."""
+
+    scalar = OPEN["float"]
+
+
+class Double(sa.Double[Any]):
+    """The same of eight bytes."""
+
+    scalar = OPEN["float"]
 
 
 def text_type(name: str, row: str = "document", *, enums: tuple[str, ...] = (), length: int | None = None) -> Native:

@@ -37,7 +37,8 @@ class BadValue(ValueError):
 @dataclass(frozen=True)
 class Scalar:
     """One column type. `families` says which operators take it; `show` turns the column into what JSON shows;
-    `keep` turns the incoming JSON value into the stored one; `annotate` and `finish` read; `schema` describes."""
+    `keep` turns the incoming JSON value into the stored one; `annotate` and `finish` read; `schema` describes. `beyond`: whether
+    a text is a value that Python has none of, such as infinity, and travels as it is."""
 
     name: str
     types: tuple[type[TypeEngine[Any]], ...]
@@ -48,6 +49,7 @@ class Scalar:
     finish: Callable[[Any, Bounds], Finish | None] = lambda _type, _bounds: None
     show: Callable[[ColumnElement[Any]], ColumnElement[Any]] | None = None
     keep: Callable[[ColumnElement[Any], Any], ColumnElement[Any]] | None = None
+    beyond: Callable[[str], object] | None = None
 
 
 def no_nul(text: str) -> str:
@@ -337,8 +339,9 @@ class Native(UserDefinedType[Any]):
 
 def scalar_of(type_: TypeEngine[Any]) -> Scalar:
     """The row of `SCALARS` for a SQLAlchemy type. KeyError names a type that has none."""
-    if isinstance(type_, Native):
-        return type_.scalar
+    own: Scalar | None = getattr(type_, "scalar", None)
+    if own is not None:
+        return own
     for scalar in SCALARS:
         if isinstance(type_, scalar.types):
             return scalar

@@ -81,6 +81,10 @@ def _unmasked(read: Read) -> Read:
     return refuse
 
 
+def _unless(beyond: Callable[[str], object], read: Read) -> Read:
+    return lambda text: text if beyond(text) else read(text)
+
+
 # how the text of a cell becomes a JSON value; what is not here is read from the text itself
 READERS: dict[str, Read] = {
     "integer": _whole,
@@ -100,6 +104,8 @@ def reader_of(field: Field, *, guarded: bool) -> Read | None:
     worded = field.scalar.name == "text" or (isinstance(field.type, Native) and read is None)
     if worded and guarded:
         read = unescaped
+    if read is not None and field.scalar.beyond is not None:
+        read = _unless(field.scalar.beyond, read)
     return _unmasked(read or _itself) if field.masked else read
 
 

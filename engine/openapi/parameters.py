@@ -32,6 +32,16 @@ VALUES: dict[str, Schema] = {
     "timestamptz": {"type": "string", "format": "date-time"},
     "time": {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"},
 }
+# of other people's tables, which have values beyond those: infinity, before Christ, not a number
+VALUES |= {
+    f"open_{kind}": {"anyOf": [VALUES[kind], {"type": "string", "pattern": pattern}]}
+    for kind, pattern in (
+        ("float", "^(NaN|-?Infinity)$"),
+        ("numeric", "^(NaN|-?Infinity)$"),
+        ("date", "^(-?infinity|[0-9]{4,7}-.* BC|[0-9]{5,7}-.*)$"),
+        ("timestamptz", "^(-?infinity|[0-9]{4,7}-.* BC|[0-9]{5,7}-.*)$"),
+    )
+}
 
 
 def query(name: str, schema: Schema, text: str = "", **extra: Any) -> Schema:
@@ -260,7 +270,7 @@ class Parameters:
         of_items = ("item", "items") if field.item else ()
         if (choice := choice_of(resource, said)) and operator.takes in ("one", "many", *of_items):
             return _taking(operator, self._choice(choice[0], choice[1]["enum"]))
-        kind = said.scalar.name if operator.takes in ("one", "many", "two", "node", *of_items) else "text"
+        kind = _spoken(said) if operator.takes in ("one", "many", "two", "node", *of_items) else "text"
         name = f"filter_{kind}_{operator.name}"
         self.values.setdefault(
             name, {"description": operator.meaning, **_taking(operator, VALUES.get(kind, VALUES["text"]))}
@@ -269,7 +279,12 @@ class Parameters:
 
 
 def _kind(field: Field) -> tuple[str, str]:
-    return (plain(field.name), f"{field.item.scalar.name}_list" if field.item else field.scalar.name)
+    return (plain(field.name), f"{_spoken(field.item)}_list" if field.item else _spoken(field))
+
+
+def _spoken(field: Field) -> str:
+    """What values of a field are called; those with values beyond the usual are others."""
+    return f"open_{field.scalar.name}" if field.scalar.beyond else field.scalar.name
 
 
 def _deleted(resource: Resource) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.types import TypeEngine
 
-from engine.natives import BY_NAME, list_of, text_type
+from engine.natives import BY_NAME, Date, Double, Moment, Numeric, Real, list_of, text_type
 from engine.reflection.reading import Type
 from engine.scalars import scalar_of
 
@@ -21,9 +21,9 @@ PREPARER = pg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 
 def _numeric(typmod: int) -> TypeEngine[Any]:
     if typmod < HEADER:
-        return sa.Numeric()
+        return Numeric()
     precision, scale = ((typmod - HEADER) >> 16) & 0xFFFF, (typmod - HEADER) & 0x7FF
-    return sa.Numeric(precision, (scale ^ 1024) - 1024)
+    return Numeric(precision, (scale ^ 1024) - 1024)
 
 
 # types that the engine knows by themselves
@@ -32,13 +32,13 @@ PLAIN: dict[str, Callable[[int], TypeEngine[Any]]] = {
     "int2": lambda _: sa.SmallInteger(),
     "int4": lambda _: sa.Integer(),
     "int8": lambda _: sa.BigInteger(),
-    "float4": lambda _: sa.REAL(),
-    "float8": lambda _: sa.Double(),
+    "float4": lambda _: Real(),
+    "float8": lambda _: Double(),
     "numeric": _numeric,
     "text": lambda _: sa.Text(),
     "varchar": lambda typmod: sa.String(typmod - HEADER) if typmod > HEADER else sa.Text(),
     "uuid": lambda _: sa.Uuid(),
-    "date": lambda _: sa.Date(),
+    "date": lambda _: Date(),
     "jsonb": lambda _: pg.JSONB(),
     "bytea": lambda _: sa.LargeBinary(),
 }
@@ -109,7 +109,7 @@ class Kinds:
             digits = typmod & 0xFFFF if found.name == "interval" and typmod >= 0 else typmod
             length = digits if 0 <= digits < MOST_DIGITS else None
             if found.name == "timestamptz" and length is None:
-                return sa.DateTime(timezone=True)
+                return Moment(timezone=True)
         elif found.name == "bpchar":
             length = typmod - HEADER if typmod > HEADER else None
         elif found.name == "name":

@@ -219,12 +219,12 @@ def stored(resource: Resource, source: FromClause) -> list[Any]:
 
 
 def _told(resource: Resource, column: Any, field: Field) -> Any:
-    """A column of a row; of somebody else's table as text, where Python has no such values: months, years before Christ."""
+    """A column of a row; of somebody else's table as text, where Python or JSON has no such values: months, years before Christ."""
     if not resource.foreign:
         return column
     if field.scalar.name == "money" and field.scalar.show:  # its own text is that of the server's language
         return field.scalar.show(column).label(field.name)
-    exact = isinstance(field.type, Native) or field.scalar.name in ("date", "timestamptz", "time", "array")
+    exact = isinstance(field.type, Native) or field.scalar.beyond or field.scalar.name in ("time", "array")
     return (sa.cast(column, sa.Text) if exact else column).label(field.name)
 
 
