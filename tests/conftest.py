@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -32,6 +33,13 @@ def callers_are_signed_in() -> None:
     """What the tests of another file did to time has not ended the usual callers' sessions."""
     for running in RUNNING:
         running.sign_in_again()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_is_over_is_let_go() -> Iterator[None]:
+    """Each catalogue that is loaded is kept from the garbage collector, which is right for a server that loads one."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
