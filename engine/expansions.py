@@ -39,6 +39,8 @@ class Expansions:
         self.conditions = conditions
         self.root = Branch(conditions.resource, conditions)
         self.count = 0
+        # how many rows an expansion shows that does not say; 0 = all
+        self.usual = DEFAULT_LIMIT
         self.named: set[str] = set()
 
     def take(self, text: str) -> None:
@@ -62,7 +64,7 @@ class Expansions:
             if self.count > MAX_EXPANSIONS:
                 raise BadValue("too_complex", f"expands more than {MAX_EXPANSIONS} relations", maximum=MAX_EXPANSIONS)
             target = self.conditions.follow(branch.resource, step)
-            branch.branches[step] = Branch(target, self.conditions, many=relation.many)
+            branch.branches[step] = Branch(target, self.conditions, limit=self.usual, many=relation.many)
         return branch.branches[step]
 
     def at(self, path: str) -> Branch:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
+
+import msgspec
 
 from engine.attempts import attempt
 from engine.catalog import Resource
@@ -18,7 +20,7 @@ from engine.clashes import located
 from engine.errors import ApiError, Fault, ValidationError
 from engine.exchange.sources import Batches, Row, batches
 from engine.moment import UnitOfWork
-from engine.parse import BodyReader
+from engine.parse import SUSPECT, BodyReader
 from engine.records import Ready
 from engine.shapes import Incoming
 from engine.store import retriable, translate
@@ -125,7 +127,8 @@ class Importer:
 
     def _read(self, batch: list[Row]) -> Read:
         clean = [row for row in batch if not row.faults]
-        quick = self.reader.read_items([row.item for row in clean])
+        odd = any(self._is_odd(row.item) for row in clean) if self.reader.nested else False
+        quick = None if odd else self.reader.read_items([row.item for row in clean])
         if quick is not None and len(clean) == len(batch):
             return Read(len(batch), [(row.number, incoming) for row, incoming in zip(clean, quick, strict=True)], [])
         found, refused = [], list[tuple[int, list[Fault]]]()
@@ -142,6 +145,14 @@ class Importer:
             else:
                 found.append((row.number, incoming))
         return Read(len(batch), found, refused)
+
+    def _is_odd(self, item: Mapping[str, Any]) -> bool:
+        """Whether child rows hold what only a close look decides; texts of the row itself have had one."""
+        below = [item[key] for key in self.reader.nested if key in item]
+        try:
+            return bool(below) and SUSPECT(msgspec.json.encode(below)) is not None
+        except UnicodeEncodeError:
+            return True
 
     async def _put(self, unit: UnitOfWork, rows: list[Numbered], ready: Ready | None = None) -> None:
         try:

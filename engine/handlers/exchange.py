@@ -71,7 +71,9 @@ async def export(call: Call) -> Answer | Streamed:
 
 
 def read_exporting(reading: Reading, raw: bytes) -> tuple[Listing, str | None]:
-    """What `sort`, `q`, `where`, `filter`, `fields`, `deleted` and `expand` ask for, and `format`."""
+    """What `sort`, `q`, `where`, `filter`, `fields`, `deleted` and `expand` ask for, and `format`. All rows of an expansion are
+    meant, unless it has a limit."""
+    reading.expansions.usual = 0  # a file is whole
     reading.take_all(raw, EXPORTING)
     asked = reading.found.pop("format", None)
     listing = reading.listing()

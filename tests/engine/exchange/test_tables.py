@@ -296,3 +296,21 @@ def test_columns_come_as_they_are_asked_for(here: Trader, form: str) -> None:
         assert rows[1] == ["n", "a", "A"]
         found = rows[0]
     assert found == ["note", "title", "code"]
+
+
+def test_a_file_has_all_child_rows_of_a_row(here: Trader, there: Trader) -> None:
+    here.make({"title": "long", "parts": [{"sku": f"part {number}"} for number in range(130)]})
+    file = here.export("ndjson", "expand=parts&filter[title]=long&fields=title").content
+    assert len(json.loads(file)["parts"]) == 130
+    assert there.report(file, "ndjson")["created"] == 1
+    limited = here.export("ndjson", "expand=parts&expand[parts][limit]=3&filter[title]=long").content
+    assert len(json.loads(limited)["parts"]) == 3
+
+
+@pytest.mark.parametrize("sku", ["\\u0000", "\\ud800"])
+def test_what_no_text_can_hold_is_a_fault_in_child_rows_too(here: Trader, sku: str) -> None:
+    line = f'{{"title": "odd", "parts": [{{"sku": "{sku}"}}]}}'.encode()
+    answer = here.bring(line, "ndjson")
+    assert answer.status_code == 422, answer.text
+    [fault] = answer.json()["error"]["details"]
+    assert (fault["field"], fault["params"]["row"]) == ("parts[0].sku", 1)
