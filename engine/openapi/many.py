@@ -17,8 +17,8 @@ BATCH: dict[str, Schema] = {
             "method": {"type": "string", "enum": ["GET", "QUERY", "POST", "PATCH", "PUT", "DELETE"]},
             "path": {"type": "string", "description": "With its query, in the scope of the batch"},
             "body": {
-                "description": "As of the operation by itself; a row's version stands here, DELETE included. A text that looks like a "
-                "reference and is none has one $ more: `$$a.id` is the text `$a.id`"
+                "description": "As of the operation by itself; a row's version stands here, DELETE included. A text that looks "
+                "like a reference and is none has one $ more: `$$a.id` is the text `$a.id`"
             },
             "prefer": {"type": "string", "description": "Its header Prefer: each, max-affected=n, return=..."},
         },
