@@ -32,7 +32,8 @@ def compiled(registry: Registry, reflected: Reflected | None = None) -> Catalog:
             bind_to_tenant(scope.metadata)
         index_foreign_keys(scope.metadata)
     catalog = with_row_rules(compile_catalog(registry.scopes, registry.entities, registry.rules, registry.identity))
-    check_apart(catalog)
+    if catalog.identity is not None:
+        check_apart(catalog)
     if (home := home_of(catalog)) is not None and logs_of(catalog):
         add_heads(catalog.scopes[home].metadata)
     return catalog

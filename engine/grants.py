@@ -139,6 +139,9 @@ class _Reader:
         found = [resource for resource, name in names.items() if fnmatchcase(name, pattern)]
         if not found:
             self.fault("P003", pattern, f"fits no entity{near(pattern, set(names.values()))}")
+        elif len(found) > 1 and pattern in names.values():
+            said = " or ".join(f"{resource.scope.name}/{pattern}" for resource in found)
+            self.fault("P003", pattern, f"stands in several scopes; say {said}")
         return found
 
     def _permissions(self, said: Any) -> Iterator[str]:

@@ -171,6 +171,7 @@ def test_a_pattern_may_begin_with_the_scope() -> None:
 
 def test_one_permission_never_opens_the_entities_of_two_scopes() -> None:
     """Another scope with `sales.goods`, which a package has already; logs of several scopes are no fault."""
+    one: dict[str, Any] = {"operations": ["read"]}
 
     def of(*names: str, bound: bool = False) -> Catalog:
         scopes, entities = [], []
@@ -188,3 +189,11 @@ def test_one_permission_never_opens_the_entities_of_two_scopes() -> None:
     ):
         check_apart(of("one", "two"))
     check_apart(load(["registry", "tests.engine.booth", "tests.engine.desk"])[1])
+    with pytest.raises(
+        StartupFault, match=r"P003 .*stands in several scopes; say one/sales\.goods or two/sales\.goods"
+    ):
+        compile_grants({"roles": {"r": {"sales.goods": one}}}, of("one", "two"))
+    assert set(compile_grants({"roles": {"r": {"sales.*": one}}}, of("one", "two")).roles["r"].shares) == {
+        "one/sales/goods",
+        "two/sales/goods",
+    }

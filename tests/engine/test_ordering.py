@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import StartupFault
@@ -44,6 +44,7 @@ def test_a_circle_is_named() -> None:
 columns = st.sets(st.sampled_from("uvwxyz"), max_size=3)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(columns, columns), max_size=7))
 def test_any_order_holds_what_it_promises(pairs: list[tuple[set[str], set[str]]]) -> None:
     rules = [rule(str(i), " ".join(reads), " ".join(writes)) for i, (reads, writes) in enumerate(pairs)]
