@@ -7,6 +7,7 @@ filter[lines.qty][gt]=5    some line           {"some": "lines", "where": {"fiel
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -41,6 +42,7 @@ READERS: dict[str, Any] = {
     "date": date,
     "timestamptz": datetime,
     "time": Annotated[time, msgspec.Meta(tz=False)],
+    "bytes": bytes,
 }
 
 
@@ -98,6 +100,8 @@ def _canonical(field: Field, value: Any, text: str) -> str:
         raise BadValue("invalid_format", "needs a time zone, such as 2026-01-31T10:00:00Z (a + is written %2B)")
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
     return value.isoformat() if isinstance(value, (datetime, date, time)) else str(value)
 
 

@@ -18,6 +18,8 @@ from engine.sql.parts import (
     LEFT,
     UUID,
     bind,
+    compared_alike,
+    comparing,
     compile_statement,
     constant,
     given_keys,
@@ -92,8 +94,9 @@ def same_unique(resource: Resource, row: Any, key: Unique, once: tuple[str, ...]
     rows = _covered(resource, key, once)
     pairs = []
     for place, name in enumerate(key.columns):
-        one, other = row.c[name], rows.c[f"cxg_{place}"]
-        nulls = key.nulls_equal and resource.fields[name].nullable
+        field = resource.fields[name]
+        one, other = comparing(field, row), compared_alike(field, rows.c[f"cxg_{place}"])
+        nulls = key.nulls_equal and field.nullable
         pairs.append(one.is_not_distinct_from(other) if nulls else one == other)
     where = [*presence(resource, row, "exclude"), *where, *([sa.text(key.where)] if key.where else [])]
     others = [
