@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Column
 
-from engine.aggregates import COMPARABLE, functions_of
+from engine.aggregates import functions_of
 from engine.entity import OWN, Entity, Virtual
 from engine.filters import operators_of
 from engine.registration import bounds_of
@@ -71,12 +71,12 @@ class Field:
         """Aggregate functions the field takes; a masked one only of those who read its domain's masked columns."""
         if self.column is None or self.concealed or self.encrypted:
             return ()
-        return functions_of(self.scalar.name)
+        return functions_of(self.scalar)
 
     @property
     def groupable(self) -> bool:
         """Whether rows can be grouped by it, on the same terms."""
-        return bool(self.functions) and self.scalar.name in COMPARABLE
+        return bool(self.functions) and "equal" in self.scalar.families
 
     @cached_property
     def item(self) -> Field | None:

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from engine.aggregates import FUNCTIONS, PARTS, Function, Part, parts_of
-from engine.conditions import Conditions, Given, comparison, field_of, read_names, read_orders
+from engine.conditions import Conditions, comparison, field_of, read_names, read_orders
 from engine.entity import Virtual
 from engine.errors import Fault, invalid
 from engine.fields import Field, virtual_field
 from engine.filters import operators_of
+from engine.operands import Given
 from engine.scalars import BadValue
 from engine.shapes import Condition, Grouping, GroupKey, Measure, Order
 
@@ -59,8 +60,8 @@ def result_of(row: Function | Part | None, field: Field | None) -> Field:
     """How a result is read and shown, as a field: of a function or period over a field (None = the rows themselves)."""
     if field is None:
         return MADE["integer"]
-    scalar = row.results[field.scalar.name] if row else field.scalar.name
-    return field if scalar == field.scalar.name else MADE[scalar]
+    scalar = row.result(field.scalar) if row else field.scalar.name
+    return field if scalar == field.scalar.name else MADE[str(scalar)]
 
 
 class Groupings:
@@ -87,7 +88,7 @@ class Groupings:
             if not path and not row.bare:
                 raise BadValue("invalid_format", f"{word} takes a field, such as {word}(total)")
             field = self._field(path) if path else None
-            if field and field.scalar.name not in row.results:
+            if field and not row.result(field.scalar):
                 taken = ", ".join(field.functions)
                 raise BadValue("invalid_choice", f"{path!r} takes {taken}; not {word}", functions=list(field.functions))
             made = name or "_".join((word, *path.split("."))).strip("_")
@@ -99,7 +100,7 @@ class Groupings:
         for name, word, path in self._terms(text, MAX_GROUPS):
             row = _known(PARTS, word, "a part of a date") if word else None
             field = self._groupable(path)
-            if row and field.scalar.name not in row.results:
+            if row and not row.result(field.scalar):
                 taken = ", ".join(parts_of(field.scalar.name)) or "no part of a date"
                 raise BadValue("invalid_choice", f"{path!r} takes {taken}; not {word}")
             made = name or ("_".join((word, *path.split("."))) if word else path)

@@ -20,6 +20,7 @@ from sqlalchemy.types import TypeEngine
 
 from engine.scalars import (
     ORDERED,
+    SORTED,
     WORDS,
     BadValue,
     Finish,
@@ -143,13 +144,14 @@ FORMS = (
     Form("interval", DURATION, "P1DT2H"),
     Form("inet", r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$", "192.0.2.1", check=ip_interface),
     Form("cidr", r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$", "192.0.2.0/24", check=ip_network),
-    Form("macaddr", r"^[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}$", "08:00:2b:01:02:03"),
-    Form("macaddr8", r"^[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5,7}$", "08:00:2b:01:02:03:04:05"),
-    Form("range", RANGE, "empty"),
-    Form("multirange", MULTIRANGE, "{}"),
-    Form("bits", r"^[01]*$", "101"),
-    Form("hex", r"^\\x([0-9A-Fa-f]{2})*$", "\\x00", families=NOTHING),
-    Form("ltree", r"^[A-Za-z0-9_.-]*$", "top.science", show=as_text, record_type="text"),
+    Form("macaddr", r"^[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}$", "08:00:2b:01:02:03", SORTED),
+    Form("macaddr8", r"^[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5,7}$", "08:00:2b:01:02:03:04:05", SORTED),
+    Form("range", RANGE, "empty", SORTED),
+    Form("multirange", MULTIRANGE, "{}", SORTED),
+    Form("bits", r"^[01]*$", "101", SORTED),
+    Form("hex", r"^\\x([0-9A-Fa-f]{2})*$", "\\x00", SORTED),
+    Form("letter", r"^([ -~]|\\[0-7]{3})?$", "x", SORTED, show=as_text, record_type="text"),
+    Form("ltree", r"^[A-Za-z0-9_.-]*$", "top.science", SORTED, show=as_text, record_type="text"),
     Form("document", families=NOTHING, show=as_text, record_type="text"),
 )
 KNOWN: dict[str, Scalar] = {form.name: form.scalar for form in FORMS}
@@ -157,7 +159,7 @@ KNOWN["money"] = Scalar(
     "money",
     (),
     "numeric",
-    EQUAL,
+    ORDERED,
     plain(Decimal),
     described(type="string", pattern=r"^-?[0-9]{1,17}(\.[0-9]{1,2})?$", examples=["1"]),
     _money,
@@ -167,6 +169,7 @@ KNOWN["money"] = Scalar(
 KNOWN["json"] = Scalar("json", (), "native", NOTHING, plain(Any), described(), _json)
 # PostgreSQL's name of a type -> the row that serves it
 BY_NAME: dict[str, str] = {
+    "char": "letter",
     "bpchar": "char",
     "citext": "citext",
     "name": "name",
@@ -274,6 +277,21 @@ class Double(sa.Double[Any]):
     """The same of eight bytes."""
 
     scalar = OPEN["float"]
+
+
+# types without a row, by what PostgreSQL can say of two of their values
+DOCUMENT = {found: replace(KNOWN["document"], families=found) for found in (NOTHING, EQUAL, SORTED)}
+
+
+def document_type(name: str, families: frozenset[str]) -> Native:
+    """The type called `name`, of which nothing is known but how far its values compare."""
+    return Native(name, DOCUMENT[families])
+
+
+class Bytes(sa.LargeBinary):
+    """Bytes that are compared."""
+
+    scalar = replace(scalar_of(sa.LargeBinary()), families=SORTED)
 
 
 def text_type(name: str, row: str = "document", *, enums: tuple[str, ...] = (), length: int | None = None) -> Native:

@@ -11,10 +11,11 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from engine.catalog import Catalog, Resource
-from engine.conditions import Conditions, Given, field_of, read_names, read_orders
+from engine.conditions import Conditions, field_of, read_names, read_orders
 from engine.errors import Fault, generic, invalid
 from engine.expansions import Expansions
 from engine.grouping import UNGROUPED, Groupings
+from engine.operands import Given
 from engine.paging import read_cursor, read_page, read_page_size
 from engine.past import WORD, read_moment, without_past
 from engine.scalars import BadValue

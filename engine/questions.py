@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from engine.catalog import Catalog, Resource
-from engine.conditions import Given, leaves, without_values
+from engine.conditions import leaves, without_values
 from engine.cursors import binding_of, head_of
 from engine.errors import ApiError
 from engine.filters import OPERATORS
+from engine.operands import Given
 from engine.paging import read_cursor, read_page
 from engine.query import DEFAULT, PARAMETERS, Reading, split_name, text_of
 from engine.scalars import BadValue

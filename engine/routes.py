@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
@@ -51,7 +52,8 @@ def key_path(key: Sequence[Any]) -> str:
     """The last part of a row's address; a key that is one of our words is encoded further than it must be."""
     if len(key) == 1 and isinstance(key[0], UUID):  # needs no quotes and is no word
         return str(key[0])
-    text = ",".join(quote(str(part), safe="") for part in key)
+    said = (b64encode(part).decode() if isinstance(part, bytes) else str(part) for part in key)
+    text = ",".join(quote(part, safe="") for part in said)
     return f"%{ord(text[0]):X}{text[1:]}" if text in WORDS else text
 
 

@@ -15,12 +15,13 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from engine.catalog import Catalog, Resource, RowLimit
-from engine.conditions import TAKES, Conditions, Given, as_given, behind, leaves, read_condition, without_values
+from engine.conditions import Conditions, as_given, behind, leaves, read_condition, without_values
 from engine.declared import near
 from engine.entity import Owner, Rows
 from engine.errors import StartupFault
 from engine.fields import Field
 from engine.filters import OPERATORS, operators_of
+from engine.operands import TAKES, Given
 from engine.scalars import BadValue
 from engine.shapes import Condition, Group, Limits, Node, RowRule
 from engine.types import Principal

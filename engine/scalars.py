@@ -36,7 +36,7 @@ class BadValue(ValueError):
 
 @dataclass(frozen=True)
 class Scalar:
-    """One column type. `families` says which operators take it; `show` turns the column into what JSON shows;
+    """One column type. `families` says which operators and functions take it; `show` turns the column into what JSON shows;
     `keep` turns the incoming JSON value into the stored one; `annotate` and `finish` read; `schema` describes. `beyond`: whether
     a text is a value that Python has none of, such as infinity, and travels as it is."""
 
@@ -256,12 +256,14 @@ def described(**schema: Any) -> Callable[[Any, Bounds], dict[str, Any]]:
 
 
 BASE64: ColumnElement[Any] = sa.literal_column("'base64'")
-ORDERED = frozenset({"equal", "order"})
-WORDS = frozenset({"equal", "order", "text"})
+SORTED = frozenset({"equal", "order"})
+# those of which PostgreSQL has a least and a greatest
+ORDERED = SORTED | {"least"}
+WORDS = ORDERED | {"text"}
 BIG = Annotated[int, msgspec.Meta()] | Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,19}$")]
 
 SCALARS: tuple[Scalar, ...] = (
-    Scalar("uuid", (sa.Uuid, pg.UUID), "uuid", ORDERED, plain(UUID), described(type="string", format="uuid")),
+    Scalar("uuid", (sa.Uuid, pg.UUID), "uuid", SORTED, plain(UUID), described(type="string", format="uuid")),
     Scalar("boolean", (sa.Boolean,), "bool", frozenset({"equal"}), plain(bool), described(type="boolean")),
     Scalar(
         "bigint",

@@ -19,7 +19,7 @@ hooks filters scalars entity aggregates
 paging strangers registration behaviours events jobs ordering relations preferences
 formats natives packages shapes trail preconditions
 fields constraints
-catalog declared
+catalog declared operands
 chain checks_behaviour checks_jobs conditions described past
 expansions row_rules grouping
 addresses auth checks cursors encode grants load observe openapi parse query routes secrets sql store

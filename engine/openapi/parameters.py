@@ -31,9 +31,10 @@ VALUES: dict[str, Schema] = {
     "date": {"type": "string", "format": "date"},
     "timestamptz": {"type": "string", "format": "date-time"},
     "time": {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"},
+    "bytes": {"type": "string", "contentEncoding": "base64"},
 }
 # of other people's tables, which have values beyond those: infinity, before Christ, not a number
-VALUES |= {
+BEYOND: dict[str, Schema] = {
     f"open_{kind}": {"anyOf": [VALUES[kind], {"type": "string", "pattern": pattern}]}
     for kind, pattern in (
         ("float", "^(NaN|-?Infinity)$"),
@@ -273,7 +274,11 @@ class Parameters:
         kind = _spoken(said) if operator.takes in ("one", "many", "two", "node", *of_items) else "text"
         name = f"filter_{kind}_{operator.name}"
         self.values.setdefault(
-            name, {"description": operator.meaning, **_taking(operator, VALUES.get(kind, VALUES["text"]))}
+            name,
+            {
+                "description": operator.meaning,
+                **_taking(operator, BEYOND.get(kind) or VALUES.get(kind, VALUES["text"])),
+            },
         )
         return ref(name)
 

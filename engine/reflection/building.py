@@ -314,14 +314,18 @@ def _unique(place: Place) -> list[Unique]:
 
 
 def _comparable(column: sa.Column[Any]) -> bool:
-    enum = isinstance(column.type, Native) and column.type.enums
-    return "equal" in scalar_of(column.type).families and not (enum and column.info["domain"])
+    return "equal" in scalar_of(column.type).families
+
+
+def _ordered(column: sa.Column[Any]) -> bool:
+    """Whether rows can be sorted by it, which lists do by their keys."""
+    return "order" in scalar_of(column.type).families or isinstance(column.type, sa.Boolean)
 
 
 def _operations(place: Place, marks: Marks, *, write: bool) -> str:
     relation = place.relation
-    comparable = all(_comparable(place.table.c[name]) for name in place.fields(place.keys) or ())
-    if not place.keys or not comparable:
+    ordered = all(_ordered(place.table.c[name]) for name in place.fields(place.keys) or ())
+    if not place.keys or not ordered:
         return "l"
     writable = write and relation.kind in "rpvf"
     takes = relation.updatable

@@ -9,9 +9,22 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.types import TypeEngine
 
-from engine.natives import BY_NAME, Date, Double, Moment, Numeric, Real, list_of, text_type
+from engine.natives import (
+    BY_NAME,
+    EQUAL,
+    NOTHING,
+    Bytes,
+    Date,
+    Double,
+    Moment,
+    Numeric,
+    Real,
+    document_type,
+    list_of,
+    text_type,
+)
 from engine.reflection.reading import Type
-from engine.scalars import scalar_of
+from engine.scalars import SORTED, scalar_of
 
 HEADER = 4
 SECONDS = frozenset({"timestamp", "timestamptz", "time", "timetz", "interval"})
@@ -40,7 +53,7 @@ PLAIN: dict[str, Callable[[int], TypeEngine[Any]]] = {
     "uuid": lambda _: sa.Uuid(),
     "date": lambda _: Date(),
     "jsonb": lambda _: pg.JSONB(),
-    "bytea": lambda _: sa.LargeBinary(),
+    "bytea": lambda _: Bytes(),
 }
 
 
@@ -98,12 +111,28 @@ class Kinds:
             return text_type(name, "range" if found.kind == "r" else "multirange")
         if found.element and found.category == "A":
             return self._list(found, typmod)
-        return self._simple(found, name, typmod) if found.kind == "b" else text_type(name)
+        return self._simple(found, name, typmod) if found.kind == "b" else document_type(name, self.families(found))
+
+    def families(self, found: Type | None) -> frozenset[str]:
+        """How far two values of a type compare."""
+        return (NOTHING, EQUAL, SORTED)[self._compares(found)]
+
+    def _compares(self, found: Type | None) -> int:
+        """As `Type.compares`; of a type with parts as far as all of these do. Names of tables and functions (`regclass`) not at
+        all: one that is unknown is an error and no value."""
+        if found is None or found.name.startswith("reg"):
+            return 0
+        parts = found.members if found.kind == "c" else (found.element,) if found.category == "A" else ()
+        if parts:
+            return min(self._compares(self.base(part)[0]) for part in parts)
+        return 2 if found.kind in "erm" else found.compares
 
     def _simple(self, found: Type, name: str, typmod: int) -> TypeEngine[Any]:
         if found.name in PLAIN and found.schema == "pg_catalog":
             return PLAIN[found.name](typmod)
-        row = BY_NAME.get(found.name, "document")
+        row = BY_NAME.get(found.name)
+        if row is None:
+            return document_type(name, self.families(found))
         length = None
         if found.name in SECONDS and found.schema == "pg_catalog":
             digits = typmod & 0xFFFF if found.name == "interval" and typmod >= 0 else typmod
@@ -125,6 +154,6 @@ class Kinds:
         item = self.of(found.element, typmod)
         if isinstance(item, sa.LargeBinary):
             item = text_type(quoted("pg_catalog", "bytea"), "hex")
-        if scalar_of(item).name in ("document", "list", "money"):
+        if scalar_of(item).name in ("document", "letter", "list", "money"):
             return text_type(name)
         return list_of(name, item)

@@ -57,7 +57,7 @@ class Column(NamedTuple):
 
 class Type(NamedTuple):
     """A type: `kind` b(ase) d(omain) e(num) r(ange) m(ultirange) c(omposite); `checks`: of a domain, over VALUE;
-    `default`: of a domain as well."""
+    `default`: of a domain as well; `compares`: 2 = in an order, 1 = only equal, 0 = not; `members`: types of a composite's."""
 
     oid: int
     schema: str
@@ -69,6 +69,8 @@ class Type(NamedTuple):
     typmod: int
     required: bool
     default: str | None
+    compares: int
+    members: tuple[int, ...]
     words: tuple[str, ...]
     checks: tuple[str, ...]
 
@@ -147,10 +149,22 @@ from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum
 where a.attrelid = any($1::oid[]) and a.attnum > 0 and not a.attisdropped
 order by a.attrelid, a.attnum
 """
-# of composite types only those that are no table's row type
+# of composite types only those that are no table's row type; what a type is at once (varchar a text) compares as that does, and
+# only by operators that are called as everywhere else (those of hstore are not)
 TYPES = """
+with comparing(type, how) as (
+    select c.opcintype, max(case when m.amname = 'btree' and o.oprname = '<' then 2 else (o.oprname = '=')::int end)
+    from pg_opclass c join pg_am m on m.oid = c.opcmethod
+    join pg_amop a on a.amopfamily = c.opcfamily and a.amoplefttype = c.opcintype and a.amoprighttype = c.opcintype
+    join pg_operator o on o.oid = a.amopopr
+    where c.opcdefault and m.amname in ('btree', 'hash') group by 1
+)
 select t.oid::int8, n.nspname::text, t.typname::text, t.typtype::text, t.typcategory::text, t.typelem::int8, t.typbasetype::int8,
        t.typtypmod, t.typnotnull, pg_get_expr(t.typdefaultbin, 0),
+       coalesce((select max(c.how) from comparing c where c.type = t.oid or c.type in (
+           select k.casttarget from pg_cast k where k.castsource = t.oid and k.castmethod = 'b' and k.castcontext = 'i')), 0),
+       coalesce((select array_agg(a.atttypid::int8) from pg_attribute a
+                 where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped), '{}'),
        coalesce((select array_agg(e.enumlabel::text order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid), '{}'),
        coalesce((select array_agg(pg_get_constraintdef(k.oid) order by k.conname) from pg_constraint k
                  where k.contypid = t.oid and k.contype = 'c' and k.convalidated), '{}')

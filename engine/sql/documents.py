@@ -177,7 +177,7 @@ def ordered_by(resource: Resource, sort: Sequence[Order]) -> tuple[Order, ...]:
 def shows_place(resource: Resource, sort: Sequence[Order], fields: Collection[str]) -> bool:
     """Whether a row of a list shows all that its order goes by."""
     names = [order.field for order in ordered_by(resource, sort)]
-    plain = {field.name for field in resource.shown if not field.masked}
+    plain = {field.name for field in resource.shown if not field.masked and field.scalar.name != "bytes"}
     return set(names) <= plain and (not fields or set(names) <= set(fields))
 
 

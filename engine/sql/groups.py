@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.sql import FromClause
 
-from engine.aggregates import FUNCTIONS, PARTS, started
+from engine.aggregates import FUNCTIONS, PARTS, sorting, started
 from engine.catalog import Resource
 from engine.fields import Field
 from engine.grouping import result_of
@@ -99,7 +99,7 @@ def _order(made: Made, shape: GroupShape, found: Any) -> list[Any]:
         first = order.nulls == "first" if order.nulls else order.descending
         column = found.c[f"r{made.places[order.field]}"]
         terms.append(Term(column, None, order.descending, first, True).ordered(column))
-    return [*terms, *(found.c[f"r{i}"].asc() for i, key in enumerate(made.keys) if key.name not in named)]
+    return [*terms, *(sorting(found.c[f"r{i}"]).asc() for i, key in enumerate(made.keys) if key.name not in named)]
 
 
 def _shown(field: Field, column: Any) -> Column:
@@ -113,10 +113,10 @@ def facets(scene: Scene, resource: Resource, parts: Sequence[tuple[str, Source]]
         value, field, _ = scene.value_at(resource, row, path.split("."))
         rows = sa.select(value.label("value")).where(*where).subquery("s")
         often = sa.func.count().label("count")
-        counted = sa.select(rows.c.value, often).group_by(rows.c.value).order_by(often.desc(), rows.c.value)
+        counted = sa.select(rows.c.value, often).group_by(rows.c.value).order_by(often.desc(), sorting(rows.c.value))
         top = counted.limit(sa.literal_column(str(MOST_VALUES))).subquery("t")
         lines = sa.select(_shown(field, top.c.value).label("value"), top.c["count"])
-        found = lines.order_by(top.c["count"].desc(), top.c.value).subquery(WHOLE)
+        found = lines.order_by(top.c["count"].desc(), sorting(top.c.value)).subquery(WHOLE)
         told = sa.func.coalesce(sa.func.json_agg(sa.func.row_to_json(found.table_valued())), EMPTY)
         members += [constant(path), sa.select(told).scalar_subquery()]
     return sa.select(sa.cast(sa.func.json_build_object(*members), sa.Text))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
+from engine.scalars import Native
 from engine.sql.parts import WHOLE, Column, bind
 
 # of a page, the last row that is shown
@@ -117,5 +118,7 @@ def texts_of(rows: Any) -> Any:
 
 def _last(column: Any) -> Any:
     """The value of row `last` as text, dates as JSON writes them, whatever the server's style of dates."""
-    value = sa.func.array_agg(column, type_=pg.ARRAY(column.type))[LAST]
+    # of parts, which JSON would take apart, the text
+    whole = isinstance(column.type, Native) and column.type.scalar.record_type == "text"
+    value = sa.func.array_agg(sa.cast(column, sa.Text) if whole else column, type_=pg.ARRAY(column.type))[LAST]
     return sa.func.to_json(value).op("#>>")(sa.literal_column("'{}'"))

@@ -15,7 +15,7 @@ from engine.catalog import Resource
 from engine.entity import ONLY
 from engine.fields import Field
 from engine.filters import OPERATORS, TEXTS
-from engine.scalars import Native
+from engine.scalars import BASE64, Native
 from engine.shapes import Condition, Statement
 
 
@@ -80,14 +80,20 @@ def compared_as(field: Field) -> Any:
     """The type in which the values of a field, or its items, are compared; those of jsonb are texts."""
     one = field.item or field
     # of floats their own type counts: 0.1 of four bytes is not 0.1 of eight
-    own = isinstance(one.type, (Native, sa.REAL)) or (field.item is not None and one.scalar.name == "float")
+    own = isinstance(one.type, (Native, sa.REAL, sa.LargeBinary)) or (
+        field.item is not None and one.scalar.name == "float"
+    )
     kind = one.type if own else TYPES[one.scalar.record_type]
     return sa.Text() if field.scalar.name == "jsonb" else kind
 
 
 def comparing(field: Field, source: FromClause) -> Column:
     """The column of a field as operators take it: those of enums know no domain over one."""
-    column: Column = source.c[field.name]
+    return compared_alike(field, source.c[field.name])
+
+
+def compared_alike(field: Field, column: Any) -> Column:
+    """The same of any column that has the field's type."""
     domain = field.column is not None and field.column.info.get("domain")
     return sa.cast(column, field.type) if domain and getattr(field.type, "enums", ()) else column
 
@@ -143,7 +149,7 @@ def key_predicate(resource: Resource, source: FromClause) -> Column:
     """The row whose key is in the parameters `key0`, `key1` ..."""
     return sa.and_(
         *(
-            source.c[name] == sa.cast(bind(f"key{i}"), compared_as(resource.fields[name]))
+            comparing(resource.fields[name], source) == _typed(bind(f"key{i}"), compared_as(resource.fields[name]))
             for i, name in enumerate(resource.keys)
         )
     )
@@ -164,7 +170,8 @@ def given_keys(resource: Resource) -> Any:
 
 def same_key(resource: Resource, one: Any, other: Any) -> Column:
     """Whether two sources show the same row."""
-    return sa.and_(*(one.c[name] == other.c[name] for name in resource.keys))
+    fields = (resource.fields[name] for name in resource.keys)
+    return sa.and_(*(comparing(field, one) == comparing(field, other) for field in fields))
 
 
 def entity_id(resource: Resource, source: FromClause) -> Column:
@@ -242,6 +249,9 @@ def _value(field: Field, takes: str, name: str) -> Any:
     target = compared_as(field)
     if takes in ("many", "items"):
         values = bind(name, TEXTS)
+        if isinstance(target, sa.LargeBinary):
+            one = sa.func.unnest(values).column_valued("one")
+            return sa.func.array(sa.select(_typed(one, target)).scalar_subquery())
         return values if isinstance(target, sa.Text) else sa.cast(values, pg.ARRAY(target))
     if takes == "bool":
         return sa.cast(bind(name), sa.Boolean())
@@ -251,9 +261,16 @@ def _value(field: Field, takes: str, name: str) -> Any:
 
 
 def _cast(value: Any, target: Any) -> Any:
+    return value if isinstance(target, sa.Text) else _typed(value, target)
+
+
+def _typed(value: Any, target: Any) -> Any:
+    """A text as a value of a type."""
+    if isinstance(target, sa.LargeBinary):
+        return sa.func.decode(value, BASE64)
     if isinstance(target, Native) and target.scalar.record_type == "numeric":
         return sa.cast(sa.cast(value, sa.Numeric), target)
-    return value if isinstance(target, sa.Text) else sa.cast(value, target)
+    return sa.cast(value, target)
 
 
 def condition(resource: Resource, source: FromClause, asked: Condition, name: str) -> Column:

@@ -19,6 +19,7 @@ from engine.sql.parts import (
     LEFT,
     UUID,
     bind,
+    compared_alike,
     compile_statement,
     constant,
     given_keys,
@@ -108,8 +109,9 @@ def _collide(resource: Resource, key: Key, one: Any, other: Any) -> list[Any]:
     alike = period is not None or (isinstance(key, Unique) and key.nulls_equal)
     pairs = []
     for name in key.columns:
-        nulls = alike and resource.fields[name].nullable
-        pairs.append(one[name].is_not_distinct_from(other[name]) if nulls else one[name] == other[name])
+        field = resource.fields[name]
+        first, second = (compared_alike(field, row[name]) for row in (one, other))
+        pairs.append(first.is_not_distinct_from(second) if alike and field.nullable else first == second)
     if period is not None:
         dated = resource.fields[period.start].scalar.name == "date"
         range_of: Any = sa.func.daterange if dated else sa.func.tstzrange

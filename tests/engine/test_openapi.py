@@ -14,7 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from engine import conditions, query, query_body
+from engine import operands, query, query_body
 from engine.aggregates import FUNCTIONS
 from engine.catalog import Catalog
 from engine.errors import CODES
@@ -179,7 +179,7 @@ def test_list_parameters_are_those_that_the_reader_knows() -> None:
     assert set(DOCUMENT["x-functions"]) == set(FUNCTIONS)
     assert set(querying.WORDS) == set(query_body.WORDS)
     assert "q" not in parameter_names("/manager/bill/subscriptions")
-    assert set(VALUES) == set(conditions.READERS)
+    assert set(VALUES) == set(operands.READERS)
     assert LIMITS.choices == MAX_CHOICES
 
 

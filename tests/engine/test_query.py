@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import pytest
 
-from engine.conditions import EXAMPLES, READERS
 from engine.errors import ApiError
 from engine.filters import OPERATORS, operators_of
+from engine.operands import EXAMPLES, READERS
 from engine.query import DEFAULT, PARAMETERS, read_listing, read_paging, read_view
 from engine.query_body import read_query
 from engine.shapes import Condition, Expansion, Group, Grouping, GroupKey, Listing, Measure, Order
