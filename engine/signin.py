@@ -218,10 +218,14 @@ def callers_of(
 ) -> Authenticator:
     """Who knows the callers: the registry's identity, an outside issuer, or both."""
     if loader is None:
-        return Authenticator(tokens, _no_session, _no_key, believed, outside)
+        gate = Authenticator(tokens, _no_session, _no_key, believed, outside)
+        gate.stranger = f"A bearer token is needed; {outside.issuer if outside else 'nobody'} gives one"
+        return gate
+    gate = Authenticator(tokens, loader.by_session, loader.by_key, believed, outside)
     if outside is not None:
         outside.find_tenant = loader.tenant
-    return Authenticator(tokens, loader.by_session, loader.by_key, believed, outside)
+        gate.stranger = f"A bearer token is needed; POST /auth/token gives one, and so does {outside.issuer}"
+    return gate
 
 
 async def _texts(request: Request, known: dict[str, bool]) -> dict[str, str]:

@@ -51,6 +51,8 @@ class Authenticator:
     ) -> None:
         """`outside`: who knows the tokens of another issuer."""
         self.tokens, self.load, self.load_key, self.believed, self.outside = tokens, load, load_key, believed, outside
+        # what a stranger is told; "" = that POST /auth/token gives tokens
+        self.stranger = ""
         self.remembered: dict[bytes, Remembered] = {}
         # those who are being read; whoever comes with the same header meanwhile waits for that once
         self.reading: dict[bytes, asyncio.Event] = {}
@@ -60,7 +62,7 @@ class Authenticator:
     async def principal(self, authorization: bytes | None, ip: str | None) -> Principal:
         """The caller behind an Authorization header. 401 without one."""
         if authorization is None:
-            raise generic("not_authenticated", headers=CHALLENGE)
+            raise generic("not_authenticated", self.stranger, headers=CHALLENGE)
         known = self.remembered.get(authorization)
         now = time.monotonic()
         if known is not None and known.until > now:
@@ -79,7 +81,7 @@ class Authenticator:
         scheme, _, credential = authorization.partition(b" ")
         method = METHODS.get(scheme.lower())
         if method is None or not credential:
-            raise generic("not_authenticated", headers=CHALLENGE)
+            raise generic("not_authenticated", self.stranger, headers=CHALLENGE)
         forgotten, done = self.forgotten, asyncio.Event()
         if not credential.strip().startswith(API_KEY):  # those are read at every request
             self.reading[authorization] = done

@@ -154,11 +154,26 @@ def _check(name: str) -> Any:
     return CHECKS[name].run
 
 
+def _require_kit() -> None:
+    """UsageError where what the contract is asked with is not installed: whoever serves alone needs none of it."""
+    try:
+        for name in ("contract", "harness"):
+            importlib.import_module(f"engine.testing.{name}")
+    except ModuleNotFoundError as missing:
+        if (missing.name or "engine").startswith("engine"):
+            raise
+        raise pytest.UsageError(
+            f"--cxg-registry needs {missing.name}, which comes with the tests' extra: pip install 'cxg-backend[test]'"
+            " (in a clone: pip install '.[test]')"
+        ) from None
+
+
 def _contract(config: pytest.Config) -> Contract | None:
     packages = config.getoption("--cxg-registry")
     if packages and KEY not in config.stash:
         from engine.errors import StartupFault
 
+        _require_kit()
         try:
             config.stash[KEY] = Contract(packages, config.getoption("--cxg-beside"))
         except StartupFault as fault:

@@ -135,3 +135,11 @@ def test_recipes_are_for_tests_only(stand: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     done = subprocess.run(command, cwd=stand, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, "2 entities" in done.stdout) == (0, True), done.stderr
+
+
+def test_without_the_tests_extra_it_says_how_to_have_it(stand: Path) -> None:
+    # as it is where the engine was installed to serve: no HTTP client
+    (stand / "httpx.py").write_text('raise ModuleNotFoundError("No module named \'httpx\'", name="httpx")')
+    code, said = run(stand, "-p", "engine.testing.plugin", "--cxg-registry", "stand")
+    assert code == pytest.ExitCode.USAGE_ERROR and "pip install 'cxg-backend[test]'" in said
+    assert "httpx" in said and "INTERNALERROR" not in said

@@ -9,6 +9,7 @@ import hmac
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -19,9 +20,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from engine.auth import jwks
 from engine.auth.fetch import MAX_BYTES, Unfetched, address_of, fetch
 from engine.auth.jwks import KeySet, read_keys
+from engine.auth.keys import SigningKeys
 from engine.auth.outside import LEEWAY, Mapped, Outside, roles_in
+from engine.auth.tokens import Tokens
 from engine.clock import CLOCK
 from engine.errors import ApiError
+from engine.signin import callers_of
 from tests.issuer import AUDIENCE, ISSUER, RSA_KEY, Issuer, issuing, pem, public
 
 pytestmark = pytest.mark.anyio
@@ -269,3 +273,11 @@ def test_addresses_that_may_be_asked(url: str) -> None:
 )
 def test_roles_of_a_claim(claim: Any, roles: tuple[str, ...]) -> None:
     assert roles_in(claim) == roles
+
+
+async def test_a_stranger_is_told_who_gives_tokens(issuer: Issuer, tmp_path: Path) -> None:
+    gate = callers_of(Tokens(SigningKeys(tmp_path), 15), None, 4.0, knowing(issuer))
+    for header in (None, b"Basic eDp5"):
+        with pytest.raises(ApiError, match=f"{ISSUER} gives one") as error:
+            await gate.principal(header, None)
+        assert error.value.code == "not_authenticated" and "/auth/token" not in error.value.message
