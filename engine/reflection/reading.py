@@ -125,12 +125,17 @@ class Reading:
         return digest.hexdigest()
 
 
+# what rules make of a write answers no rows, so it is not offered
 RELATIONS = """
 select c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, obj_description(c.oid, 'pg_class'),
-       pg_relation_is_updatable(c.oid, true), pg_relation_is_updatable(c.oid, false), has_table_privilege(c.oid, 'DELETE'),
+       pg_relation_is_updatable(c.oid, true) & ~ruled.bits, pg_relation_is_updatable(c.oid, false) & ~ruled.bits,
+       has_table_privilege(c.oid, 'DELETE'),
        exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgtype & 64 <> 0)
        or exists (select from pg_rewrite r where r.ev_class = c.oid and r.ev_type <> '1' and r.is_instead)
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
+cross join lateral (
+    select coalesce(bit_or(case r.ev_type when '2' then 4 when '3' then 8 else 16 end), 0) as bits
+    from pg_rewrite r where r.ev_class = c.oid and r.ev_type <> '1') ruled
 where c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition and c.relpersistence <> 't'
   and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
   and (cardinality($1::text[]) = 0 or n.nspname = any($1)) and n.nspname <> $2
