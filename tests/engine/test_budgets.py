@@ -75,7 +75,8 @@ def test_limits_are_those_of_the_settings(live: Live, caller: Caller, query: str
     caller.expect_refusal(f"422:{code}", "GET", f"{CUSTOMERS}?{query}")
     assert Caller(live.client("tenants")).send(200, "GET", f"{CUSTOMERS}?{query}") is not None
     inside = query.replace("contacts.customer", "contacts").replace("&filter[phone]=a", "").replace(",d", "")
-    assert caller.send(200, "GET", f"{CUSTOMERS}?{inside}") is not None
+    # counting has a price too, which grows with the rows of other tests
+    assert caller.send(200, "GET", f"{CUSTOMERS}?{inside}&count=none&page_size=1") is not None
 
 
 def test_the_limits_of_a_get_and_of_a_body_are_the_same(caller: Caller) -> None:
