@@ -4,8 +4,8 @@ the failure path and after what failed was undone: which rows have the key of an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -38,17 +38,12 @@ class Clash(NamedTuple):
         return self._replace(within=prefix)
 
 
-@contextmanager
-def clashing(resource: Resource, changes: Sequence[Change], rows: str) -> Iterator[None]:
-    """Let an error of the insert of several rows remember what they were."""
-    try:
-        yield
-    except ApiError as error:
-        constraint = getattr(error.__cause__, "constraint_name", None)
-        # what rules make beside has no place in the body
-        if error.code in TOLD and constraint and len(changes) > 1 and not changes[0].by_engine:
-            error.clash = Clash(resource, constraint, rows, [change.path for change in changes])
-        raise
+def remember(error: ApiError, resource: Resource, changes: Sequence[Change], rows: str) -> None:
+    """Let an error of the insert of several rows know what they were."""
+    constraint = getattr(error.__cause__, "constraint_name", None)
+    # what rules make beside has no place in the body
+    if error.code in TOLD and constraint and len(changes) > 1 and not changes[0].by_engine:
+        error.clash = Clash(resource, constraint, rows, [change.path for change in changes])
 
 
 async def located(unit: UnitOfWork, error: ApiError) -> ApiError:

@@ -12,7 +12,9 @@ from typing import Any
 from uuid import UUID
 
 from engine.catalog import Resource
+from engine.clashes import remember
 from engine.clock import id_text
+from engine.errors import ApiError
 from engine.hooks import Change, Key, Point, Row
 from engine.moment import UnitOfWork, Workshop
 from engine.nesting import MANY, nest, replace_nested
@@ -147,8 +149,11 @@ class Operations:
     async def insert_ready(self, unit: UnitOfWork, resource: Resource, ready: Ready) -> list[Any]:
         """Their records, as `insert` gives them."""
         await self.refusals.keep(unit, resource, "create", ready.changes)
-        with self.refusals.clashing(resource, ready):
+        try:
             found = await self._run(unit, resource, ready.statement, unit.base(resource, rows=ready.rows))
+        except ApiError as error:
+            remember(error, resource, ready.changes, ready.rows)
+            raise
         if len(found) != len(ready.changes):
             raise await self.refusals.references(unit, resource, ready.changes, resource.reference_columns)
         unit.note_headers(resource, ready.changes)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from engine.catalog import Resource
-from engine.clashes import clashing
 from engine.errors import CODES, ApiError, Fault, generic
 from engine.fields import Field
 from engine.hooks import Change, Row
 from engine.moment import UnitOfWork, Workshop
-from engine.records import Ready, key_parameter, key_values
+from engine.records import key_parameter, key_values
 from engine.shapes import NO_RULES, Incoming, Limited, RowRule, Version
 from engine.sql.parts import DIGEST, ENCODER
 from engine.types import Op
@@ -201,10 +199,6 @@ class Refusals:
             for name in given
             if str(change.values.get(name)) in lost[name]
         ]
-
-    def clashing(self, resource: Resource, ready: Ready) -> AbstractContextManager[None]:
-        """An insert whose error says later which rows it was about."""
-        return clashing(resource, ready.changes, ready.rows)
 
     # -- rows of the caller's own
 
