@@ -188,6 +188,8 @@ def settings_for_tests(data: Path, **options: Any) -> Settings:
         "admin_email": ADMIN,
         "admin_password": SecretStr(PASSWORD),
         "principal_seconds": 0.0,
+        # a machine that is busy with other tests may be slow in a rule
+        "hook_timeout": 20.0,
         # a test run may take longer than a token usually lives
         "token_minutes": 600,
         # never a database that somebody works with
