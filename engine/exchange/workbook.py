@@ -9,7 +9,6 @@ from math import isfinite
 from typing import Any, BinaryIO
 
 import msgspec
-import xlsxwriter
 
 from engine.errors import ValidationError
 from engine.fields import Field
@@ -70,6 +69,9 @@ class Workbook:
 
     def __init__(self, file: BinaryIO, fields: Sequence[Field], names: Sequence[str]) -> None:
         """`names`: of all columns, those of the fields first."""
+        # imported by whoever writes a workbook: it takes 6 MB, and most servers never do
+        import xlsxwriter
+
         self.book = xlsxwriter.Workbook(file, OPTIONS)
         self.sheet = self.book.add_worksheet("rows")
         self.day = self.book.add_format({"num_format": "yyyy-mm-dd"})
